@@ -1,0 +1,65 @@
+/* engine/model.h - a BDH checkpoint in memory: shapes, weights, and how a prompt is written.
+ *
+ * Shapes follow the published state dict (docs/engine.md): H = n_head, D = n_embd, N neurons a
+ * head, V = vocab. The same tensors serve every layer. All weights f32, row-major, little-endian. */
+#ifndef HW_ENGINE_MODEL_H
+#define HW_ENGINE_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hatchway/err.h"
+
+struct hw_bdh_config {
+    uint32_t n_layer;
+    uint32_t n_embd;     /* D */
+    uint32_t n_head;     /* H */
+    uint32_t multiplier; /* mlp_internal_dim_multiplier */
+    uint32_t vocab;      /* V; 256 = bytes */
+    float dropout;       /* training only */
+    uint32_t n_neuron;   /* N = multiplier * D / H, even; derived by hw_bdh_config_check */
+};
+
+/* How questions were written when the model was trained, so that they are asked the same way. Kept
+ * in the safetensors metadata (hatchway.prompt_before, ...); all empty for a foreign checkpoint:
+ * then the text goes in as it is. NUL-terminated. */
+struct hw_bdh_template {
+    char before_user[32];      /* e.g. "Q: " */
+    char before_assistant[32]; /* e.g. "\nA: " */
+    char after_assistant[32];  /* e.g. "\n": also the stop string */
+};
+
+struct hw_bdh_model {
+    struct hw_bdh_config conf;
+    struct hw_bdh_template tmpl;
+    float *encoder;     /* [H, D, N] */
+    float *encoder_v;   /* [H, D, N] */
+    float *decoder;     /* [H * N, D], head-major rows */
+    float *embed;       /* [V, D] */
+    float *lm_head;     /* [D, V] */
+    float *freqs;       /* [N], turns per position; the checkpoint's own when it has them */
+    uint8_t digest[32]; /* BLAKE2b over configuration, template and tensors; names the model in keys */
+    char name[64];      /* the file's stem */
+};
+
+/* Validates (limits on every size, N even) and fills n_neuron. */
+int hw_bdh_config_check(struct hw_bdh_config *conf, struct hw_err *err);
+/* 3*H*N*D + 2*V*D */
+size_t hw_bdh_param_count(const struct hw_bdh_config *conf);
+/* n_layer*H*N*D values of f32: one session's state, in bytes. */
+size_t hw_bdh_state_bytes(const struct hw_bdh_config *conf);
+
+/* Zeroed weights, freqs computed from the formula. On 0 the caller owns *out. */
+int hw_bdh_model_create(const struct hw_bdh_config *conf, struct hw_bdh_model **out,
+                        struct hw_err *err);
+/* Reads safetensors (F32, BF16 or F16 tensors), configuration from its metadata or from
+ * config.json beside it. A hostile file gets an error naming what is wrong with it. */
+int hw_bdh_model_load(const char *path, struct hw_bdh_model **out, struct hw_err *err);
+/* Writes safetensors atomically (temporary file, fsync, rename). bf16: weights rounded to nearest
+ * even; freqs stay f32. */
+int hw_bdh_model_save(const struct hw_bdh_model *model, const char *path, bool bf16,
+                      struct hw_err *err);
+void hw_bdh_model_destroy(struct hw_bdh_model **model); /* NULL-safe, nulls it */
+
+#endif
