@@ -1,0 +1,193 @@
+/* config/snapshot.h - one immutable loaded configuration.
+ *
+ * Everything in here is as the YAML said it, validated, with defaults filled in and names resolved
+ * to indices. Immutable after hw_config_load and shared by all loops under an atomic reference
+ * count: an exchange keeps the snapshot it began with. Durations are milliseconds, sizes bytes.
+ * Struct fields carry the words of the YAML keys (docs/configuration.md is the reference). */
+#ifndef HW_CONFIG_SNAPSHOT_H
+#define HW_CONFIG_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum hw_kind { HW_KIND_BDH, HW_KIND_OLLAMA, HW_KIND_OPENAI, HW_KIND_COUNT };
+enum hw_device { HW_DEVICE_CPU, HW_DEVICE_MPS, HW_DEVICE_CUDA, HW_DEVICE_COUNT };
+enum hw_lane { HW_LANE_REALTIME, HW_LANE_INTERACTIVE, HW_LANE_BACKGROUND, HW_LANE_COUNT };
+enum hw_by { HW_BY_LATENCY, HW_BY_PRIORITY, HW_BY_LEAST_INFLIGHT, HW_BY_COUNT };
+enum hw_keep { HW_KEEP_DETERMINISTIC, HW_KEEP_ALL, HW_KEEP_NONE, HW_KEEP_COUNT };
+
+/* The words of the YAML for each; NULL behind the last. */
+extern const char *const hw_kind_names[HW_KIND_COUNT + 1];
+extern const char *const hw_device_names[HW_DEVICE_COUNT + 1];
+extern const char *const hw_lane_names[HW_LANE_COUNT + 1];
+extern const char *const hw_by_names[HW_BY_COUNT + 1];
+extern const char *const hw_keep_names[HW_KEEP_COUNT + 1];
+
+struct hw_conf_list {
+    char **items;
+    size_t count;
+};
+
+struct hw_conf_timeouts {
+    uint32_t connect;    /* 2s */
+    uint32_t first_byte; /* 60s: request sent -> first content event */
+    uint32_t idle;       /* 30s between two events of an answer */
+    uint32_t total;      /* 10m a query */
+};
+
+struct hw_conf_backend {
+    char *name;
+    enum hw_kind kind;
+    char *model; /* bdh: checkpoint of a local worker, path resolved against the YAML's folder */
+    char *url;   /* as written; NULL for a local worker */
+    bool https;
+    char *host; /* from url, without brackets */
+    uint16_t port;
+    char *path; /* from url, "" or "/prefix" without a slash at its end */
+    enum hw_device device;
+    uint32_t workers; /* bdh by model: processes, 1 */
+    struct hw_conf_list models;
+    struct hw_conf_list roles; /* names; role_mask has the same by index */
+    uint64_t role_mask;
+    bool general;
+    int quality;
+    uint32_t priority;     /* by: priority; lower first; 0 */
+    uint32_t max_inflight; /* 0: no limit of ours */
+    uint32_t context;      /* tokens that fit; 0: unknown, or no bound (bdh) */
+    char *api_key;         /* after ${ENV} expansion; NULL: none. A secret: never logged */
+    struct hw_conf_timeouts timeouts;
+    uint64_t digest; /* of everything above that can change an answer (kind, model, url, models) */
+};
+
+#define HW_MAX_ROLES 64
+struct hw_conf_role {
+    char *name;
+    char *description; /* may be NULL */
+    struct hw_conf_list keywords;
+    struct hw_conf_list examples;
+    uint32_t line; /* of the YAML, for messages */
+};
+
+/* Which backends a route names. An empty condition does not restrict. */
+struct hw_conf_selector {
+    bool present;
+    bool has_kind;
+    enum hw_kind kind;
+    uint32_t device_mask; /* bit per enum hw_device; 0: any */
+    bool role_same;       /* role: same */
+    uint64_t role_mask;   /* named roles; 0: none named */
+    uint64_t *backend_mask; /* named backends, a bit each, backend_mask_words long; NULL: none named */
+    struct hw_conf_list backends;
+    char *model; /* ask the backend for this model; NULL: whichever it has */
+    enum hw_by by;
+};
+
+struct hw_conf_range { /* ">8192", "<=100", "10..20": inclusive bounds */
+    bool present;
+    uint64_t min;
+    uint64_t max;
+};
+
+/* All present conditions must hold. Lists hold alternatives. */
+struct hw_conf_when {
+    bool present;
+    uint64_t role_mask; /* 0: any */
+    uint32_t lane_mask;
+    struct hw_conf_list agent;
+    struct hw_conf_list model;   /* as the agent asked for it */
+    struct hw_conf_list dialect;
+    struct hw_conf_list keyword; /* any of these words in the last user message */
+    struct hw_conf_range prompt_tokens;
+};
+
+struct hw_conf_route {
+    char *name;
+    struct hw_conf_when when;
+    struct hw_conf_selector to;
+    struct hw_conf_selector fallback;
+    bool has_lane; /* the route puts its queries into this lane */
+    enum hw_lane lane;
+    enum hw_keep cache;
+    uint64_t digest; /* of to, fallback, cache: what may change the answer */
+    uint32_t line;
+};
+
+struct hw_conf_agent {
+    char *name;
+    uint8_t key_sha256[32];
+    enum hw_lane lane;
+    bool metrics_label; /* the policy lists it: its name may become a label */
+};
+
+struct hw_conf_alias {
+    char *name;
+    char *target; /* role, model or backend name */
+};
+
+struct hw_conf_cache {
+    uint64_t memory; /* bytes; 0: off; 64MiB */
+    char *redis_host; /* NULL: embedded only */
+    uint16_t redis_port;
+    uint32_t redis_db;
+    char *redis_password; /* NULL: none. A secret */
+    uint32_t redis_timeout; /* 20ms without an answer is a miss */
+    uint64_t ttl;
+    uint64_t max_entry; /* 256KiB: larger answers are not kept */
+    enum hw_keep keep;  /* default for routes */
+};
+
+struct hw_conf_limits {
+    uint64_t body;           /* 8MiB */
+    uint32_t header_bytes;   /* 32KiB */
+    uint32_t headers;        /* 100 */
+    uint32_t connections;    /* 10000 a process */
+    uint32_t header_timeout; /* 10s */
+    uint32_t body_timeout;   /* 60s */
+    uint32_t keepalive;      /* 75s */
+    uint32_t json_depth;     /* 64 */
+    uint32_t json_nodes;     /* 200000 values in a body */
+    uint32_t retry_percent;  /* 20: retries for 100 queries */
+    uint32_t queued;         /* 1024 queries waiting for room */
+};
+
+struct hw_snapshot {
+    char *file;
+    char *listen_host;
+    uint16_t listen_port;
+    bool listen_loopback;
+    uint32_t loops; /* 0: one a core */
+    uint32_t drain; /* SIGTERM: streams may go on for this long; 30s */
+    char *access_log; /* "stdout", "stderr", "off" or a path; stdout */
+    bool egress_any;
+    struct hw_conf_list egress; /* names allowed beside local addresses */
+    bool has_admin_key;
+    uint8_t admin_key_sha256[32];
+    char *worker_dir; /* parent of the private socket directory; /tmp or $XDG_RUNTIME_DIR */
+    struct hw_conf_cache cache;
+    struct hw_conf_limits limits;
+    struct hw_conf_timeouts timeouts;
+    struct hw_conf_backend *backends;
+    size_t backend_count;
+    struct hw_conf_role *roles;
+    size_t role_count;
+    struct hw_conf_route *routes; /* never empty: without any, a `default` to all general backends */
+    size_t route_count;
+    struct hw_conf_agent *agents;
+    size_t agent_count; /* 0: no keys asked for, loopback only */
+    struct hw_conf_alias *aliases;
+    size_t alias_count;
+    /* The loader's own: reference count (atomic) and memory. */
+    struct hw_snapshot_private *priv;
+};
+
+struct hw_snapshot *hw_snapshot_ref(struct hw_snapshot *snapshot); /* any thread */
+void hw_snapshot_unref(struct hw_snapshot *snapshot);              /* any thread; NULL-safe */
+
+/* Indices by name; -1: none. */
+int hw_snapshot_role(const struct hw_snapshot *snapshot, const char *name, size_t len);
+int hw_snapshot_backend(const struct hw_snapshot *snapshot, const char *name, size_t len);
+/* The agent whose key has this SHA-256, compared in constant time; -1: none. */
+int hw_snapshot_agent(const struct hw_snapshot *snapshot, const uint8_t sha256[32]);
+
+#endif

@@ -1,0 +1,51 @@
+/* policies/classify.h - what kind of query is this?
+ *
+ * Pure. A classifier is compiled once from a snapshot and then only read, by any thread.
+ * First light: a role's keywords (whole words, ASCII case-insensitive, several words in a row
+ * allowed). The learned classifier joins here later: same traits, other source of the role. */
+#ifndef HW_POLICIES_CLASSIFY_H
+#define HW_POLICIES_CLASSIFY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/snapshot.h"
+#include "hatchway/err.h"
+
+enum hw_role_source { HW_ROLE_NONE, HW_ROLE_BY_MODEL, HW_ROLE_BY_HEADER, HW_ROLE_BY_KEYWORD };
+
+/* What routing looks at. Filled by the router from the query; hw_classify fills the last block. */
+struct hw_traits {
+    const char *dialect;    /* "openai", ... */
+    const char *model;      /* as asked; NULL or "auto": the policy decides */
+    const char *agent;      /* NULL: no keys configured */
+    const char *text;       /* last user message, UTF-8, NUL-terminated */
+    size_t text_len;
+    uint64_t prompt_bytes;  /* all of the prompt */
+    uint32_t prompt_tokens; /* estimate */
+    uint32_t max_tokens;    /* 0: not asked */
+    bool wants_tools, wants_images, wants_json, stream;
+    bool has_lane; /* from header or agent */
+    enum hw_lane lane;
+    int asked_role; /* from `model` or x-hatchway-role; -1 */
+
+    int role; /* index into snapshot->roles; -1: none */
+    enum hw_role_source role_source;
+    float confidence;         /* 0..1 */
+    char matched_keyword[48]; /* the one that weighed most; "" */
+};
+
+struct hw_classifier;
+
+int hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifier **out,
+                         struct hw_err *err);
+void hw_classifier_destroy(struct hw_classifier **classifier);
+void hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits);
+/* Whole-word, case-insensitive search of one keyword or phrase. */
+bool hw_text_has_keyword(const char *text, size_t len, const char *keyword);
+
+/* Tokens of a prompt estimated from its UTF-8 bytes (a transformer's; a BDH token is a byte). */
+uint32_t hw_estimate_tokens(uint64_t bytes);
+
+#endif
