@@ -51,7 +51,8 @@ enum hw_frame_type {
 };
 
 enum hw_frame_role {
-    HW_FRAME_ROLE_RAW = 0, /* goes in as it is, no template (completions, bdh ask to foreign models) */
+    HW_FRAME_ROLE_RAW =
+        0, /* goes in as it is, no template (completions, bdh ask to foreign models) */
     HW_FRAME_ROLE_SYSTEM,
     HW_FRAME_ROLE_USER,
     HW_FRAME_ROLE_ASSISTANT,
@@ -64,26 +65,26 @@ enum hw_frame_finish {
 };
 
 struct hw_frame_hello {
-    uint32_t max_sessions;   /* generated side by side; more are queued */
+    uint32_t max_sessions; /* generated side by side; more are queued */
     uint32_t vocab;
     uint64_t param_count;
-    float prefill_bytes_s;   /* from the worker's short benchmark at its start: priors for routing */
+    float prefill_bytes_s; /* from the worker's short benchmark at its start: priors for routing */
     float decode_bytes_s;
-    uint8_t digest[32];      /* hw_bdh_model.digest */
-    char model[64];          /* hw_bdh_model.name */
-    char device[16];         /* "cpu" */
+    uint8_t digest[32]; /* hw_bdh_model.digest */
+    char model[64];     /* hw_bdh_model.name */
+    char device[16];    /* "cpu" */
 };
 
 #define HW_FRAME_MAX_STOPS 4
 #define HW_FRAME_MAX_STOP_BYTES 64
 
 struct hw_frame_open {
-    uint32_t max_tokens;  /* 0: the worker's default (512) */
-    float temperature;    /* 0: greedy */
-    uint32_t top_k;       /* 0: off */
-    float top_p;          /* 1: off */
+    uint32_t max_tokens; /* 0: the worker's default (512) */
+    float temperature;   /* 0: greedy */
+    uint32_t top_k;      /* 0: off */
+    float top_p;         /* 1: off */
     uint64_t seed;
-    bool has_seed;        /* false: the worker draws one */
+    bool has_seed; /* false: the worker draws one */
     uint8_t stop_count;
     char stops[HW_FRAME_MAX_STOPS][HW_FRAME_MAX_STOP_BYTES + 1]; /* NUL-terminated */
 };
@@ -102,11 +103,11 @@ struct hw_frame_error {
 };
 
 struct hw_frame_report {
-    uint32_t active;        /* sessions generating or prefilling */
+    uint32_t active; /* sessions generating or prefilling */
     uint32_t queued;
     uint64_t prompt_tokens; /* since the worker's start */
     uint64_t output_tokens;
-    uint64_t state_bytes;   /* held by sessions now */
+    uint64_t state_bytes; /* held by sessions now */
 };
 
 struct hw_frame {
@@ -116,8 +117,9 @@ struct hw_frame {
     uint32_t length;
 };
 
-/* Looks for one whole frame at the front of bytes. Returns 1 and fills *frame and *used, 0 when more
- * bytes are needed, HW_EINVAL on a broken head (unknown version or type, length over the limit). */
+/* Looks for one whole frame at the front of bytes. Returns 1 and fills *frame and *used, 0 when
+ * more bytes are needed, HW_EINVAL on a broken head (unknown version or type, length over the
+ * limit). */
 int hw_frame_parse(const uint8_t *bytes, size_t len, struct hw_frame *frame, size_t *used,
                    struct hw_err *err);
 /* Appends one frame. */

@@ -1,7 +1,8 @@
 /* engine/model.h - a BDH checkpoint in memory: shapes, weights, and how a prompt is written.
  *
  * Shapes follow the published state dict (docs/engine.md): H = n_head, D = n_embd, N neurons a
- * head, V = vocab. The same tensors serve every layer. All weights f32, row-major, little-endian. */
+ * head, V = vocab. The same tensors serve every layer. All weights f32, row-major, little-endian.
+ */
 #ifndef HW_ENGINE_MODEL_H
 #define HW_ENGINE_MODEL_H
 
@@ -22,7 +23,7 @@ struct hw_bdh_config {
 };
 
 /* How questions were written when the model was trained, so that they are asked the same way. Kept
- * in the safetensors metadata (hatchway.prompt_before, ...); all empty for a foreign checkpoint:
+ * in the safetensors metadata (hatchway.before_user, ...); all empty for a foreign checkpoint:
  * then the text goes in as it is. NUL-terminated. */
 struct hw_bdh_template {
     char before_user[32];      /* e.g. "Q: " */
@@ -33,14 +34,15 @@ struct hw_bdh_template {
 struct hw_bdh_model {
     struct hw_bdh_config conf;
     struct hw_bdh_template tmpl;
-    float *encoder;     /* [H, D, N] */
-    float *encoder_v;   /* [H, D, N] */
-    float *decoder;     /* [H * N, D], head-major rows */
-    float *embed;       /* [V, D] */
-    float *lm_head;     /* [D, V] */
-    float *freqs;       /* [N], turns per position; the checkpoint's own when it has them */
-    uint8_t digest[32]; /* BLAKE2b over configuration, template and tensors; names the model in keys */
-    char name[64];      /* the file's stem */
+    float *encoder;   /* [H, D, N] */
+    float *encoder_v; /* [H, D, N] */
+    float *decoder;   /* [H * N, D], head-major rows */
+    float *embed;     /* [V, D] */
+    float *lm_head;   /* [D, V] */
+    float *freqs;     /* [N], turns per position; the checkpoint's own when it has them */
+    uint8_t
+        digest[32]; /* BLAKE2b over configuration, template and tensors; names the model in keys */
+    char name[64];  /* the file's stem */
 };
 
 /* Validates (limits on every size, N even) and fills n_neuron. */

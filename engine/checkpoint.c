@@ -1,0 +1,369 @@
+/* engine/checkpoint.c - a BDH model from and to a safetensors file.
+ *
+ * Nothing is allocated by what the header claims: the claimed shapes must first agree with the
+ * configuration and with the bytes that are really in the file. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/halfs.h"
+#include "engine/model.h"
+#include "engine/safetensors.h"
+#include "engine/tensors.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "weights are used as they lie in files");
+
+#define MAX_CONFIG_JSON_BYTES (64u << 10)
+#define CHUNK_VALUES 16384u
+
+static int
+read_exact(int fd, void *bytes, size_t len, uint64_t offset, struct hw_err *err)
+{
+    char *at = bytes;
+
+    while (len > 0) {
+        ssize_t got = pread(fd, at, len, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return hw_err_set(err, HW_EIO, "cannot read: %s", strerror(errno));
+        if (got == 0)
+            return hw_err_set(err, HW_EINVAL, "the file ends early");
+        at += got;
+        offset += (uint64_t)got;
+        len -= (size_t)got;
+    }
+    return 0;
+}
+
+/* --- configuration --- */
+
+static bool
+read_number(const cJSON *object, const char *key, double *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+
+    if (cJSON_IsNumber(item)) {
+        *out = item->valuedouble;
+        return true;
+    }
+    if (!cJSON_IsString(item) || item->valuestring[0] == '\0')
+        return false;
+    char *end;
+    *out = strtod(item->valuestring, &end);
+    return *end == '\0';
+}
+
+static int
+read_u32(const cJSON *object, const char *key, uint32_t *out, struct hw_err *err)
+{
+    double value;
+
+    if (!read_number(object, key, &value))
+        return hw_err_set(err, HW_EINVAL, "the configuration has no number %s", key);
+    if (!(value >= 0.0 && value <= (double)UINT32_MAX) || value != floor(value))
+        return hw_err_set(err, HW_EINVAL, "%s must be a whole number, got %g", key, value);
+    *out = (uint32_t)value;
+    return 0;
+}
+
+static int
+read_config(const cJSON *object, struct hw_bdh_config *conf, struct hw_err *err)
+{
+    double dropout = 0.1;
+    int rc;
+
+    if ((rc = read_u32(object, "n_layer", &conf->n_layer, err)) != 0 ||
+        (rc = read_u32(object, "n_embd", &conf->n_embd, err)) != 0 ||
+        (rc = read_u32(object, "n_head", &conf->n_head, err)) != 0 ||
+        (rc = read_u32(object, "mlp_internal_dim_multiplier", &conf->multiplier, err)) != 0 ||
+        (rc = read_u32(object, "vocab_size", &conf->vocab, err)) != 0)
+        return rc;
+    read_number(object, "dropout", &dropout);
+    conf->dropout = (float)dropout;
+    return hw_bdh_config_check(conf, err);
+}
+
+static int
+read_config_beside(const char *path, struct hw_bdh_config *conf, struct hw_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    int dir_len = slash == NULL ? 0 : (int)(slash - path) + 1;
+    char beside[PATH_MAX];
+    int n = snprintf(beside, sizeof(beside), "%.*sconfig.json", dir_len, path);
+    if (n < 0 || (size_t)n >= sizeof(beside))
+        return hw_err_set(err, HW_EINVAL, "the path is too long");
+
+    FILE *file = fopen(beside, "rbe");
+    if (file == NULL)
+        return hw_err_set(err, HW_EINVAL,
+                          "no configuration: neither n_layer, n_embd, ... in its metadata nor a "
+                          "config.json beside it");
+    char *text = malloc(MAX_CONFIG_JSON_BYTES + 1);
+    int rc = HW_ENOMEM;
+    if (text == NULL) {
+        hw_err_set(err, rc, "no memory for config.json");
+    } else {
+        size_t len = fread(text, 1, MAX_CONFIG_JSON_BYTES, file);
+        text[len] = '\0';
+        cJSON *json = cJSON_ParseWithOpts(text, NULL, true);
+        if (cJSON_IsObject(json))
+            rc = read_config(json, conf, err);
+        else
+            rc = hw_err_set(err, HW_EINVAL, "not a JSON object");
+        cJSON_Delete(json);
+        if (rc != 0)
+            hw_err_prefix(err, "config.json");
+    }
+    free(text);
+    fclose(file);
+    return rc;
+}
+
+/* --- template --- */
+
+static int
+read_template(const cJSON *metadata, struct hw_bdh_template *tmpl, struct hw_err *err)
+{
+    struct hw_template_field fields[3];
+
+    hw_list_template(tmpl, fields);
+    for (int i = 0; i < 3; i++) {
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(metadata, fields[i].key);
+        if (item == NULL)
+            continue;
+        size_t len = strlen(item->valuestring);
+        if (len >= fields[i].size)
+            return hw_err_set(err, HW_ELIMIT, "%s must be under %zu bytes", fields[i].key,
+                              fields[i].size);
+        memcpy(fields[i].text, item->valuestring, len + 1);
+    }
+    return 0;
+}
+
+/* --- loading --- */
+
+static int
+check_shape(const struct hw_safetensors_entry *entry, const struct hw_tensor *tensor,
+            struct hw_err *err)
+{
+    if (entry->dtype == HW_SAFETENSORS_OTHER)
+        return hw_err_set(err, HW_EINVAL, "tensor %s must be F32, F16 or BF16", tensor->name);
+    bool same = entry->dim_count == tensor->dim_count;
+    for (uint32_t i = 0; same && i < tensor->dim_count; i++)
+        same = entry->dims[i] == tensor->dims[i];
+    if (!same)
+        return hw_err_set(err, HW_EINVAL, "tensor %s has another shape than the configuration says",
+                          tensor->name);
+    return 0;
+}
+
+static const struct hw_safetensors_entry *
+find_tensor(const struct hw_safetensors_head *head, const struct hw_tensor *tensor)
+{
+    const struct hw_safetensors_entry *entry = hw_safetensors_find(head, tensor->name);
+
+    if (entry == NULL && tensor->other_name != NULL)
+        entry = hw_safetensors_find(head, tensor->other_name);
+    return entry;
+}
+
+/* Before any weight is allocated: every tensor stands in the file in the configured shape. */
+static int
+check_tensors(const struct hw_safetensors_head *head, const struct hw_bdh_config *conf,
+              struct hw_err *err)
+{
+    const struct hw_bdh_model shape_only = {.conf = *conf};
+    struct hw_tensor tensors[HW_TENSORS];
+
+    hw_list_tensors(&shape_only, tensors);
+    for (int i = 0; i < HW_TENSORS; i++) {
+        const struct hw_safetensors_entry *entry = find_tensor(head, &tensors[i]);
+        if (entry == NULL && tensors[i].optional)
+            continue;
+        if (entry == NULL)
+            return hw_err_set(err, HW_EINVAL, "tensor %s is missing: not a BDH checkpoint",
+                              tensors[i].name);
+        int rc = check_shape(entry, &tensors[i], err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int
+read_halfs(int fd, uint64_t offset, bool is_bf16, float *values, size_t count, struct hw_err *err)
+{
+    uint16_t *chunk = malloc(CHUNK_VALUES * sizeof(*chunk));
+    int rc = 0;
+
+    if (chunk == NULL)
+        return hw_err_set(err, HW_ENOMEM, "no memory to read with");
+    for (size_t done = 0; done < count && rc == 0;) {
+        size_t n = count - done < CHUNK_VALUES ? count - done : CHUNK_VALUES;
+        rc = read_exact(fd, chunk, n * sizeof(*chunk), offset + done * sizeof(*chunk), err);
+        for (size_t i = 0; rc == 0 && i < n; i++)
+            values[done + i] = is_bf16 ? hw_f32_from_bf16(chunk[i]) : hw_f32_from_f16(chunk[i]);
+        done += n;
+    }
+    free(chunk);
+    return rc;
+}
+
+static int
+read_tensor(int fd, uint64_t data_start, const struct hw_safetensors_entry *entry,
+            const struct hw_tensor *tensor, struct hw_err *err)
+{
+    uint64_t offset = data_start + entry->begin;
+    int rc;
+
+    if (entry->dtype == HW_SAFETENSORS_F32)
+        rc = read_exact(fd, tensor->values, tensor->count * sizeof(float), offset, err);
+    else
+        rc = read_halfs(fd, offset, entry->dtype == HW_SAFETENSORS_BF16, tensor->values,
+                        tensor->count, err);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < tensor->count; i++)
+        if (!isfinite(tensor->values[i]))
+            return hw_err_set(err, HW_EINVAL, "tensor %s holds a value that is no finite number",
+                              tensor->name);
+    return 0;
+}
+
+/* Names the model by what decides its answers: an equal digest means equal answers. */
+static void
+compute_digest(struct hw_bdh_model *model)
+{
+    const struct hw_bdh_config *c = &model->conf;
+    const uint32_t shape[] = {c->n_layer, c->n_embd, c->n_head, c->n_neuron, c->vocab};
+    struct hw_tensor tensors[HW_TENSORS];
+    crypto_generichash_state state;
+
+    hw_list_tensors(model, tensors);
+    crypto_generichash_init(&state, NULL, 0, sizeof(model->digest));
+    crypto_generichash_update(&state, (const unsigned char *)shape, sizeof(shape));
+    crypto_generichash_update(&state, (const unsigned char *)&model->tmpl, sizeof(model->tmpl));
+    for (int i = 0; i < HW_TENSORS; i++)
+        crypto_generichash_update(&state, (const unsigned char *)tensors[i].values,
+                                  tensors[i].count * sizeof(float));
+    crypto_generichash_final(&state, model->digest, sizeof(model->digest));
+}
+
+/* The stem goes into logs, JSON and frames: bytes outside plain ASCII become '_'. */
+static void
+name_by_stem(struct hw_bdh_model *model, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *stem = slash == NULL ? path : slash + 1;
+    const char *dot = strrchr(stem, '.');
+    size_t len = dot == NULL || dot == stem ? strlen(stem) : (size_t)(dot - stem);
+
+    if (len >= sizeof(model->name))
+        len = sizeof(model->name) - 1;
+    for (size_t i = 0; i < len; i++) {
+        char c = stem[i];
+        model->name[i] = c > ' ' && c < 0x7f && c != '"' && c != '\\' ? c : '_';
+    }
+    model->name[len] = '\0';
+}
+
+static int
+load_head(int fd, struct hw_safetensors_head **head, uint64_t *data_start, struct hw_err *err)
+{
+    struct stat st;
+    uint8_t start[8];
+    uint64_t head_bytes;
+    int rc;
+
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return hw_err_set(err, HW_EINVAL, "not a regular file");
+    uint64_t file_bytes = (uint64_t)st.st_size;
+    if (file_bytes < 10)
+        return hw_err_set(err, HW_EINVAL, "not a safetensors file: too short");
+    if ((rc = read_exact(fd, start, sizeof(start), 0, err)) != 0)
+        return rc;
+    if (memcmp(start, "PK\3\4", 4) == 0)
+        return hw_err_set(err, HW_EINVAL,
+                          "a PyTorch .pt (ZIP) file, not safetensors: save its state dict with "
+                          "safetensors.torch.save_file first");
+    memcpy(&head_bytes, start, sizeof(head_bytes));
+    if (head_bytes > HW_SAFETENSORS_MAX_HEAD_BYTES)
+        return hw_err_set(err, HW_EINVAL, "not a safetensors file, or its header is over %u bytes",
+                          HW_SAFETENSORS_MAX_HEAD_BYTES);
+    if (head_bytes > file_bytes - 8)
+        return hw_err_set(err, HW_EINVAL, "the header's length passes the file's end");
+    char *text = malloc(head_bytes + 1);
+    if (text == NULL)
+        return hw_err_set(err, HW_ENOMEM, "no memory for the header");
+    rc = read_exact(fd, text, head_bytes, 8, err);
+    if (rc == 0)
+        rc = hw_safetensors_head_parse(text, head_bytes, file_bytes - 8 - head_bytes, head, err);
+    free(text);
+    *data_start = 8 + head_bytes;
+    return rc;
+}
+
+static int
+load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *err)
+{
+    struct hw_safetensors_head *head = NULL;
+    struct hw_bdh_model *model = NULL;
+    struct hw_bdh_config conf = {0};
+    struct hw_tensor tensors[HW_TENSORS];
+    uint64_t data_start = 0;
+
+    int rc = load_head(fd, &head, &data_start, err);
+    if (rc != 0)
+        return rc;
+    if (cJSON_GetObjectItemCaseSensitive(head->metadata, "n_layer") != NULL)
+        rc = read_config(head->metadata, &conf, err);
+    else
+        rc = read_config_beside(path, &conf, err);
+    if (rc != 0 || (rc = check_tensors(head, &conf, err)) != 0 ||
+        (rc = hw_bdh_model_create(&conf, &model, err)) != 0 ||
+        (rc = read_template(head->metadata, &model->tmpl, err)) != 0)
+        goto out;
+    hw_list_tensors(model, tensors);
+    for (int i = 0; i < HW_TENSORS; i++) {
+        const struct hw_safetensors_entry *entry = find_tensor(head, &tensors[i]);
+        if (entry != NULL && (rc = read_tensor(fd, data_start, entry, &tensors[i], err)) != 0)
+            goto out;
+    }
+    name_by_stem(model, path);
+    compute_digest(model);
+out:
+    hw_safetensors_head_destroy(&head);
+    if (rc != 0)
+        hw_bdh_model_destroy(&model);
+    else
+        *out = model;
+    return rc;
+}
+
+int
+hw_bdh_model_load(const char *path, struct hw_bdh_model **out, struct hw_err *err)
+{
+    int rc;
+
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
+    if (fd < 0)
+        rc = hw_err_set(err, errno == ENOENT ? HW_ENOTFOUND : HW_EIO, "cannot open: %s",
+                        strerror(errno));
+    else if (sodium_init() < 0)
+        rc = hw_err_set(err, HW_EIO, "libsodium does not start");
+    else
+        rc = load_model(fd, path, out, err);
+    if (fd >= 0)
+        close(fd);
+    if (rc != 0)
+        hw_err_prefix(err, "%s", path);
+    return rc;
+}

@@ -1,0 +1,56 @@
+/* engine/tensors.h - what of a model stands in a file, by name: one list for reading and writing.
+ */
+#ifndef HW_ENGINE_TENSORS_H
+#define HW_ENGINE_TENSORS_H
+
+#include <string.h>
+
+#include "engine/model.h"
+
+/* The tensors of a model, in the order in which they are written and digested. */
+enum { HW_TENSORS = 6 };
+struct hw_tensor {
+    const char *name;
+    const char *other_name; /* as older modules call it, or NULL */
+    float *values;
+    size_t count;
+    uint32_t dim_count;
+    uint64_t dims[4];
+    bool optional;
+    bool stays_f32;
+};
+
+static inline void
+hw_list_tensors(const struct hw_bdh_model *model, struct hw_tensor tensors[HW_TENSORS])
+{
+    const struct hw_bdh_config *c = &model->conf;
+    uint64_t h = c->n_head, d = c->n_embd, n = c->n_neuron, v = c->vocab;
+    const struct hw_tensor list[HW_TENSORS] = {
+        {"decoder", NULL, model->decoder, h * n * d, 2, {h * n, d}, false, false},
+        {"encoder", NULL, model->encoder, h * n * d, 3, {h, d, n}, false, false},
+        {"encoder_v", NULL, model->encoder_v, h * n * d, 3, {h, d, n}, false, false},
+        {"lm_head", NULL, model->lm_head, d * v, 2, {d, v}, false, false},
+        {"embed.weight", NULL, model->embed, v * d, 2, {v, d}, false, false},
+        {"attn.freqs", "attns.0.freqs", model->freqs, n, 4, {1, 1, 1, n}, true, true},
+    };
+    memcpy(tensors, list, sizeof(list));
+}
+
+struct hw_template_field {
+    const char *key;
+    char *text;
+    size_t size;
+};
+
+static inline void
+hw_list_template(struct hw_bdh_template *tmpl, struct hw_template_field fields[3])
+{
+    fields[0] = (struct hw_template_field){"hatchway.before_user", tmpl->before_user,
+                                           sizeof(tmpl->before_user)};
+    fields[1] = (struct hw_template_field){"hatchway.before_assistant", tmpl->before_assistant,
+                                           sizeof(tmpl->before_assistant)};
+    fields[2] = (struct hw_template_field){"hatchway.after_assistant", tmpl->after_assistant,
+                                           sizeof(tmpl->after_assistant)};
+}
+
+#endif
