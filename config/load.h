@@ -12,7 +12,7 @@
 #include "hatchway/err.h"
 
 struct hw_diag {
-    bool warning; /* false: an error, nothing was loaded */
+    bool warning;          /* false: an error, nothing was loaded */
     uint32_t line, column; /* from 1; 0: the file as a whole */
     char msg[400];
 };
@@ -33,7 +33,8 @@ void hw_diags_free(struct hw_diags *diags);
 /* "file:line:column: error|warning: msg" into out. */
 void hw_diag_format(const struct hw_diag *diag, const char *path, char *out, size_t size);
 
-/* The word among NULL-terminated `words` nearest to `text` (edit distance), or NULL if none is near. */
+/* The word among NULL-terminated `words` nearest to `text` (edit distance), or NULL if none is
+ * near. */
 const char *hw_nearest_word(const char *text, const char *const *words);
 
 #endif

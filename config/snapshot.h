@@ -77,7 +77,8 @@ struct hw_conf_selector {
     uint32_t device_mask; /* bit per enum hw_device; 0: any */
     bool role_same;       /* role: same */
     uint64_t role_mask;   /* named roles; 0: none named */
-    uint64_t *backend_mask; /* named backends, a bit each, backend_mask_words long; NULL: none named */
+    uint64_t
+        *backend_mask; /* named backends, a bit each, backend_mask_words long; NULL: none named */
     struct hw_conf_list backends;
     char *model; /* ask the backend for this model; NULL: whichever it has */
     enum hw_by by;
@@ -95,7 +96,7 @@ struct hw_conf_when {
     uint64_t role_mask; /* 0: any */
     uint32_t lane_mask;
     struct hw_conf_list agent;
-    struct hw_conf_list model;   /* as the agent asked for it */
+    struct hw_conf_list model; /* as the agent asked for it */
     struct hw_conf_list dialect;
     struct hw_conf_list keyword; /* any of these words in the last user message */
     struct hw_conf_range prompt_tokens;
@@ -126,11 +127,11 @@ struct hw_conf_alias {
 };
 
 struct hw_conf_cache {
-    uint64_t memory; /* bytes; 0: off; 64MiB */
+    uint64_t memory;  /* bytes; 0: off; 64MiB */
     char *redis_host; /* NULL: embedded only */
     uint16_t redis_port;
     uint32_t redis_db;
-    char *redis_password; /* NULL: none. A secret */
+    char *redis_password;   /* NULL: none. A secret */
     uint32_t redis_timeout; /* 20ms without an answer is a miss */
     uint64_t ttl;
     uint64_t max_entry; /* 256KiB: larger answers are not kept */
@@ -156,8 +157,8 @@ struct hw_snapshot {
     char *listen_host;
     uint16_t listen_port;
     bool listen_loopback;
-    uint32_t loops; /* 0: one a core */
-    uint32_t drain; /* SIGTERM: streams may go on for this long; 30s */
+    uint32_t loops;   /* 0: one a core */
+    uint32_t drain;   /* SIGTERM: streams may go on for this long; 30s */
     char *access_log; /* "stdout", "stderr", "off" or a path; stdout */
     bool egress_any;
     struct hw_conf_list egress; /* names allowed beside local addresses */
@@ -171,7 +172,8 @@ struct hw_snapshot {
     size_t backend_count;
     struct hw_conf_role *roles;
     size_t role_count;
-    struct hw_conf_route *routes; /* never empty: without any, a `default` to all general backends */
+    struct hw_conf_route
+        *routes; /* never empty: without any, a `default` to all general backends */
     size_t route_count;
     struct hw_conf_agent *agents;
     size_t agent_count; /* 0: no keys asked for, loopback only */

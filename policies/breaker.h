@@ -2,8 +2,8 @@
  *
  *            5 failures in a row, or half of the last 20
  *     CLOSED ---------------------------------------------> OPEN
- *       ^                                                    | after open_ms (1 s, doubling to 30 s)
- *       |  trial succeeds                                    v
+ *       ^                                                    | after open_ms (1 s, doubling to 30
+ * s) |  trial succeeds                                    v
  *       +------------------------------------------------ HALF_OPEN (one trial at a time)
  *                                     trial fails: back to OPEN
  *
@@ -20,15 +20,16 @@ extern const char *const hw_breaker_names[];
 struct hw_breaker {
     enum hw_breaker_state state;
     uint32_t failures_in_row;
-    uint32_t window;        /* last results, a bit each, 1 = failed */
-    uint32_t window_count;  /* up to 20 */
+    uint32_t window;       /* last results, a bit each, 1 = failed */
+    uint32_t window_count; /* up to 20 */
     uint64_t open_until_ms;
-    uint32_t open_ms;       /* the next opening lasts this long */
+    uint32_t open_ms; /* the next opening lasts this long */
     bool trial_running;
 };
 
 void hw_breaker_init(struct hw_breaker *breaker);
-/* May a query be sent now? Moves OPEN to HALF_OPEN when its time has come; does not take the trial. */
+/* May a query be sent now? Moves OPEN to HALF_OPEN when its time has come; does not take the trial.
+ */
 enum hw_breaker_state hw_breaker_state(struct hw_breaker *breaker, uint64_t now_ms);
 /* Call when an attempt is really sent: false: not allowed (open, or the trial is taken). */
 bool hw_breaker_take(struct hw_breaker *breaker, uint64_t now_ms);

@@ -17,10 +17,10 @@ enum hw_role_source { HW_ROLE_NONE, HW_ROLE_BY_MODEL, HW_ROLE_BY_HEADER, HW_ROLE
 
 /* What routing looks at. Filled by the router from the query; hw_classify fills the last block. */
 struct hw_traits {
-    const char *dialect;    /* "openai", ... */
-    const char *model;      /* as asked; NULL or "auto": the policy decides */
-    const char *agent;      /* NULL: no keys configured */
-    const char *text;       /* last user message, UTF-8, NUL-terminated */
+    const char *dialect; /* "openai", ... */
+    const char *model;   /* as asked; NULL or "auto": the policy decides */
+    const char *agent;   /* NULL: no keys configured */
+    const char *text;    /* last user message, UTF-8, NUL-terminated */
     size_t text_len;
     uint64_t prompt_bytes;  /* all of the prompt */
     uint32_t prompt_tokens; /* estimate */

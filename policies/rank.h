@@ -1,8 +1,9 @@
 /* policies/rank.h - candidates of a route, best first. Pure: statistics and dice are handed in.
  *
  * Eligible, then fast (DESIGN "Decisions"): a backend is a candidate only for the roles, models or
- * routes that name it, unless it is general; expected completion time ranks within the best eligible
- * quality tier, then the next tier. Saturated or broken candidates come last or drop out. */
+ * routes that name it, unless it is general; expected completion time ranks within the best
+ * eligible quality tier, then the next tier. Saturated or broken candidates come last or drop out.
+ */
 #ifndef HW_POLICIES_RANK_H
 #define HW_POLICIES_RANK_H
 
@@ -16,28 +17,33 @@
 
 /* What is known of a backend now. In the snapshot's order. */
 struct hw_backend_view {
-    bool up;                   /* a worker is connected / no probe has failed; breaker apart */
+    bool up; /* a worker is connected / no probe has failed; breaker apart */
     enum hw_breaker_state breaker;
-    uint32_t inflight;         /* of this process */
-    double ttft_ms;            /* learned or prior: time to first token, small prompt */
-    double prefill_bytes_s;    /* prompt bytes read a second */
-    double decode_bytes_s;     /* answer text bytes written a second */
+    uint32_t inflight;      /* of this process */
+    double ttft_ms;         /* learned or prior: time to first token, small prompt */
+    double prefill_bytes_s; /* prompt bytes read a second */
+    double decode_bytes_s;  /* answer text bytes written a second */
 };
 
 enum hw_exclusion {
     HW_CANDIDATE = 0,
-    HW_OUT_NOT_NAMED,  /* neither role, model nor route names it, and it is not general */
-    HW_OUT_KIND, HW_OUT_DEVICE, HW_OUT_MODEL, HW_OUT_CONTEXT,
-    HW_OUT_DOWN, HW_OUT_BREAKER, HW_OUT_FULL,
+    HW_OUT_NOT_NAMED, /* neither role, model nor route names it, and it is not general */
+    HW_OUT_KIND,
+    HW_OUT_DEVICE,
+    HW_OUT_MODEL,
+    HW_OUT_CONTEXT,
+    HW_OUT_DOWN,
+    HW_OUT_BREAKER,
+    HW_OUT_FULL,
 };
 extern const char *const hw_exclusion_names[];
 
 struct hw_candidate {
-    uint32_t backend;           /* index into snapshot->backends */
-    enum hw_exclusion out;      /* HW_CANDIDATE: it may be tried */
-    bool fallback;              /* only the route's fallback reaches it */
-    double expected_ms;         /* the score for by: latency */
-    const char *model;          /* to ask the backend for; NULL: the backend's first or only one */
+    uint32_t backend;      /* index into snapshot->backends */
+    enum hw_exclusion out; /* HW_CANDIDATE: it may be tried */
+    bool fallback;         /* only the route's fallback reaches it */
+    double expected_ms;    /* the score for by: latency */
+    const char *model;     /* to ask the backend for; NULL: the backend's first or only one */
 };
 
 struct hw_rank_input {
@@ -56,7 +62,13 @@ double hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_b
 /* Priors before the first answer, by kind, model and device (DESIGN's fleet table). */
 void hw_rank_prior(const struct hw_conf_backend *backend, struct hw_backend_view *view);
 /* How `model` of a query is to be read. */
-enum hw_model_meaning { HW_MODEL_AUTO, HW_MODEL_ROLE, HW_MODEL_BACKEND, HW_MODEL_MODEL, HW_MODEL_UNKNOWN };
+enum hw_model_meaning {
+    HW_MODEL_AUTO,
+    HW_MODEL_ROLE,
+    HW_MODEL_BACKEND,
+    HW_MODEL_MODEL,
+    HW_MODEL_UNKNOWN
+};
 /* Resolves aliases (bounded), then role names, backends' models, backend names. *role is set for
  * HW_MODEL_ROLE, *resolved (a string of the snapshot) for HW_MODEL_MODEL and HW_MODEL_BACKEND. */
 enum hw_model_meaning hw_resolve_model(const struct hw_snapshot *snapshot, const char *model,

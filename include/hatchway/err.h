@@ -13,10 +13,10 @@
 
 enum hw_code {
     HW_OK = 0,
-    HW_EINVAL = -1,  /* the input is wrong: the asker can mend it */
-    HW_ELIMIT = -2,  /* a configured limit was met */
-    HW_ENOMEM = -3,  /* memory, of an amount that the network or a file asked for */
-    HW_EIO = -4,     /* the operating system or a peer failed */
+    HW_EINVAL = -1, /* the input is wrong: the asker can mend it */
+    HW_ELIMIT = -2, /* a configured limit was met */
+    HW_ENOMEM = -3, /* memory, of an amount that the network or a file asked for */
+    HW_EIO = -4,    /* the operating system or a peer failed */
     HW_ENOTFOUND = -5,
     HW_ETIMEOUT = -6,
     HW_ECANCELED = -7,

@@ -1,0 +1,60 @@
+/* router/api/query.h - a query in canonical form, whatever dialect it came in.
+ *
+ * Everything points into the request's body or the exchange's arena. JSON sub-trees that Hatchway
+ * does not interpret (tools, schemas) stay as source text. */
+#ifndef HW_ROUTER_API_QUERY_H
+#define HW_ROUTER_API_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "router/api/json.h"
+#include "router/http/body.h"
+
+enum hw_role_of_message { HW_MSG_SYSTEM, HW_MSG_USER, HW_MSG_ASSISTANT, HW_MSG_TOOL };
+
+struct hw_message {
+    enum hw_role_of_message role;
+    const char *text; /* all text parts joined; NUL-terminated; "" when there is none */
+    size_t text_len;
+    struct hw_json content;      /* as sent; .p NULL when absent */
+    struct hw_json tool_calls;   /* .p NULL when absent */
+    struct hw_json tool_call_id; /* the same */
+    bool has_image;
+};
+
+struct hw_dialect;
+
+struct hw_query {
+    const struct hw_dialect *dialect;
+    struct hw_body *body; /* the stream's; the exchange holds a reference */
+    const char *model;    /* as asked, decoded; NULL when absent (bdh) */
+    size_t model_at;      /* the model's JSON string in body: offset and length, quotes included */
+    size_t model_len;     /* 0: absent */
+    struct hw_message *messages;
+    size_t message_count;
+    const struct hw_message *last_user; /* NULL: none */
+    uint64_t prompt_bytes;
+
+    bool stream;
+    bool include_usage; /* openai stream_options.include_usage */
+    bool has_max_tokens, has_temperature, has_top_p, has_top_k, has_seed;
+    uint32_t max_tokens;
+    double temperature;
+    double top_p;
+    uint32_t top_k;
+    uint64_t seed;
+    struct hw_json seed_raw, temperature_raw, top_p_raw, presence_penalty, frequency_penalty;
+    const char *stops[4];
+    size_t stop_lens[4];
+    size_t stop_count;
+    struct hw_json tools, tool_choice, response_format; /* .p NULL when absent */
+    bool wants_tools, wants_images, wants_json;
+    /* Neither sampling at random nor asking for what a kept answer cannot hold (n > 1,
+     * logprobs...): with temperature 0 or a seed. */
+    bool deterministic;
+    bool keepable;
+};
+
+#endif
