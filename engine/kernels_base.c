@@ -1,0 +1,5 @@
+/* engine/kernels_base.c - the hot loops for whatever the compiler's default target has (SSE2,
+ * NEON). */
+#define HW_KERNELS_TABLE hw_kernels_base
+#define HW_KERNELS_NAME "base"
+#include "engine/kernels.inc" /* NOLINT(bugprone-suspicious-include) */

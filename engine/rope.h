@@ -1,0 +1,14 @@
+/* engine/rope.h - rotary position: the angles of one position.
+ *
+ * BDH turns each pair of neurons (2i, 2i+1) by freqs * position turns. The phase is taken as the
+ * reference takes it: in f32, rounded once after the product. */
+#ifndef HW_ENGINE_ROPE_H
+#define HW_ENGINE_ROPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* freqs [n] in turns per position, n even; fills cosines [n] and sines [n]. */
+void hw_rope_angles(const float *freqs, size_t n, uint64_t position, float *cosines, float *sines);
+
+#endif

@@ -1,0 +1,166 @@
+/* engine/sample.c - greedy, temperature, top-k, top-p. */
+#include "engine/sample.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+struct candidate {
+    float logit;
+    uint32_t token;
+    double weight;
+};
+
+struct hw_sampler {
+    struct hw_sampler_conf conf;
+    uint64_t random[4];
+    uint32_t vocab;
+    struct candidate candidates[]; /* scratch of hw_sampler_pick */
+};
+
+/* xoshiro256** (Blackman, Vigna 2018), seeded by splitmix64 as its authors advise. */
+static uint64_t
+rotate(uint64_t x, int k)
+{
+    return x << k | x >> (64 - k);
+}
+
+static uint64_t
+random_next(uint64_t s[4])
+{
+    uint64_t result = rotate(s[1] * 5, 7) * 9;
+    uint64_t t = s[1] << 17;
+
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = rotate(s[3], 45);
+    return result;
+}
+
+static void
+random_seed(uint64_t s[4], uint64_t seed)
+{
+    for (int i = 0; i < 4; i++) {
+        uint64_t z = seed += UINT64_C(0x9e3779b97f4a7c15);
+        z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+        s[i] = z ^ z >> 31;
+    }
+}
+
+int
+hw_sampler_create(uint32_t vocab, const struct hw_sampler_conf *conf, struct hw_sampler **out,
+                  struct hw_err *err)
+{
+    struct hw_sampler *sampler =
+        calloc(1, sizeof(*sampler) + (size_t)vocab * sizeof(sampler->candidates[0]));
+    if (sampler == NULL)
+        return hw_err_set(err, HW_ENOMEM, "no memory for a sampler");
+    sampler->conf = *conf;
+    sampler->vocab = vocab;
+    random_seed(sampler->random, conf->seed);
+    *out = sampler;
+    return 0;
+}
+
+void
+hw_sampler_destroy(struct hw_sampler **sampler)
+{
+    free(*sampler);
+    *sampler = NULL;
+}
+
+uint32_t
+hw_greedy_pick(const float *logits, uint32_t vocab)
+{
+    uint32_t best = 0;
+
+    for (uint32_t i = 1; i < vocab; i++)
+        if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i])))
+            best = i;
+    return best;
+}
+
+/* Largest first; equal logits in token order, so that a seed means the same everywhere. */
+static int
+compare_candidates(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+
+    if (x->logit != y->logit)
+        return x->logit > y->logit ? -1 : 1;
+    return (x->token > y->token) - (x->token < y->token);
+}
+
+static uint32_t
+keep_top_k(const struct candidate *sorted, uint32_t count, uint32_t k)
+{
+    if (k == 0 || k >= count)
+        return count;
+    uint32_t kept = k;
+    while (kept < count && sorted[kept].logit == sorted[k - 1].logit)
+        kept++;
+    return kept;
+}
+
+static uint32_t
+keep_top_p(const struct candidate *sorted, uint32_t count, double total, double p)
+{
+    double reached = 0.0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        reached += sorted[i].weight;
+        if (reached >= p * total)
+            return i + 1;
+    }
+    return count;
+}
+
+static double
+weigh(struct candidate *candidates, uint32_t count, float largest, float temperature)
+{
+    double total = 0.0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        double scaled = ((double)candidates[i].logit - (double)largest) / (double)temperature;
+        candidates[i].weight = exp(scaled);
+        total += candidates[i].weight;
+    }
+    return total;
+}
+
+uint32_t
+hw_sampler_pick(struct hw_sampler *sampler, const float *logits)
+{
+    const struct hw_sampler_conf *conf = &sampler->conf;
+    struct candidate *list = sampler->candidates;
+    uint32_t best = hw_greedy_pick(logits, sampler->vocab);
+    uint32_t count = 0;
+
+    if (!(conf->temperature > 0.0f) || !isfinite(logits[best]))
+        return best;
+    for (uint32_t i = 0; i < sampler->vocab; i++)
+        if (!isnan(logits[i]))
+            list[count++] = (struct candidate){.logit = logits[i], .token = i};
+    bool nucleus = conf->top_p > 0.0f && conf->top_p < 1.0f;
+    if (conf->top_k != 0 || nucleus) {
+        qsort(list, count, sizeof(*list), compare_candidates);
+        count = keep_top_k(list, count, conf->top_k);
+    }
+    double total = weigh(list, count, logits[best], conf->temperature);
+    if (nucleus) {
+        count = keep_top_p(list, count, total, (double)conf->top_p);
+        total = weigh(list, count, logits[best], conf->temperature);
+    }
+
+    double at = (double)(random_next(sampler->random) >> 11) * 0x1p-53 * total;
+    for (uint32_t i = 0; i < count; i++) {
+        at -= list[i].weight;
+        if (at < 0.0)
+            return list[i].token;
+    }
+    return best; /* rounding left a crumb behind the last */
+}

@@ -1,0 +1,162 @@
+/* The recurrent forward against vectors worked out in fp64 by tests/vectors/make_bdh_vectors.py
+ * (and tiny_s002, by the reference implementation): |f32 - fp64| <= 2e-5 * max(1, |logit| max), the
+ * greedy continuation exact. */
+#include <dirent.h>
+#include <limits.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/forward.h"
+
+static void *
+read_file(const char *folder, const char *name, size_t *len)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        fail_msg("cannot open %s", path);
+    char *bytes = malloc(1u << 22);
+    assert_non_null(bytes);
+    *len = fread(bytes, 1, 1u << 22, file);
+    fclose(file);
+    return bytes;
+}
+
+static struct hw_bdh_engine *
+load_engine(const char *folder)
+{
+    char path[PATH_MAX];
+    struct hw_bdh_model *model;
+    struct hw_bdh_engine *engine;
+    struct hw_err err = {{0}};
+    snprintf(path, sizeof(path), "%s/model.safetensors", folder);
+    if (hw_bdh_model_load(path, &model, &err) != 0 ||
+        hw_bdh_engine_create(model, &engine, &err) != 0)
+        fail_msg("%s", err.msg);
+    hw_bdh_model_destroy(&model);
+    return engine;
+}
+
+static uint32_t
+largest(const float *logits, uint32_t vocab)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < vocab; i++)
+        if (logits[i] > logits[best])
+            best = i;
+    return best;
+}
+
+static void
+check_vector(const char *folder)
+{
+    struct hw_bdh_engine *engine = load_engine(folder);
+    struct hw_bdh_session *session;
+    size_t token_bytes, greedy_bytes, reference_bytes;
+    uint16_t *tokens = read_file(folder, "tokens.u16", &token_bytes);
+    uint16_t *greedy = read_file(folder, "greedy.u16", &greedy_bytes);
+    float *reference = read_file(folder, "logits_ref64.f32", &reference_bytes);
+    uint32_t vocab = hw_bdh_engine_config(engine)->vocab;
+    size_t count = token_bytes / 2;
+    float *logits = calloc(vocab, sizeof(float));
+    assert_int_equal(reference_bytes, count * vocab * sizeof(float));
+    assert_int_equal(hw_bdh_session_create(engine, &session, NULL), 0);
+
+    double absmax = 1.0, worst = 0.0;
+    for (size_t i = 0; i < count * vocab; i++)
+        absmax = fmax(absmax, fabs((double)reference[i]));
+    for (size_t t = 0; t < count; t++) {
+        hw_bdh_session_step(session, tokens[t], logits);
+        for (size_t i = 0; i < vocab; i++)
+            worst = fmax(worst, fabs((double)logits[i] - (double)reference[t * vocab + i]));
+    }
+    if (!(worst <= 2e-5 * absmax))
+        fail_msg("%s: off by %g, allowed %g", folder, worst, 2e-5 * absmax);
+    for (size_t g = 0; g < greedy_bytes / 2; g++) {
+        uint32_t token = largest(logits, vocab);
+        if (token != greedy[g])
+            fail_msg("%s: greedy token %zu is %u, not %u", folder, g, token, greedy[g]);
+        hw_bdh_session_step(session, token, logits);
+    }
+    assert_int_equal(hw_bdh_session_position(session), count + greedy_bytes / 2);
+    free(logits);
+    free(tokens);
+    free(greedy);
+    free(reference);
+    hw_bdh_session_destroy(&session);
+    hw_bdh_engine_destroy(&engine);
+}
+
+/* Every folder of vectors, by each set of kernels that this machine has. */
+static void
+test_vectors(void **state)
+{
+    (void)state;
+    static const char *const kernels[] = {"base", "avx2", "avx512"};
+    const char *root = HW_SOURCE_DIR "/tests/vectors/bdh";
+    for (size_t k = 0; k < 3; k++) {
+        setenv("HATCHWAY_KERNELS", kernels[k], 1);
+        DIR *dir = opendir(root);
+        assert_non_null(dir);
+        int checked = 0;
+        for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+            char folder[PATH_MAX];
+            if (entry->d_name[0] == '.')
+                continue;
+            snprintf(folder, sizeof(folder), "%s/%s", root, entry->d_name);
+            check_vector(folder);
+            checked++;
+        }
+        closedir(dir);
+        assert_true(checked >= 8);
+    }
+    unsetenv("HATCHWAY_KERNELS");
+}
+
+/* A prompt taken without logits leaves the same state as one that asked for them at each token, and
+ * a reset session is as new. */
+static void
+test_quiet_steps_and_reset(void **state)
+{
+    (void)state;
+    struct hw_bdh_engine *engine = load_engine(HW_SOURCE_DIR "/tests/vectors/bdh/tiny_s002");
+    struct hw_bdh_session *loud, *quiet;
+    float a[256], b[256];
+    assert_int_equal(hw_bdh_session_create(engine, &loud, NULL), 0);
+    assert_int_equal(hw_bdh_session_create(engine, &quiet, NULL), 0);
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t t = 0; t < 20; t++) {
+            hw_bdh_session_step(loud, t * 7, a);
+            hw_bdh_session_step(quiet, t * 7, t == 19 ? b : NULL);
+        }
+        assert_memory_equal(a, b, sizeof(a));
+        hw_bdh_session_reset(quiet);
+        assert_int_equal(hw_bdh_session_position(quiet), 0);
+        hw_bdh_session_reset(loud);
+    }
+    hw_bdh_session_step(loud, 100000,
+                        a); /* no token of ours: taken modulo vocab, not out of bounds */
+    hw_bdh_session_step(quiet, 100000 % 256, b);
+    assert_memory_equal(a, b, sizeof(a));
+    hw_bdh_session_destroy(&loud);
+    hw_bdh_session_destroy(&quiet);
+    hw_bdh_engine_destroy(&engine);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_quiet_steps_and_reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
