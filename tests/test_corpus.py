@@ -1,7 +1,7 @@
 """The corpus of the shipped model: well formed, and nothing in it that would teach two answers.
 
 A 3M-parameter model on bytes keeps apart what differs in a key word; questions of two rows that
-differ by a letter or two would be noise to it, so they are refused here.
+differ by a letter would be noise to it, so they are refused here.
 """
 import json
 import os
@@ -10,7 +10,7 @@ import re
 CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "models", "hatchling",
                       "corpus.jsonl")
 KEYS = ["id", "topic", "questions", "held_out", "answer"]
-MIN_ROWS = 100
+MIN_ROWS = 300
 
 
 def rows():
@@ -25,6 +25,10 @@ def plain(question):
 
 def phrasings(row):
     return row["questions"] + row["held_out"]
+
+
+def numbers(text):
+    return re.findall(r"[0-9]+", text)
 
 
 def distance_at_most(a, b, limit):
@@ -55,7 +59,6 @@ def test_rows_are_well_formed():
         for text in phrasings(row) + [row["answer"]]:
             assert text == text.strip() and text.isprintable() and text.isascii(), row
         assert all(2 <= len(question) <= 90 for question in phrasings(row)), row
-        assert row["answer"][0].isupper() or row["answer"][0].islower(), row
         assert row["answer"].endswith((".", "!", "?")), row
 
 
@@ -79,10 +82,11 @@ def test_no_question_is_close_to_another_rows():
     close = []
     for i, (text, row_id) in enumerate(asked):
         for other, other_id in asked[i + 1:]:
-            if len(other) > len(text) + 2:
+            if len(other) > len(text) + 1:
                 break
-            # Short greetings differ by little and mean it.
-            limit = 2 if len(text) >= 12 else 0
-            if row_id != other_id and distance_at_most(text, other, limit):
+            if row_id == other_id or numbers(text) != numbers(other):
+                continue
+            # Short greetings differ by little and mean it, as numbers do (404, 405).
+            if distance_at_most(text, other, 1 if len(text) >= 12 else 0):
                 close.append((text, row_id, other, other_id))
     assert close == []
