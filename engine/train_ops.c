@@ -228,6 +228,12 @@ hw_ops_add(float *restrict sum, const float *restrict more, size_t count)
         sum[i] += more[i];
 }
 
+WIDE float
+hw_ops_squares(const float *v, size_t count)
+{
+    return row_dot(v, v, count);
+}
+
 WIDE void
 hw_ops_adam(float *restrict w, const float *restrict grad, float *restrict m, float *restrict v,
             size_t count, const struct hw_ops_adam *adam)

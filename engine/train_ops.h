@@ -46,6 +46,9 @@ float hw_ops_cross_entropy(float *logits, size_t vocab, size_t target, float wei
 /* sum += more */
 void hw_ops_add(float *sum, const float *more, size_t count);
 
+/* sum of v[i]^2, in float: for pieces of a thousand or so */
+float hw_ops_squares(const float *v, size_t count);
+
 struct hw_ops_adam {
     float lr, beta1, beta2, eps, decay;
     float correct1, correct2; /* 1 - beta^step */

@@ -1,0 +1,324 @@
+/* A row becomes one short sequence of its own, so that attention, whose cost grows with the square
+ * of the length, stays cheap and nothing is padded. Some sequences go on with further pairs, as a
+ * conversation does: otherwise a second question would meet a context never seen. */
+#include "engine/train_data.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/train_augment.h"
+#include "engine/train_rng.h"
+#include "hatchway/assert.h"
+
+enum { CHAT_PAIRS = 3 };
+
+struct text {
+    char *bytes;
+    size_t len;
+    size_t train; /* the first `train` bytes are trained on */
+};
+
+struct held_out {
+    size_t row, question;
+};
+
+struct hw_train_data {
+    struct hw_train_data_conf conf;
+    struct hw_bdh_template tmpl;
+    struct hw_train_rows rows;
+    size_t train_rows; /* rows[0 .. train_rows) are trained on */
+    struct text *texts;
+    size_t text_count;
+    struct held_out *held_out;
+    size_t held_out_count;
+    size_t text_blocks, val_blocks;
+    uint32_t *order; /* of the current epoch: rows first, then blocks of text */
+    size_t order_len;
+    uint64_t order_epoch;
+    bool order_made;
+};
+
+void
+hw_train_data_create(const struct hw_train_data_conf *conf, const struct hw_bdh_template *tmpl,
+                     struct hw_train_data **out)
+{
+    struct hw_train_data *data = hw_xcalloc(1, sizeof(*data));
+
+    data->conf = *conf;
+    data->tmpl = *tmpl;
+    *out = data;
+}
+
+void
+hw_train_data_destroy(struct hw_train_data **data)
+{
+    if (*data == NULL)
+        return;
+    for (size_t i = 0; i < (*data)->text_count; i++)
+        free((*data)->texts[i].bytes);
+    free((*data)->texts);
+    free((*data)->held_out);
+    free((*data)->order);
+    hw_train_rows_free(&(*data)->rows);
+    free(*data);
+    *data = NULL;
+}
+
+int
+hw_train_data_add(struct hw_train_data *data, const char *path, struct hw_err *err)
+{
+    size_t len = strlen(path);
+
+    if (len > 6 && strcmp(path + len - 6, ".jsonl") == 0)
+        return hw_train_rows_read(&data->rows, path, err);
+    struct text text = {0};
+    int rc = hw_train_read_file(path, &text.bytes, &text.len, err);
+    if (rc != 0)
+        return rc;
+    data->texts = realloc(data->texts, (data->text_count + 1) * sizeof(*data->texts));
+    HW_ASSERT(data->texts != NULL);
+    data->texts[data->text_count++] = text;
+    return 0;
+}
+
+static size_t
+pair_bytes(const struct hw_train_data *data, const char *question, const char *answer)
+{
+    return strlen(data->tmpl.before_user) + strlen(question) + strlen(data->tmpl.before_assistant) +
+           strlen(answer) + strlen(data->tmpl.after_assistant);
+}
+
+static int
+check_row(const struct hw_train_data *data, const struct hw_train_row *row, struct hw_err *err)
+{
+    for (size_t q = 0; q < row->question_count + row->held_out_count; q++) {
+        const char *question =
+            q < row->question_count ? row->questions[q] : row->held_out[q - row->question_count];
+        size_t bytes = pair_bytes(data, question, row->answer);
+        if (bytes > data->conf.block + 1)
+            return hw_err_set(err, HW_EINVAL,
+                              "\"%.60s\" and its answer are %zu bytes; --block must be at least "
+                              "that",
+                              question, bytes);
+    }
+    return 0;
+}
+
+static void
+list_held_out(struct hw_train_data *data)
+{
+    size_t count = 0;
+
+    for (size_t r = 0; r < data->rows.count; r++)
+        count += data->rows.rows[r].held_out_count;
+    data->train_rows = data->rows.count;
+    if (count == 0 && data->rows.count > 1) {
+        size_t kept = (size_t)((float)data->rows.count * (1.0f - data->conf.val_fraction));
+        data->train_rows = kept == 0 ? 1 : kept;
+        count = data->rows.count - data->train_rows;
+        data->held_out = hw_xcalloc(count + 1, sizeof(*data->held_out));
+        for (size_t r = data->train_rows; r < data->rows.count; r++)
+            data->held_out[data->held_out_count++] = (struct held_out){r, 0};
+        return;
+    }
+    data->held_out = hw_xcalloc(count + 1, sizeof(*data->held_out));
+    for (size_t r = 0; r < data->rows.count; r++)
+        for (size_t q = 0; q < data->rows.rows[r].held_out_count; q++)
+            data->held_out[data->held_out_count++] = (struct held_out){r, q};
+}
+
+int
+hw_train_data_ready(struct hw_train_data *data, struct hw_err *err)
+{
+    size_t block = data->conf.block;
+
+    for (size_t r = 0; r < data->rows.count; r++) {
+        int rc = check_row(data, &data->rows.rows[r], err);
+        if (rc != 0)
+            return rc;
+    }
+    list_held_out(data);
+    for (size_t i = 0; i < data->text_count; i++) {
+        struct text *text = &data->texts[i];
+        text->train = (size_t)((double)text->len * (1.0 - (double)data->conf.val_fraction));
+        if (text->train < block + 1)
+            return hw_err_set(err, HW_EINVAL,
+                              "a text has %zu bytes to train on, fewer than one --block of %zu",
+                              text->train, block);
+        data->text_blocks += text->train / block;
+        if (text->len - text->train > block)
+            data->val_blocks += (text->len - text->train - 1) / block;
+    }
+    data->order_len = data->train_rows + data->text_blocks;
+    if (data->order_len == 0)
+        return hw_err_set(err, HW_EINVAL, "the data is empty");
+    data->order = hw_xcalloc(data->order_len, sizeof(*data->order));
+    return 0;
+}
+
+size_t
+hw_train_data_epoch(const struct hw_train_data *data)
+{
+    return data->order_len;
+}
+
+size_t
+hw_train_data_validations(const struct hw_train_data *data)
+{
+    return data->held_out_count + data->val_blocks;
+}
+
+size_t
+hw_train_data_row_count(const struct hw_train_data *data)
+{
+    return data->rows.count;
+}
+
+static void
+append(struct hw_train_sequence *sequence, size_t *bytes, const char *text, size_t len,
+       float weight)
+{
+    for (size_t i = 0; i < len; i++) {
+        /* Byte b is the token of row b and the target of row b - 1. */
+        size_t at = *bytes + i;
+        if (at > 0) {
+            sequence->targets[at - 1] = (uint8_t)text[i];
+            sequence->weights[at - 1] = weight;
+            sequence->rows = at;
+        }
+        sequence->tokens[at] = (uint8_t)text[i];
+    }
+    *bytes += len;
+}
+
+static void
+append_pair(const struct hw_train_data *data, struct hw_train_sequence *sequence, size_t *bytes,
+            const char *question, const char *answer, float question_weight)
+{
+    const struct hw_bdh_template *tmpl = &data->tmpl;
+
+    append(sequence, bytes, tmpl->before_user, strlen(tmpl->before_user), question_weight);
+    append(sequence, bytes, question, strlen(question), question_weight);
+    append(sequence, bytes, tmpl->before_assistant, strlen(tmpl->before_assistant),
+           question_weight);
+    append(sequence, bytes, answer, strlen(answer), 1.0f);
+    append(sequence, bytes, tmpl->after_assistant, strlen(tmpl->after_assistant), 1.0f);
+}
+
+static void
+append_text(struct hw_train_sequence *sequence, const char *bytes, size_t rows)
+{
+    memcpy(sequence->tokens, bytes, rows);
+    memcpy(sequence->targets, bytes + 1, rows);
+    for (size_t i = 0; i < rows; i++)
+        sequence->weights[i] = 1.0f;
+    sequence->rows = rows;
+}
+
+/* A phrasing that is held out must not slip in by way of a change. */
+static bool
+is_held_out(const struct hw_train_row *row, const char *question)
+{
+    for (size_t i = 0; i < row->held_out_count; i++)
+        if (hw_train_same_question(row->held_out[i], question))
+            return true;
+    return false;
+}
+
+static bool
+draw_pair(const struct hw_train_data *data, size_t r, struct hw_train_rng *rng,
+          struct hw_train_sequence *sequence, size_t *bytes)
+{
+    const struct hw_train_row *row = &data->rows.rows[r];
+    const char *question = row->questions[hw_train_rng_below(rng, row->question_count)];
+    char changed[HW_TRAIN_QUESTION_MAX] = "";
+    size_t room = data->conf.block + 1 - *bytes;
+
+    if (hw_train_rng_unit(rng) < data->conf.augment)
+        hw_train_augment(question, rng, changed);
+    if (changed[0] != '\0' && !is_held_out(row, changed) &&
+        pair_bytes(data, changed, row->answer) <= room)
+        question = changed;
+    if (pair_bytes(data, question, row->answer) > room)
+        return false;
+    append_pair(data, sequence, bytes, question, row->answer, data->conf.question_weight);
+    return true;
+}
+
+/* Fisher-Yates, drawn from the epoch's own stream. */
+static void
+make_order(struct hw_train_data *data, uint64_t epoch)
+{
+    if (data->order_made && data->order_epoch == epoch)
+        return;
+    struct hw_train_rng rng = hw_train_rng_make(data->conf.seed, ~epoch);
+    for (size_t i = 0; i < data->order_len; i++)
+        data->order[i] = (uint32_t)i;
+    for (size_t i = data->order_len - 1; i > 0; i--) {
+        size_t j = hw_train_rng_below(&rng, i + 1);
+        uint32_t kept = data->order[i];
+        data->order[i] = data->order[j];
+        data->order[j] = kept;
+    }
+    data->order_epoch = epoch;
+    data->order_made = true;
+}
+
+static void
+draw_text(const struct hw_train_data *data, size_t block, struct hw_train_rng *rng,
+          struct hw_train_sequence *sequence)
+{
+    const struct text *text = data->texts;
+
+    while (block >= text->train / data->conf.block) {
+        block -= text->train / data->conf.block;
+        text++;
+    }
+    size_t start = hw_train_rng_below(rng, text->train - data->conf.block);
+    append_text(sequence, text->bytes + start, data->conf.block);
+}
+
+void
+hw_train_data_draw(struct hw_train_data *data, uint64_t number, struct hw_train_sequence *sequence)
+{
+    struct hw_train_rng rng = hw_train_rng_make(data->conf.seed, number);
+    size_t bytes = 0, pairs = 1;
+
+    make_order(data, number / data->order_len);
+    size_t item = data->order[number % data->order_len];
+    if (item >= data->train_rows) {
+        draw_text(data, item - data->train_rows, &rng, sequence);
+        return;
+    }
+    draw_pair(data, item, &rng, sequence, &bytes);
+    if (hw_train_rng_unit(&rng) < data->conf.chat)
+        while (pairs++ < CHAT_PAIRS &&
+               draw_pair(data, hw_train_rng_below(&rng, data->train_rows), &rng, sequence, &bytes))
+            continue;
+}
+
+void
+hw_train_data_validation(const struct hw_train_data *data, size_t index,
+                         struct hw_train_sequence *sequence)
+{
+    if (index < data->held_out_count) {
+        const struct held_out *held = &data->held_out[index];
+        const struct hw_train_row *row = &data->rows.rows[held->row];
+        size_t bytes = 0;
+        append_pair(data, sequence, &bytes,
+                    row->held_out_count > 0 ? row->held_out[held->question] : row->questions[0],
+                    row->answer, 0.0f);
+        return;
+    }
+    size_t block = index - data->held_out_count;
+    for (const struct text *text = data->texts;; text++) {
+        size_t held = text->len - text->train;
+        size_t blocks = held > data->conf.block ? (held - 1) / data->conf.block : 0;
+        if (block < blocks) {
+            append_text(sequence, text->bytes + text->train + block * data->conf.block,
+                        data->conf.block);
+            return;
+        }
+        block -= blocks;
+    }
+}
