@@ -58,8 +58,12 @@ bool hw_json_string_is(const struct hw_json *string, const char *text); /* escap
  * strings to filters and templates. */
 int hw_json_string(const struct hw_json *string, struct hw_arena *arena, const char **out,
                    size_t *len, struct hw_err *err);
+/* Decodes into out, which has room for string->len bytes, and returns how many it wrote. \u0000
+ * becomes a byte 0, no NUL is put behind. */
+size_t hw_json_decode(const struct hw_json *string, char *out);
+int hw_json_append_decoded(const struct hw_json *string, struct hw_buf *out);
 bool hw_json_bool(const struct hw_json *value, bool *out);
-bool hw_json_number(const struct hw_json *value, double *out);
+bool hw_json_number(const struct hw_json *value, double *out); /* finite, at most 127 characters */
 bool hw_json_uint(const struct hw_json *value,
                   uint64_t *out); /* a whole number >= 0, also 1.0 or 1e3 */
 
