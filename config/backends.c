@@ -1,0 +1,215 @@
+/* config/backends.c - the places that can answer. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "config/address.h"
+#include "config/scalar.h"
+#include "config/sections.h"
+
+#define MODEL_BYTES 128
+#define API_KEY_BYTES 4096
+
+static void
+set_model(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
+{
+    char **path = field;
+    size_t errors_before = load->diags->errors;
+    hw_set_text(load, node, key, field);
+    if (load->diags->errors == errors_before)
+        *path = hw_resolve_path(load, *path);
+}
+
+static void
+set_url(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
+{
+    struct hw_conf_backend *backend = field;
+    struct hw_url url;
+    struct hw_err err;
+    (void)key;
+    if (!hw_want_scalar(load, node, "a url such as http://127.0.0.1:11434"))
+        return;
+    if (hw_url_parse(load->arena, node->text, &url, &err) != 0) {
+        hw_report(load, node, "%s", err.msg);
+        return;
+    }
+    backend->url = hw_arena_strdup(load->arena, node->text);
+    backend->https = url.https;
+    backend->host = url.address.host;
+    backend->port = url.address.port;
+    backend->path = url.path;
+    hw_check_egress(load, node, backend->host);
+}
+
+static void
+set_api_key(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
+{
+    if (!hw_want_scalar(load, node, "${NAME} of a variable that holds the key"))
+        return;
+    size_t len = strlen(node->text);
+    size_t fit = 0;
+    while (node->text[fit] > ' ' && node->text[fit] < 0x7f)
+        fit++;
+    if (len == 0)
+        hw_report(load, node, "the key is empty%s",
+                  node->from_env ? ": the variable is set, to nothing" : "");
+    else if (len > key->max || fit != len)
+        hw_report(load, node,
+                  "a key is at most %d characters of printable ASCII without blanks "
+                  "(a line break at its end?)",
+                  API_KEY_BYTES);
+    else
+        *(char **)field = hw_arena_strdup(load->arena, node->text);
+    if (!node->from_env)
+        hw_warn(load, node,
+                "a secret in clear: put it into the environment and write api_key: ${NAME}");
+}
+
+static void
+set_backend_roles(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+                  void *field)
+{
+    struct hw_conf_backend *backend = field;
+    size_t errors_before = load->diags->errors;
+    hw_set_role_mask(load, node, key, &backend->role_mask);
+    if (load->diags->errors == errors_before)
+        hw_set_texts(load, node, key, &backend->roles);
+}
+
+static const struct hw_key keys_backend[] = {
+    {"name", hw_set_name, HW_FIELD(hw_conf_backend, name), .required = true},
+    {"kind", hw_set_word, HW_FIELD(hw_conf_backend, kind), .required = true,
+     .words = hw_kind_names},
+    {"model", set_model, HW_FIELD(hw_conf_backend, model), .max = 1024},
+    {"url", set_url, .offset = 0},
+    {"device", hw_set_word, HW_FIELD(hw_conf_backend, device), .fallback = "cpu",
+     .words = hw_device_names},
+    {"workers", hw_set_count, HW_FIELD(hw_conf_backend, workers), .min = 1, .max = 64},
+    {"models", hw_set_texts, HW_FIELD(hw_conf_backend, models), .max = 64, .item_max = MODEL_BYTES},
+    {"roles", set_backend_roles, .offset = 0, .max = HW_MAX_ROLES, .item_max = 64},
+    {"general", hw_set_bool, HW_FIELD(hw_conf_backend, general)},
+    {"quality", hw_set_int, HW_FIELD(hw_conf_backend, quality), .max = 1000},
+    {"priority", hw_set_count, HW_FIELD(hw_conf_backend, priority), .max = 1000},
+    {"max_inflight", hw_set_count, HW_FIELD(hw_conf_backend, max_inflight), .max = 100000},
+    {"context", hw_set_count, HW_FIELD(hw_conf_backend, context), .max = 100000000},
+    {"api_key", set_api_key, HW_FIELD(hw_conf_backend, api_key), .max = API_KEY_BYTES},
+    {"timeouts", hw_set_section, HW_FIELD(hw_conf_backend, timeouts), .keys = hw_keys_timeouts},
+    {.name = NULL},
+};
+
+static void
+begin_backend(struct hw_load *load, void *item)
+{
+    struct hw_conf_backend *backend = item;
+    backend->timeouts = load->snapshot->timeouts;
+}
+
+/* Identity of a local checkpoint: another file under the same name may answer otherwise. */
+static uint64_t
+digest_file(uint64_t digest, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return digest;
+    digest = hw_digest_number(digest, (uint64_t)st.st_size);
+    digest = hw_digest_number(digest, (uint64_t)st.st_mtim.tv_sec);
+    return hw_digest_number(digest, (uint64_t)st.st_mtim.tv_nsec);
+}
+
+uint64_t
+hw_backend_digest(const struct hw_conf_backend *backend)
+{
+    uint64_t digest = hw_digest_number(HW_DIGEST_START, backend->kind);
+    digest = hw_digest_text(digest, backend->url);
+    digest = hw_digest_text(digest, backend->model);
+    if (backend->model != NULL)
+        digest = digest_file(digest, backend->model);
+    for (size_t i = 0; i < backend->models.count; i++)
+        digest = hw_digest_text(digest, backend->models.items[i]);
+    return digest;
+}
+
+/* A local worker's checkpoint must be there now: better said here than by a worker's death. */
+static void
+check_model_file(struct hw_load *load, const struct hw_node *node, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        hw_report(load, node, "no model file at %.200s (%s)", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        hw_report(load, node, "%.200s is not a file", path);
+}
+
+static void
+end_bdh(struct hw_load *load, const struct hw_node *map, struct hw_conf_backend *backend)
+{
+    const struct hw_node *model = hw_node_find(map, "model");
+    if (model == NULL && backend->url == NULL) {
+        hw_report(load, map,
+                  "a bdh backend needs model: FILE (a worker on this machine) or url: http://... "
+                  "(a BDH node)");
+        return;
+    }
+    if (model != NULL && backend->url != NULL) {
+        hw_report_key(load, model,
+                      "a bdh backend has model (a worker on this machine) or url (a BDH node), not "
+                      "both");
+        return;
+    }
+    if (model != NULL)
+        check_model_file(load, model, backend->model);
+}
+
+static void
+end_remote(struct hw_load *load, const struct hw_node *map, struct hw_conf_backend *backend)
+{
+    const struct hw_node *model = hw_node_find(map, "model");
+    if (model != NULL)
+        hw_report_key(load, model,
+                      "'model' is the checkpoint of a local bdh worker: write models: [\"%s\"]",
+                      hw_shown(model->raw));
+    if (backend->url == NULL)
+        hw_report(load, map, "kind %s needs a url, as in http://127.0.0.1:11434",
+                  hw_kind_names[backend->kind]);
+    if (backend->kind == HW_KIND_OLLAMA && backend->models.count == 0)
+        hw_warn(load, map,
+                "no models listed: only queries that name a model themselves can be sent here");
+}
+
+static void
+end_backend(struct hw_load *load, const struct hw_node *map, void *item)
+{
+    struct hw_conf_backend *backend = item;
+    const struct hw_node *workers = hw_node_find(map, "workers");
+    if (backend->kind == HW_KIND_BDH)
+        end_bdh(load, map, backend);
+    else
+        end_remote(load, map, backend);
+    if (workers != NULL && backend->url != NULL)
+        hw_report_key(load, workers,
+                      "'workers' counts the processes of a local bdh model; a url has none");
+    if (backend->url == NULL && backend->workers == 0)
+        backend->workers = 1;
+    backend->digest = hw_backend_digest(backend);
+}
+
+const struct hw_records hw_records_backends = {
+    .what = "backend",
+    .keys = keys_backend,
+    .item_size = sizeof(struct hw_conf_backend),
+    .count_offset = offsetof(struct hw_snapshot, backend_count),
+    .begin = begin_backend,
+    .end = end_backend,
+};
+
+const char *const *
+hw_backend_words(struct hw_load *load)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    const char **words = hw_arena_array(load->arena, snapshot->backend_count + 1, sizeof(*words));
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        if (snapshot->backends[i].name != NULL)
+            words[count++] = snapshot->backends[i].name;
+    return words;
+}

@@ -1,0 +1,218 @@
+/* config/check.c - what one section alone cannot tell. */
+#include <string.h>
+
+#include "config/sections.h"
+
+#define ALIAS_HOPS_MAX 8
+
+static void
+check_listen(struct hw_load *load, const struct hw_node *root)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    const struct hw_node *listen = hw_node_find(root, "listen");
+    if (snapshot->listen_loopback || snapshot->agent_count > 0 || listen == NULL ||
+        snapshot->listen_host == NULL)
+        return;
+    hw_report(load, listen,
+              "listen: %s can be reached from other machines, and without agents anyone may ask: "
+              "list agents with keys, or listen on 127.0.0.1:%u",
+              hw_shown(snapshot->listen_host), snapshot->listen_port);
+}
+
+static void
+check_backends_there(struct hw_load *load, const struct hw_node *root)
+{
+    const struct hw_node *backends = hw_node_find(root, "backends");
+    if (load->snapshot->backend_count > 0 ||
+        (backends != NULL && backends->kind != HW_NODE_NULL && backends->count > 0))
+        return;
+    hw_report(load, backends != NULL ? backends : root,
+              "there are no backends, so nothing could answer: list at least one under backends:");
+}
+
+static const struct hw_conf_alias *
+find_alias(const struct hw_snapshot *snapshot, const char *name)
+{
+    for (size_t i = 0; i < snapshot->alias_count; i++)
+        if (strcmp(snapshot->aliases[i].name, name) == 0)
+            return &snapshot->aliases[i];
+    return NULL;
+}
+
+/* Everything that an alias may stand for. */
+static const char *const *
+target_words(struct hw_load *load)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    size_t most = 2 + snapshot->role_count + snapshot->alias_count;
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        most += 1 + snapshot->backends[i].models.count;
+    const char **words = hw_arena_array(load->arena, most, sizeof(*words));
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->role_count; i++)
+        words[count++] = snapshot->roles[i].name;
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_conf_backend *backend = &snapshot->backends[i];
+        for (size_t j = 0; j < backend->models.count; j++)
+            words[count++] = backend->models.items[j];
+        if (backend->name != NULL)
+            words[count++] = backend->name;
+    }
+    for (size_t i = 0; i < snapshot->alias_count; i++)
+        words[count++] = snapshot->aliases[i].name;
+    words[count] = "auto";
+    return words;
+}
+
+static bool
+is_among(const char *const *words, const char *text)
+{
+    for (; *words != NULL; words++)
+        if (strcmp(*words, text) == 0)
+            return true;
+    return false;
+}
+
+static void
+check_aliases(struct hw_load *load, const struct hw_node *root)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    const struct hw_node *aliases = hw_node_find(root, "aliases");
+    if (snapshot->alias_count == 0)
+        return;
+    const char *const *words = target_words(load);
+    size_t mark = hw_path_push(load, "aliases", 0);
+    for (size_t i = 0; i < snapshot->alias_count; i++) {
+        const struct hw_conf_alias *alias = &snapshot->aliases[i];
+        const struct hw_node *node = hw_node_at(aliases, i);
+        if (alias->target == NULL)
+            continue;
+        if (!is_among(words, alias->target)) {
+            hw_report_unknown(load, node, "role, model or backend", words);
+            continue;
+        }
+        int hops = 0;
+        while (alias != NULL && alias->target != NULL && ++hops <= ALIAS_HOPS_MAX)
+            alias = find_alias(snapshot, alias->target);
+        if (hops > ALIAS_HOPS_MAX)
+            hw_report(load, node,
+                      "alias '%s' leads through more than %d aliases, perhaps in a circle",
+                      hw_shown(snapshot->aliases[i].name), ALIAS_HOPS_MAX);
+    }
+    hw_path_pop(load, mark);
+}
+
+static bool
+selects_any(const struct hw_snapshot *snapshot, const struct hw_conf_selector *selector,
+            uint64_t same_role_mask)
+{
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        if (hw_selects(selector, same_role_mask, &snapshot->backends[i], i))
+            return true;
+    return false;
+}
+
+static void
+warn_about_routes(struct hw_load *load, const struct hw_node *root)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    const struct hw_node *routes = hw_node_find(root, "routes");
+    const struct hw_conf_route *catch_all = NULL;
+    if (routes == NULL || routes->count == 0)
+        return;
+    size_t mark = hw_path_push(load, "routes", 0);
+    for (size_t i = 0; i < snapshot->route_count; i++) {
+        const struct hw_conf_route *route = &snapshot->routes[i];
+        const struct hw_node *node = hw_node_at(routes, i);
+        size_t inner = hw_path_push(load, NULL, i);
+        if (catch_all != NULL)
+            hw_warn(load, node,
+                    "route '%s' can never match: '%s' (line %u) comes first and has no conditions",
+                    route->name, catch_all->name, catch_all->line);
+        else if (!route->when.present)
+            catch_all = route;
+        if (!selects_any(snapshot, &route->to, route->when.role_mask))
+            hw_warn(load, node, "route '%s' selects no backend%s", route->name,
+                    route->fallback.present ? ": only its fallback could answer" : "");
+        if (route->fallback.present &&
+            !selects_any(snapshot, &route->fallback, route->when.role_mask))
+            hw_warn(load, node, "the fallback of route '%s' selects no backend", route->name);
+        hw_path_pop(load, inner);
+    }
+    hw_path_pop(load, mark);
+    if (catch_all == NULL)
+        hw_warn(load, routes,
+                "no route without conditions: a query that matches none is refused (end with "
+                "{ name: default, to: { by: latency } })");
+}
+
+/* Roles whose queries a route sends to backends it names. */
+static uint64_t
+routed_roles(const struct hw_snapshot *snapshot)
+{
+    uint64_t mask = 0;
+    for (size_t i = 0; i < snapshot->route_count; i++) {
+        const struct hw_conf_route *route = &snapshot->routes[i];
+        if (route->to.backend_mask != NULL || route->fallback.backend_mask != NULL)
+            mask |= route->when.role_mask != 0 ? route->when.role_mask : UINT64_MAX;
+    }
+    return mask;
+}
+
+static void
+warn_about_roles(struct hw_load *load, const struct hw_node *root)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    uint64_t served = routed_roles(snapshot);
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        if (snapshot->backends[i].general)
+            return;
+        served |= snapshot->backends[i].role_mask;
+    }
+    for (size_t i = 0; i < snapshot->role_count; i++)
+        if ((served >> i & 1) == 0)
+            hw_warn(load, hw_node_at(hw_node_find(root, "roles"), i),
+                    "roles.%s: no backend serves this role and none is general",
+                    snapshot->roles[i].name);
+}
+
+/* A selector names a backend when it has any condition at all that this backend meets. */
+static bool
+is_named_by(const struct hw_conf_selector *selector, const struct hw_conf_backend *backend,
+            size_t i)
+{
+    bool conditions = selector->has_kind || selector->device_mask != 0 ||
+                      selector->backend_mask != NULL || selector->model != NULL;
+    return selector->present && conditions && hw_selects(selector, 0, backend, i);
+}
+
+static void
+warn_about_idle_backends(struct hw_load *load, const struct hw_node *root)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_conf_backend *backend = &snapshot->backends[i];
+        bool named = backend->general || backend->role_mask != 0 || backend->models.count > 0;
+        for (size_t j = 0; j < snapshot->route_count && !named; j++)
+            named = is_named_by(&snapshot->routes[j].to, backend, i) ||
+                    is_named_by(&snapshot->routes[j].fallback, backend, i);
+        if (!named)
+            hw_warn(load, hw_node_at(hw_node_find(root, "backends"), i),
+                    "backends[%zu]: nothing leads to '%s': give it roles, models, general: true, "
+                    "or a route that names it",
+                    i, backend->name);
+    }
+}
+
+void
+hw_check_all(struct hw_load *load, const struct hw_node *root)
+{
+    check_listen(load, root);
+    check_backends_there(load, root);
+    check_aliases(load, root);
+    if (load->diags->errors > 0) /* half a configuration has many a loose end */
+        return;
+    warn_about_routes(load, root);
+    warn_about_roles(load, root);
+    warn_about_idle_backends(load, root);
+}

@@ -1,0 +1,125 @@
+/* config/names.c - roles, agents and aliases: who asks, and what may be asked for. */
+#include <string.h>
+
+#include "config/sections.h"
+
+#define KEYWORD_BYTES 64
+#define EXAMPLE_BYTES 2000
+
+static const struct hw_key keys_role[] = {
+    {"description", hw_set_text, HW_FIELD(hw_conf_role, description), .max = 1000},
+    {"keywords", hw_set_texts, HW_FIELD(hw_conf_role, keywords), .max = 256,
+     .item_max = KEYWORD_BYTES},
+    {"examples", hw_set_texts, HW_FIELD(hw_conf_role, examples), .max = 4096,
+     .item_max = EXAMPLE_BYTES},
+    {.name = NULL},
+};
+
+void
+hw_set_roles(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+             void *field)
+{
+    struct hw_snapshot *snapshot = field;
+    if (!hw_want_map(load, node))
+        return;
+    if (node->count > key->max) {
+        hw_report(load, node, "at most %d roles, got %zu", HW_MAX_ROLES, node->count);
+        return;
+    }
+    hw_report_duplicates(load, node);
+    snapshot->roles = hw_arena_array(load->arena, node->count, sizeof(*snapshot->roles));
+    for (const struct hw_node *map = node->first; map != NULL; map = map->next) {
+        struct hw_conf_role *role = &snapshot->roles[snapshot->role_count];
+        size_t mark = hw_path_push(load, map->key, 0);
+        hw_check_name(load, map, map->key, true);
+        role->name = hw_arena_strdup(load->arena, map->key);
+        role->line = map->key_line;
+        hw_schema_read(load, map, keys_role, role);
+        snapshot->role_count++;
+        hw_path_pop(load, mark);
+    }
+}
+
+const char *const *
+hw_role_words(struct hw_load *load)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    const char **words = hw_arena_array(load->arena, snapshot->role_count + 1, sizeof(*words));
+    for (size_t i = 0; i < snapshot->role_count; i++)
+        words[i] = snapshot->roles[i].name;
+    return words;
+}
+
+static void
+add_role(struct hw_load *load, const struct hw_node *entry, const struct hw_key *key, void *field)
+{
+    (void)key;
+    int i = hw_snapshot_role(load->snapshot, entry->text, strlen(entry->text));
+    if (i < 0)
+        hw_report_unknown(load, entry, "role", hw_role_words(load));
+    else
+        *(uint64_t *)field |= UINT64_C(1) << i;
+}
+
+void
+hw_set_role_mask(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+                 void *field)
+{
+    hw_each_entry(load, node, key, field, add_role);
+}
+
+static const struct hw_key keys_agent[] = {
+    {"name", hw_set_name, HW_FIELD(hw_conf_agent, name), .required = true},
+    {"key", hw_set_key_hash, HW_FIELD(hw_conf_agent, key_sha256), .required = true},
+    {"lane", hw_set_word, HW_FIELD(hw_conf_agent, lane), .fallback = "interactive",
+     .words = hw_lane_names},
+    {"label", hw_set_bool, HW_FIELD(hw_conf_agent, metrics_label)},
+    {.name = NULL},
+};
+
+static void
+end_agent(struct hw_load *load, const struct hw_node *map, void *item)
+{
+    const struct hw_conf_agent *agent = item;
+    for (size_t i = 0; i < load->snapshot->agent_count; i++) {
+        const struct hw_conf_agent *other = &load->snapshot->agents[i];
+        if (memcmp(other->key_sha256, agent->key_sha256, sizeof(agent->key_sha256)) == 0) {
+            hw_report(load, hw_node_find(map, "key"),
+                      "agent '%s' has this key already: each agent needs its own",
+                      hw_shown(other->name));
+            return;
+        }
+    }
+}
+
+const struct hw_records hw_records_agents = {
+    .what = "agent",
+    .keys = keys_agent,
+    .item_size = sizeof(struct hw_conf_agent),
+    .count_offset = offsetof(struct hw_snapshot, agent_count),
+    .end = end_agent,
+};
+
+void
+hw_set_aliases(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+               void *field)
+{
+    struct hw_snapshot *snapshot = field;
+    if (!hw_want_map(load, node))
+        return;
+    if (node->count > key->max) {
+        hw_report(load, node, "at most %d aliases, got %zu", HW_MAX_ALIASES, node->count);
+        return;
+    }
+    hw_report_duplicates(load, node);
+    snapshot->aliases = hw_arena_array(load->arena, node->count, sizeof(*snapshot->aliases));
+    for (const struct hw_node *entry = node->first; entry != NULL; entry = entry->next) {
+        struct hw_conf_alias *alias = &snapshot->aliases[snapshot->alias_count++];
+        size_t mark = hw_path_push(load, entry->key, 0);
+        hw_check_name(load, entry, entry->key, true);
+        alias->name = hw_arena_strdup(load->arena, entry->key);
+        if (hw_want_scalar(load, entry, "a role, model or backend"))
+            alias->target = hw_arena_strdup(load->arena, entry->text);
+        hw_path_pop(load, mark);
+    }
+}

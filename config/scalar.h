@@ -1,0 +1,34 @@
+/* config/scalar.h - the small languages of values: durations, sizes, ranges, keys. Pure.
+ * Private to config/. Each returns false, with *out untouched, for text that is none. */
+#ifndef HW_CONFIG_SCALAR_H
+#define HW_CONFIG_SCALAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/snapshot.h"
+
+bool hw_scalar_uint(const char *text, uint64_t *out);
+bool hw_scalar_int(const char *text, int *out);
+bool hw_scalar_bool(const char *text, bool *out);
+/* 250ms 30s 10m 1h 7d, and 0 -> milliseconds */
+bool hw_scalar_duration(const char *text, uint64_t *out_ms);
+/* 512 64KiB 256MiB 1GiB, 64KB 256MB 1GB -> bytes */
+bool hw_scalar_size(const char *text, uint64_t *out_bytes);
+/* >8192 >=8193 <100 <=100 10..20 512 -> inclusive bounds */
+bool hw_scalar_range(const char *text, struct hw_conf_range *out);
+/* sha256:<64 hex digits> */
+bool hw_scalar_sha256(const char *text, uint8_t out[32]);
+/* [A-Za-z0-9._:/-]{1,64}: fit for a header value and a metric label. */
+bool hw_scalar_is_name(const char *text);
+/* Index of text among NULL-terminated words, or -1. */
+int hw_scalar_word(const char *text, const char *const *words);
+
+/* FNV-1a, 64 bits, chained. Start with HW_DIGEST_START. A NULL text differs from an empty one. */
+#define HW_DIGEST_START 0xcbf29ce484222325u
+uint64_t hw_digest_bytes(uint64_t digest, const void *bytes, size_t len);
+uint64_t hw_digest_text(uint64_t digest, const char *text);
+uint64_t hw_digest_number(uint64_t digest, uint64_t number);
+
+#endif

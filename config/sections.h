@@ -1,0 +1,36 @@
+/* config/sections.h - the tables of keys of each part of the YAML. Private to config/. */
+#ifndef HW_CONFIG_SECTIONS_H
+#define HW_CONFIG_SECTIONS_H
+
+#include "config/schema.h"
+
+extern const struct hw_key hw_keys_top[];      /* of struct hw_snapshot */
+extern const struct hw_key hw_keys_timeouts[]; /* of struct hw_conf_timeouts */
+extern const struct hw_records hw_records_agents;
+extern const struct hw_records hw_records_backends;
+extern const struct hw_records hw_records_routes;
+
+hw_setter hw_set_roles;     /* field: the snapshot */
+hw_setter hw_set_aliases;   /* field: the snapshot */
+hw_setter hw_set_key_hash;  /* uint8_t[32] from sha256:... */
+hw_setter hw_set_role_mask; /* uint64_t: names of configured roles */
+
+/* text, or the same below the file's folder when it is relative. */
+char *hw_resolve_path(struct hw_load *load, const char *text);
+/* Queries (and answers) stay on our machines: reports a host to which `egress` gives no leave. */
+void hw_check_egress(struct hw_load *load, const struct hw_node *node, const char *host);
+/* NULL-terminated names of what is configured so far, for messages; in the load's arena. */
+const char *const *hw_role_words(struct hw_load *load);
+const char *const *hw_backend_words(struct hw_load *load);
+/* The route that stands when none is written. */
+void hw_add_default_route(struct hw_load *load);
+uint64_t hw_backend_digest(const struct hw_conf_backend *backend);
+/* Whether a backend passes the conditions of a selector. same_role_mask: the roles `role: same`
+ * may stand for; 0: any. */
+bool hw_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask,
+                const struct hw_conf_backend *backend, size_t i);
+
+/* What one section alone cannot tell: run when all have been read. Errors first, then warnings. */
+void hw_check_all(struct hw_load *load, const struct hw_node *root);
+
+#endif

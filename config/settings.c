@@ -1,0 +1,283 @@
+/* config/settings.c - the top level, cache, limits and timeouts. */
+#include <string.h>
+#include <strings.h>
+
+#include "config/address.h"
+#include "config/scalar.h"
+#include "config/sections.h"
+
+#define SECOND_MS 1000
+#define HOUR_MS (3600 * SECOND_MS)
+#define DAY_MS (24 * HOUR_MS)
+#define KIB 1024u
+#define MIB (1024u * KIB)
+
+/* A Unix socket's address has 108 bytes; below worker_dir comes a folder and a socket's name. */
+#define WORKER_DIR_MAX 60
+
+char *
+hw_resolve_path(struct hw_load *load, const char *text)
+{
+    if (*text == '/')
+        return hw_arena_strdup(load->arena, text);
+    size_t folder_len = strlen(load->folder), len = strlen(text);
+    char *path = hw_arena_alloc(load->arena, folder_len + len + 2);
+    memcpy(path, load->folder, folder_len);
+    path[folder_len] = '/';
+    memcpy(path + folder_len + 1, text, len);
+    return path;
+}
+
+static void
+set_listen(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
+{
+    struct hw_snapshot *snapshot = field;
+    struct hw_address address;
+    struct hw_err err;
+    (void)key;
+    if (!hw_want_scalar(load, node, "address:port, as in 127.0.0.1:8080"))
+        return;
+    if (hw_address_parse(load->arena, node->text, strlen(node->text), -1, &address, &err) != 0) {
+        hw_report(load, node, "%s; got '%s'", err.msg, hw_shown(node->raw));
+        return;
+    }
+    if (strcasecmp(address.host, "localhost") == 0)
+        address.host = hw_arena_strdup(load->arena, "127.0.0.1");
+    if (!hw_host_is_address(address.host)) {
+        hw_report(load, node,
+                  "'%s' is a name: write the address to listen on, as in 127.0.0.1:8080 or "
+                  "0.0.0.0:8080",
+                  hw_shown(address.host));
+        return;
+    }
+    snapshot->listen_host = address.host;
+    snapshot->listen_port = address.port;
+    snapshot->listen_loopback = hw_host_is_loopback(address.host);
+}
+
+static void
+set_access_log(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+               void *field)
+{
+    static const char *const words[] = {"stdout", "stderr", "off", NULL};
+    char **path = field;
+    size_t errors_before = load->diags->errors;
+    hw_set_text(load, node, key, field);
+    if (load->diags->errors == errors_before && hw_scalar_word(*path, words) < 0)
+        *path = hw_resolve_path(load, *path);
+}
+
+static void
+set_worker_dir(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+               void *field)
+{
+    char **path = field;
+    size_t errors_before = load->diags->errors;
+    hw_set_text(load, node, key, field);
+    if (load->diags->errors != errors_before)
+        return;
+    if (**path != '/')
+        hw_report(load, node, "expected an absolute path such as /run/hatchway, got '%s'",
+                  hw_shown(node->raw));
+    else if (strlen(*path) > WORKER_DIR_MAX)
+        hw_report(load, node, "at most %d bytes (socket names are short), got %zu", WORKER_DIR_MAX,
+                  strlen(*path));
+}
+
+void
+hw_set_key_hash(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+                void *field)
+{
+    (void)key;
+    if (!hw_want_scalar(load, node, "sha256:<64 hex digits>"))
+        return;
+    /* What stands there may be the key itself: it is not shown. */
+    if (!hw_scalar_sha256(node->text, field))
+        hw_report(load, node,
+                  "expected sha256:<64 hex digits>, the hash of the key; "
+                  "this makes one: printf %%s KEY | sha256sum");
+}
+
+static void
+set_admin_key(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+              void *field)
+{
+    struct hw_snapshot *snapshot = field;
+    snapshot->has_admin_key = true;
+    hw_set_key_hash(load, node, key, snapshot->admin_key_sha256);
+}
+
+static void
+add_egress(struct hw_load *load, const struct hw_node *entry, const struct hw_key *key, void *field)
+{
+    struct hw_snapshot *snapshot = field;
+    (void)key;
+    struct hw_address address;
+    struct hw_err err;
+    const char *text = entry->text;
+    if (strcmp(text, "local") == 0) /* always allowed */
+        return;
+    if (strcmp(text, "any") == 0) {
+        hw_report(load, entry, "'any' stands alone: write egress: any");
+        return;
+    }
+    if (hw_host_is_address(text)) {
+        snapshot->egress.items[snapshot->egress.count++] = hw_arena_strdup(load->arena, text);
+        return;
+    }
+    if (strpbrk(text, ":/") != NULL ||
+        hw_address_parse(load->arena, text, strlen(text), 0, &address, &err) != 0) {
+        hw_report(load, entry, "expected a host such as gpu1.lan, without scheme or port, got '%s'",
+                  hw_shown(entry->raw));
+        return;
+    }
+    snapshot->egress.items[snapshot->egress.count++] = address.host;
+}
+
+static void
+set_egress(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
+{
+    struct hw_snapshot *snapshot = field;
+    if (node->kind == HW_NODE_SCALAR && strcmp(node->text, "any") == 0) {
+        snapshot->egress_any = true;
+        return;
+    }
+    size_t count = node->kind == HW_NODE_LIST ? node->count : 1;
+    snapshot->egress.items =
+        hw_arena_array(load->arena, count <= key->max ? count : 1, sizeof(char *));
+    hw_each_entry(load, node, key, field, add_egress);
+}
+
+void
+hw_check_egress(struct hw_load *load, const struct hw_node *node, const char *host)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    if (snapshot->egress_any)
+        return;
+    for (size_t i = 0; i < snapshot->egress.count; i++)
+        if (strcasecmp(snapshot->egress.items[i], host) == 0)
+            return;
+    const char *shown = hw_shown(host);
+    switch (hw_host_reach(host)) {
+    case HW_REACH_LOCAL:
+        return;
+    case HW_REACH_NAME:
+        hw_report(load, node,
+                  "'%s' is a name that may lead anywhere: list it (egress: [%s]) or write its "
+                  "private address",
+                  shown, shown);
+        return;
+    case HW_REACH_SHARED:
+        hw_report(load, node,
+                  "%s is in 100.64.0.0/10, which carriers and VPNs share and which does not count "
+                  "as local: list it if it is yours (egress: [%s])",
+                  shown, shown);
+        return;
+    case HW_REACH_PUBLIC:
+        hw_report(load, node,
+                  "%s is outside this fleet and egress is local: list it (egress: [%s]) or write "
+                  "egress: any",
+                  shown, shown);
+        return;
+    }
+}
+
+static void
+set_redis(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
+{
+    struct hw_conf_cache *cache = field;
+    struct hw_redis_url url;
+    struct hw_err err;
+    (void)key;
+    if (node->kind == HW_NODE_NULL) /* `redis:` with nothing behind it: embedded only */
+        return;
+    if (!hw_want_scalar(load, node, "redis://[:password@]host:port/db"))
+        return;
+    if (hw_redis_url_parse(load->arena, node->text, &url, &err) != 0) {
+        hw_report(load, node, "%s", err.msg);
+        return;
+    }
+    cache->redis_host = url.address.host;
+    cache->redis_port = url.address.port;
+    cache->redis_db = url.db;
+    cache->redis_password = url.password;
+    hw_check_egress(load, node, url.address.host);
+    if (url.password != NULL && !node->from_env)
+        hw_warn(load, node,
+                "a password in clear: put it into the environment and write "
+                "redis://:${REDIS_PASSWORD}@...");
+}
+
+static const struct hw_key keys_cache[] = {
+    {"memory", hw_set_size, HW_FIELD(hw_conf_cache, memory), .fallback = "64MiB"},
+    {"redis", set_redis, .offset = 0},
+    {"redis_timeout", hw_set_duration, HW_FIELD(hw_conf_cache, redis_timeout), .fallback = "20ms",
+     .min = 1, .max = 10 * SECOND_MS},
+    {"ttl", hw_set_duration, HW_FIELD(hw_conf_cache, ttl), .fallback = "1h", .min = SECOND_MS,
+     .max = 365ull * DAY_MS},
+    {"max_entry", hw_set_size, HW_FIELD(hw_conf_cache, max_entry), .fallback = "256KiB", .min = KIB,
+     .max = 64 * MIB},
+    {"keep", hw_set_word, HW_FIELD(hw_conf_cache, keep), .words = hw_keep_names},
+    {.name = NULL},
+};
+
+static const struct hw_key keys_limits[] = {
+    {"body", hw_set_size, HW_FIELD(hw_conf_limits, body), .fallback = "8MiB", .min = KIB,
+     .max = 1024ull * MIB},
+    {"header_bytes", hw_set_size, HW_FIELD(hw_conf_limits, header_bytes), .fallback = "32KiB",
+     .min = KIB, .max = MIB},
+    {"headers", hw_set_count, HW_FIELD(hw_conf_limits, headers), .fallback = "100", .min = 8,
+     .max = 1000},
+    {"connections", hw_set_count, HW_FIELD(hw_conf_limits, connections), .fallback = "10000",
+     .min = 1, .max = 1000000},
+    {"header_timeout", hw_set_duration, HW_FIELD(hw_conf_limits, header_timeout), .fallback = "10s",
+     .min = 10, .max = HOUR_MS},
+    {"body_timeout", hw_set_duration, HW_FIELD(hw_conf_limits, body_timeout), .fallback = "60s",
+     .min = 10, .max = HOUR_MS},
+    {"keepalive", hw_set_duration, HW_FIELD(hw_conf_limits, keepalive), .fallback = "75s",
+     .min = 10, .max = DAY_MS},
+    {"json_depth", hw_set_count, HW_FIELD(hw_conf_limits, json_depth), .fallback = "64", .min = 8,
+     .max = 512},
+    {"json_nodes", hw_set_count, HW_FIELD(hw_conf_limits, json_nodes), .fallback = "200000",
+     .min = 100, .max = 10000000},
+    {"retry_percent", hw_set_count, HW_FIELD(hw_conf_limits, retry_percent), .fallback = "20",
+     .max = 100},
+    {"queued", hw_set_count, HW_FIELD(hw_conf_limits, queued), .fallback = "1024", .max = 1000000},
+    {.name = NULL},
+};
+
+const struct hw_key hw_keys_timeouts[] = {
+    {"connect", hw_set_duration, HW_FIELD(hw_conf_timeouts, connect), .fallback = "2s", .min = 1,
+     .max = HOUR_MS},
+    {"first_byte", hw_set_duration, HW_FIELD(hw_conf_timeouts, first_byte), .fallback = "60s",
+     .min = 1, .max = DAY_MS},
+    {"idle", hw_set_duration, HW_FIELD(hw_conf_timeouts, idle), .fallback = "30s", .min = 1,
+     .max = DAY_MS},
+    {"total", hw_set_duration, HW_FIELD(hw_conf_timeouts, total), .fallback = "10m", .min = 1,
+     .max = DAY_MS},
+    {.name = NULL},
+};
+
+/* Read in this order, whatever the file's: what is named comes before what names it. */
+const struct hw_key hw_keys_top[] = {
+    {"listen", set_listen, .offset = 0, .fallback = "127.0.0.1:8080"},
+    {"loops", hw_set_count, HW_FIELD(hw_snapshot, loops), .max = 256},
+    {"drain", hw_set_duration, HW_FIELD(hw_snapshot, drain), .fallback = "30s", .max = DAY_MS},
+    {"access_log", set_access_log, HW_FIELD(hw_snapshot, access_log), .fallback = "stdout",
+     .max = 1024},
+    {"admin_key", set_admin_key, .offset = 0},
+    {"worker_dir", set_worker_dir, HW_FIELD(hw_snapshot, worker_dir), .max = 1024},
+    {"egress", set_egress, .offset = 0, .max = 256},
+    {"cache", hw_set_section, HW_FIELD(hw_snapshot, cache), .keys = keys_cache},
+    {"limits", hw_set_section, HW_FIELD(hw_snapshot, limits), .keys = keys_limits},
+    {"timeouts", hw_set_section, HW_FIELD(hw_snapshot, timeouts), .keys = hw_keys_timeouts},
+    {"roles", hw_set_roles, .offset = 0, .max = HW_MAX_ROLES},
+    {"agents", hw_set_records, HW_FIELD(hw_snapshot, agents), .max = HW_MAX_AGENTS,
+     .records = &hw_records_agents},
+    {"backends", hw_set_records, HW_FIELD(hw_snapshot, backends), .max = HW_MAX_BACKENDS,
+     .records = &hw_records_backends},
+    {"routes", hw_set_records, HW_FIELD(hw_snapshot, routes), .max = HW_MAX_ROUTES,
+     .records = &hw_records_routes},
+    {"aliases", hw_set_aliases, .offset = 0, .max = HW_MAX_ALIASES},
+    {.name = NULL},
+};
