@@ -34,7 +34,6 @@ enum hw_exclusion {
     HW_OUT_CONTEXT,
     HW_OUT_DOWN,
     HW_OUT_BREAKER,
-    HW_OUT_FULL,
 };
 extern const char *const hw_exclusion_names[];
 
@@ -42,6 +41,8 @@ struct hw_candidate {
     uint32_t backend;      /* index into snapshot->backends */
     enum hw_exclusion out; /* HW_CANDIDATE: it may be tried */
     bool fallback;         /* only the route's fallback reaches it */
+    bool full;             /* at max_inflight: behind all with room, yet a candidate, for waiting
+                            * for its room is better than losing the query */
     double expected_ms;    /* the score for by: latency */
     const char *model;     /* to ask the backend for; NULL: the backend's first or only one */
 };
@@ -61,6 +62,14 @@ double hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_b
                       const struct hw_traits *traits);
 /* Priors before the first answer, by kind, model and device (DESIGN's fleet table). */
 void hw_rank_prior(const struct hw_conf_backend *backend, struct hw_backend_view *view);
+/* The backend's own word for `model` (a string that lives as long as the snapshot); NULL: it does
+ * not have it. A local BDH model is known by its file's name, with or without extension, and every BDH
+ * also as "bdh"; Ollama's ":latest" may be left out. */
+const char *hw_backend_model(const struct hw_conf_backend *backend, const char *model);
+/* What the backend's first or only model is called, for /v1/models and answers: models[0], the stem
+ * of a checkpoint's file, "bdh", or "" when it was not told. Cut at size, returns as snprintf. */
+size_t hw_backend_model_name(const struct hw_conf_backend *backend, char *out, size_t size);
+
 /* How `model` of a query is to be read. */
 enum hw_model_meaning {
     HW_MODEL_AUTO,

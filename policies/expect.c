@@ -1,0 +1,99 @@
+/* policies/expect.c - how long an answer will take, before and after anything is known.
+ *
+ * Kinds are compared in bytes of text a second, because a BDH token is a byte and a transformer's
+ * about four. Priors come from measurements of the fleet (Llama 3.1 8B and Qwen 2.5 14B under
+ * Ollama, BDH under PyTorch) and are scaled by the model's size as its name tells it; the first few
+ * answers replace them (stats.c). */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policies/rank.h"
+
+#define BYTES_PER_TOKEN 4
+#define GUESSED_ANSWER_BYTES 1024 /* nobody knows beforehand; most answers end by themselves */
+#define MIN_RATE 0.1
+
+struct prior {
+    double ttft_ms, prefill_bytes_s, decode_bytes_s;
+};
+
+static const struct prior bdh_local = {
+    .ttft_ms = 20, .prefill_bytes_s = 4000, .decode_bytes_s = 800};
+static const struct prior bdh_node[HW_DEVICE_COUNT] = {
+    [HW_DEVICE_CPU] = {.ttft_ms = 500, .prefill_bytes_s = 300, .decode_bytes_s = 10},
+    [HW_DEVICE_MPS] = {.ttft_ms = 200, .prefill_bytes_s = 2000, .decode_bytes_s = 57},
+    [HW_DEVICE_CUDA] = {.ttft_ms = 100, .prefill_bytes_s = 20000, .decode_bytes_s = 629},
+};
+/* For 8 billion parameters; tokens a second x 4. */
+static const struct prior transformer[HW_DEVICE_COUNT] = {
+    [HW_DEVICE_CPU] = {.ttft_ms = 1500, .prefill_bytes_s = 120, .decode_bytes_s = 20},
+    [HW_DEVICE_MPS] = {.ttft_ms = 400, .prefill_bytes_s = 1200, .decode_bytes_s = 120},
+    [HW_DEVICE_CUDA] = {.ttft_ms = 150, .prefill_bytes_s = 12000, .decode_bytes_s = 800},
+};
+
+/* Billions of parameters as model names tell them ("llama3.1:8b", "qwen2.5-0.5B-instruct"); 8 when
+ * they do not. */
+static double
+billions(const char *model)
+{
+    for (const char *p = model; *p != '\0'; p++) {
+        bool starts = isdigit((unsigned char)*p) &&
+                      (p == model || !isalnum((unsigned char)p[-1])) &&
+                      (p == model || p[-1] != '.');
+        if (!starts)
+            continue;
+        char *end;
+        double size = strtod(p, &end);
+        bool ends = (*end == 'b' || *end == 'B') && !isalnum((unsigned char)end[1]);
+        if (ends && size >= 0.05 && size <= 2000)
+            return size;
+    }
+    return 8;
+}
+
+void
+hw_rank_prior(const struct hw_conf_backend *backend, struct hw_backend_view *view)
+{
+    const struct prior *prior = &transformer[backend->device];
+    double slower = 1;
+
+    if (backend->kind == HW_KIND_BDH)
+        prior = backend->url != NULL ? &bdh_node[backend->device] : &bdh_local;
+    else if (backend->models.count > 0)
+        slower = billions(backend->models.items[0]) / 8;
+    view->ttft_ms = prior->ttft_ms;
+    view->prefill_bytes_s = prior->prefill_bytes_s / slower;
+    view->decode_bytes_s = prior->decode_bytes_s / slower;
+}
+
+/* Queries that the backend works on side by side, as far as its configuration tells. */
+static double
+parallel(const struct hw_conf_backend *backend)
+{
+    if (backend->kind == HW_KIND_BDH)
+        return backend->url == NULL && backend->workers > 1 ? backend->workers : 1;
+    return backend->max_inflight > 1 ? backend->max_inflight : 1;
+}
+
+static double
+rate(double bytes_s)
+{
+    return bytes_s > MIN_RATE ? bytes_s : MIN_RATE;
+}
+
+double
+hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
+               const struct hw_traits *traits)
+{
+    uint64_t asked_bytes = (uint64_t)traits->max_tokens * BYTES_PER_TOKEN;
+    double output = GUESSED_ANSWER_BYTES;
+    double decode_ms_per_byte = 1000 / rate(view->decode_bytes_s);
+
+    if (asked_bytes > 0 && asked_bytes < GUESSED_ANSWER_BYTES)
+        output = (double)asked_bytes;
+    double service_ms = view->ttft_ms + GUESSED_ANSWER_BYTES * decode_ms_per_byte;
+    double queue_ms = view->inflight * service_ms / parallel(backend);
+    double prefill_ms = (double)traits->prompt_bytes * 1000 / rate(view->prefill_bytes_s);
+    return queue_ms + view->ttft_ms + prefill_ms + output * decode_ms_per_byte;
+}

@@ -1,0 +1,223 @@
+/* policies/rank.c - who may answer, and who first.
+ *
+ * Every backend goes through the same gate (gate_route, gate_state) for the route's `to`, and, if
+ * that turns it away, for its `fallback`; what is left is sorted by one comparison that spells out
+ * the order: room, route before fallback, quality, a sound breaker, then the route's `by`.
+ *
+ * A query that asks for a model by name gets that model or an error, never a general backend that
+ * happened to be free; only a fallback, which the policy wrote down for just that, may answer with
+ * another model. */
+#include "policies/rank.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "hatchway/assert.h"
+
+const char *const hw_exclusion_names[] = {
+    "candidate", "not named", "kind", "device", "model", "context", "down", "breaker open",
+};
+
+/* What the query's `model` asks for, resolved once. */
+struct asked {
+    enum hw_model_meaning meaning;
+    const char *name; /* of the model or the backend */
+};
+
+/* One candidate with what the comparison needs. */
+struct entry {
+    struct hw_candidate candidate;
+    int quality;
+    uint32_t priority, inflight;
+    bool half_open;
+    enum hw_by by;
+};
+
+static bool
+selector_names(const struct hw_conf_selector *to)
+{
+    return to->has_kind || to->device_mask != 0 || to->role_mask != 0 || to->backend_mask != NULL ||
+           to->model != NULL;
+}
+
+static bool
+query_has_role(const struct hw_conf_backend *backend, const struct hw_traits *traits)
+{
+    return traits->role >= 0 && (backend->role_mask >> traits->role & 1) != 0;
+}
+
+/* Does the query's model, its role, the route, or its own generality make it eligible? */
+static bool
+eligible(const struct hw_conf_backend *backend, const struct hw_conf_selector *to,
+         const struct asked *asked, const struct hw_traits *traits)
+{
+    if (backend->general || query_has_role(backend, traits) || selector_names(to))
+        return true;
+    if (asked->meaning == HW_MODEL_MODEL)
+        return hw_backend_model(backend, asked->name) != NULL;
+    return asked->meaning == HW_MODEL_BACKEND && strcmp(asked->name, backend->name) == 0;
+}
+
+static bool
+roles_fit(const struct hw_conf_backend *backend, const struct hw_conf_selector *to,
+          const struct hw_traits *traits)
+{
+    if (to->role_mask != 0 && (backend->role_mask & to->role_mask) == 0)
+        return false;
+    if (!to->role_same)
+        return true;
+    return traits->role >= 0 ? query_has_role(backend, traits) : backend->general;
+}
+
+/* An OpenAI-compatible server refuses a prompt that leaves no room for max_tokens; others cut the
+ * answer. Tokens are estimates: near the edge the backend has the last word. */
+static bool
+context_fits(const struct hw_conf_backend *backend, const struct hw_traits *traits)
+{
+    uint64_t tokens = backend->kind == HW_KIND_BDH ? traits->prompt_bytes : traits->prompt_tokens;
+
+    if (backend->kind == HW_KIND_OPENAI)
+        tokens += traits->max_tokens;
+    return backend->context == 0 || tokens <= backend->context;
+}
+
+/* The model that the backend is to be asked for; false: it has not what is wanted. */
+static bool
+model_fits(const struct hw_conf_backend *backend, const struct hw_conf_selector *to,
+           const struct asked *asked, bool fallback, const char **model)
+{
+    *model = NULL;
+    if (to->model != NULL) { /* the route's word stands over the query's */
+        *model = hw_backend_model(backend, to->model);
+        return *model != NULL;
+    }
+    switch (asked->meaning) {
+    case HW_MODEL_MODEL:
+        *model = hw_backend_model(backend, asked->name);
+        return *model != NULL || fallback;
+    case HW_MODEL_BACKEND:
+        return fallback || strcmp(asked->name, backend->name) == 0;
+    case HW_MODEL_UNKNOWN:
+        return fallback;
+    case HW_MODEL_AUTO:
+    case HW_MODEL_ROLE:
+        break;
+    }
+    return true;
+}
+
+/* What the policy says of backend i, whatever its state. */
+static enum hw_exclusion
+gate_route(const struct hw_rank_input *input, size_t i, const struct hw_conf_selector *to,
+           const struct asked *asked, const char **model)
+{
+    const struct hw_conf_backend *backend = &input->snapshot->backends[i];
+    bool fallback = to == &input->route->fallback;
+
+    *model = NULL;
+    if (!eligible(backend, to, asked, input->traits))
+        return HW_OUT_NOT_NAMED;
+    if (to->backend_mask != NULL && (to->backend_mask[i / 64] >> (i % 64) & 1) == 0)
+        return HW_OUT_NOT_NAMED;
+    if (!roles_fit(backend, to, input->traits))
+        return HW_OUT_NOT_NAMED;
+    if (to->has_kind && backend->kind != to->kind)
+        return HW_OUT_KIND;
+    if (to->device_mask != 0 && (to->device_mask >> backend->device & 1) == 0)
+        return HW_OUT_DEVICE;
+    if (!model_fits(backend, to, asked, fallback, model))
+        return HW_OUT_MODEL;
+    if (!context_fits(backend, input->traits))
+        return HW_OUT_CONTEXT;
+    return HW_CANDIDATE;
+}
+
+static enum hw_exclusion
+gate_state(const struct hw_backend_view *view)
+{
+    if (!view->up)
+        return HW_OUT_DOWN;
+    if (view->breaker == HW_BREAKER_OPEN)
+        return HW_OUT_BREAKER;
+    return HW_CANDIDATE;
+}
+
+static void
+judge(const struct hw_rank_input *input, size_t i, const struct asked *asked, struct entry *entry)
+{
+    const struct hw_conf_backend *backend = &input->snapshot->backends[i];
+    const struct hw_backend_view *view = &input->views[i];
+    const struct hw_conf_route *route = input->route;
+    struct hw_candidate *candidate = &entry->candidate;
+    const char *model;
+
+    *entry = (struct entry){.quality = backend->quality,
+                            .priority = backend->priority,
+                            .inflight = view->inflight,
+                            .half_open = view->breaker == HW_BREAKER_HALF_OPEN,
+                            .by = route->to.by};
+    candidate->backend = (uint32_t)i;
+    candidate->out = gate_route(input, i, &route->to, asked, &candidate->model);
+    if (candidate->out != HW_CANDIDATE && route->fallback.present &&
+        gate_route(input, i, &route->fallback, asked, &model) == HW_CANDIDATE) {
+        candidate->out = HW_CANDIDATE;
+        candidate->fallback = true;
+        candidate->model = model;
+        entry->by = route->fallback.by;
+    }
+    if (candidate->out == HW_CANDIDATE)
+        candidate->out = gate_state(view);
+    candidate->full = backend->max_inflight != 0 && view->inflight >= backend->max_inflight;
+    candidate->expected_ms = hw_expected_ms(view, backend, input->traits);
+}
+
+/* Below 0: a goes first. The snapshot's order decides between equals, so that the order is total.
+ */
+static int
+compare(const void *pa, const void *pb)
+{
+    const struct entry *a = pa, *b = pb;
+    const struct hw_candidate *ca = &a->candidate, *cb = &b->candidate;
+
+    if ((ca->out == HW_CANDIDATE) != (cb->out == HW_CANDIDATE))
+        return ca->out == HW_CANDIDATE ? -1 : 1;
+    if (ca->full != cb->full)
+        return ca->full ? 1 : -1;
+    if (ca->fallback != cb->fallback)
+        return ca->fallback ? 1 : -1;
+    if (a->quality != b->quality)
+        return a->quality > b->quality ? -1 : 1;
+    if (a->half_open != b->half_open)
+        return a->half_open ? 1 : -1;
+    if (a->by == HW_BY_PRIORITY && a->priority != b->priority)
+        return a->priority < b->priority ? -1 : 1;
+    if (a->by == HW_BY_LEAST_INFLIGHT && a->inflight != b->inflight)
+        return a->inflight < b->inflight ? -1 : 1;
+    if (ca->expected_ms < cb->expected_ms || ca->expected_ms > cb->expected_ms)
+        return ca->expected_ms < cb->expected_ms ? -1 : 1;
+    return ca->backend < cb->backend ? -1 : 1;
+}
+
+size_t
+hw_rank(const struct hw_rank_input *input, struct hw_candidate *out)
+{
+    size_t total = input->snapshot->backend_count, count = 0;
+    struct entry few[16]; /* a small fleet needs no allocation */
+    struct entry *entries = few;
+    struct asked asked;
+    int role;
+
+    if (total > sizeof(few) / sizeof(few[0]))
+        entries = hw_xcalloc(total, sizeof(*entries));
+    asked.meaning = hw_resolve_model(input->snapshot, input->traits->model, &role, &asked.name);
+    for (size_t i = 0; i < total; i++)
+        judge(input, i, &asked, &entries[i]);
+    qsort(entries, total, sizeof(*entries), compare);
+    for (size_t i = 0; i < total; i++) {
+        out[i] = entries[i].candidate;
+        count += out[i].out == HW_CANDIDATE;
+    }
+    if (entries != few)
+        free(entries);
+    return count;
+}
