@@ -1,0 +1,171 @@
+/* engine/generate.c - a token is picked from the logits that the step before left, and stepped only
+ * when another will follow: the first token costs no step after the prompt, the last none at all.
+ */
+#include "engine/generate.h"
+
+#include <stdlib.h>
+
+#include "engine/prompt.h"
+#include "engine/textout.h"
+
+struct hw_generation {
+    struct hw_bdh_session *session;
+    struct hw_sampler *sampler;
+    struct hw_textout out;
+    enum hw_generation_state state;
+    uint32_t max_tokens;
+    uint32_t output_tokens;
+    size_t prompt_len, prompt_at;
+    uint8_t *prompt; /* freed once taken */
+    float *logits;
+};
+
+static int
+check_prompt(const uint8_t *prompt, size_t len, uint32_t vocab, struct hw_err *err)
+{
+    if (len == 0)
+        return hw_err_set(err, HW_EINVAL, "the prompt is empty");
+    if (len > UINT32_MAX)
+        return hw_err_set(err, HW_ELIMIT, "the prompt is over 4 GiB");
+    for (size_t i = 0; vocab < 256 && i < len; i++)
+        if (prompt[i] >= vocab)
+            return hw_err_set(err, HW_EINVAL,
+                              "byte %u of the prompt is outside the model's vocabulary of %u",
+                              prompt[i], vocab);
+    return 0;
+}
+
+int
+hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config *model,
+                     const struct hw_generation_conf *conf, const void *prompt, size_t len,
+                     struct hw_generation **out, struct hw_err *err)
+{
+    int rc = check_prompt(prompt, len, model->vocab, err);
+    if (rc != 0)
+        return rc;
+    struct hw_generation *g = calloc(1, sizeof(*g));
+    if (g == NULL)
+        return hw_err_set(err, HW_ENOMEM, "no memory for an answer");
+    hw_textout_init(&g->out);
+    for (size_t i = 0; i < conf->stop_count; i++)
+        if (!hw_textout_add_stop(&g->out, conf->stops[i])) {
+            rc = hw_err_set(err, HW_EINVAL, "at most %d stop strings of 1 to %d bytes",
+                            HW_TEXTOUT_MAX_STOPS, HW_TEXTOUT_MAX_STOP_BYTES);
+            goto fail;
+        }
+    if ((rc = hw_sampler_create(model->vocab, &conf->sampler, &g->sampler, err)) != 0)
+        goto fail;
+    g->session = session;
+    g->max_tokens = conf->max_tokens == 0 ? HW_GENERATION_DEFAULT_TOKENS : conf->max_tokens;
+    g->prompt = malloc(len);
+    g->prompt_len = len;
+    g->logits = malloc(model->vocab * sizeof(float));
+    if (g->prompt == NULL || g->logits == NULL) {
+        rc = hw_err_set(err, HW_ENOMEM, "no memory for a prompt of %zu bytes", len);
+        goto fail;
+    }
+    memcpy(g->prompt, prompt, len);
+    *out = g;
+    return 0;
+fail:
+    hw_generation_destroy(&g);
+    return rc;
+}
+
+void
+hw_generation_destroy(struct hw_generation **generation)
+{
+    struct hw_generation *g = *generation;
+
+    if (g == NULL)
+        return;
+    hw_sampler_destroy(&g->sampler);
+    free(g->prompt);
+    free(g->logits);
+    free(g);
+    *generation = NULL;
+}
+
+enum hw_generation_state
+hw_generation_state(const struct hw_generation *generation)
+{
+    return generation->state;
+}
+
+uint32_t
+hw_generation_prompt_tokens(const struct hw_generation *generation)
+{
+    return (uint32_t)generation->prompt_at;
+}
+
+uint32_t
+hw_generation_output_tokens(const struct hw_generation *generation)
+{
+    return generation->output_tokens;
+}
+
+void
+hw_generation_prefill(struct hw_generation *g, size_t max_tokens)
+{
+    while (g->state == HW_GENERATION_PREFILL && max_tokens-- > 0) {
+        bool last = g->prompt_at + 1 == g->prompt_len;
+        hw_bdh_session_step(g->session, g->prompt[g->prompt_at++], last ? g->logits : NULL);
+        if (last) {
+            g->state = HW_GENERATION_DECODE;
+            free(g->prompt);
+            g->prompt = NULL;
+        }
+    }
+}
+
+void
+hw_generation_decode(struct hw_generation *g, struct hw_buf *text)
+{
+    if (g->state != HW_GENERATION_DECODE)
+        return;
+    uint32_t token = hw_sampler_pick(g->sampler, g->logits);
+    g->output_tokens++;
+    bool stopped = token < 256 ? hw_textout_byte(&g->out, (uint8_t)token, text)
+                               : hw_textout_no_byte(&g->out, text);
+    if (stopped) {
+        g->state = HW_GENERATION_STOPPED;
+    } else if (g->output_tokens >= g->max_tokens) {
+        g->state = HW_GENERATION_LENGTH;
+        hw_textout_finish(&g->out, text);
+    } else {
+        hw_bdh_session_step(g->session, token, g->logits);
+    }
+}
+
+int
+hw_generate_answer(struct hw_bdh_session *session, const struct hw_bdh_config *model,
+                   const struct hw_bdh_template *tmpl, const char *question, uint32_t max_tokens,
+                   struct hw_buf *answer, struct hw_err *err)
+{
+    struct hw_generation_conf conf = {.max_tokens = max_tokens};
+    struct hw_generation *g = NULL;
+    struct hw_prompt prompt;
+
+    hw_bdh_session_reset(session);
+    hw_prompt_init(&prompt, tmpl, 1u << 20);
+    hw_prompt_turn(&prompt, HW_PROMPT_USER, false, question, strlen(question));
+    int rc = hw_prompt_ask(&prompt);
+    if (rc != 0) {
+        hw_err_set(err, rc, "the question is over 1 MiB");
+        goto out;
+    }
+    if (hw_prompt_end(&prompt)[0] != '\0')
+        conf.stops[conf.stop_count++] = hw_prompt_end(&prompt);
+    rc = hw_generation_create(session, model, &conf, prompt.text.data, prompt.text.len, &g, err);
+    if (rc != 0)
+        goto out;
+    hw_generation_prefill(g, prompt.text.len);
+    while (hw_generation_state(g) == HW_GENERATION_DECODE)
+        hw_generation_decode(g, answer);
+    if (answer->failed)
+        rc = hw_err_set(err, HW_ELIMIT, "the answer is over %zu bytes", answer->max);
+out:
+    hw_generation_destroy(&g);
+    hw_prompt_free(&prompt);
+    return rc;
+}

@@ -1,0 +1,48 @@
+/* engine/generate.h - one answer: prompt in, sampled text out, a token at a time.
+ *
+ * The caller decides when to take steps, so that one thread can interleave many answers. */
+#ifndef HW_ENGINE_GENERATE_H
+#define HW_ENGINE_GENERATE_H
+
+#include "engine/forward.h"
+#include "engine/sample.h"
+#include "hatchway/buf.h"
+
+#define HW_GENERATION_DEFAULT_TOKENS 512u
+
+struct hw_generation_conf {
+    uint32_t max_tokens; /* 0: HW_GENERATION_DEFAULT_TOKENS */
+    struct hw_sampler_conf sampler;
+    size_t stop_count; /* as hw_textout takes them */
+    const char *stops[5];
+};
+
+enum hw_generation_state {
+    HW_GENERATION_PREFILL, /* prompt tokens are left */
+    HW_GENERATION_DECODE,  /* hw_generation_decode yields the next token */
+    HW_GENERATION_STOPPED, /* a stop string came */
+    HW_GENERATION_LENGTH,  /* max_tokens are out */
+};
+
+struct hw_generation; /* opaque; layout in generate.c */
+
+/* Borrows a session at position 0 until destroyed; copies the rest. The prompt is bytes: refused
+ * (HW_EINVAL) when empty or when a byte is outside the vocabulary. On 0 the caller owns *out. */
+int hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config *model,
+                         const struct hw_generation_conf *conf, const void *prompt, size_t len,
+                         struct hw_generation **out, struct hw_err *err);
+void hw_generation_destroy(struct hw_generation **generation); /* NULL-safe, nulls it */
+enum hw_generation_state hw_generation_state(const struct hw_generation *generation);
+/* Takes up to max_tokens of the prompt. */
+void hw_generation_prefill(struct hw_generation *generation, size_t max_tokens);
+/* In DECODE: one token; appends what text has become fit to send, all of it at the end. */
+void hw_generation_decode(struct hw_generation *generation, struct hw_buf *text);
+uint32_t hw_generation_prompt_tokens(const struct hw_generation *generation); /* taken so far */
+uint32_t hw_generation_output_tokens(const struct hw_generation *generation);
+
+/* A whole answer to one question, greedily, by the template: for evaluations. Resets session. */
+int hw_generate_answer(struct hw_bdh_session *session, const struct hw_bdh_config *model,
+                       const struct hw_bdh_template *tmpl, const char *question,
+                       uint32_t max_tokens, struct hw_buf *answer, struct hw_err *err);
+
+#endif
