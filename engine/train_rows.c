@@ -8,6 +8,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "engine/prompt.h"
 #include "hatchway/assert.h"
 
 #define MAX_FILE_BYTES ((size_t)1 << 30)
@@ -47,10 +48,13 @@ hw_train_read_file(const char *path, char **out, size_t *len, struct hw_err *err
     return 0;
 }
 
+/* Trimmed, as the prompt of a question will be. */
 static char *
 copy_text(const char *text)
 {
-    char *copy = strdup(text);
+    size_t len = strlen(text);
+    const char *start = hw_prompt_trim(text, &len);
+    char *copy = strndup(start, len);
 
     HW_ASSERT(copy != NULL);
     return copy;
