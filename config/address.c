@@ -42,22 +42,22 @@ is_mapped_v4(const uint8_t v6[16], uint32_t *v4)
     return true;
 }
 
-static enum hw_reach
+static enum hw_conf_reach
 reach_v4(uint32_t ip)
 {
     static const struct {
         uint32_t network;
         unsigned bits;
-        enum hw_reach reach;
+        enum hw_conf_reach reach;
     } nets[] = {
-        {0x7f000000, 8, HW_REACH_LOCAL},  {0x0a000000, 8, HW_REACH_LOCAL},
-        {0xac100000, 12, HW_REACH_LOCAL}, {0xc0a80000, 16, HW_REACH_LOCAL},
-        {0xa9fe0000, 16, HW_REACH_LOCAL}, {0x64400000, 10, HW_REACH_SHARED},
+        {0x7f000000, 8, HW_CONF_REACH_LOCAL},  {0x0a000000, 8, HW_CONF_REACH_LOCAL},
+        {0xac100000, 12, HW_CONF_REACH_LOCAL}, {0xc0a80000, 16, HW_CONF_REACH_LOCAL},
+        {0xa9fe0000, 16, HW_CONF_REACH_LOCAL}, {0x64400000, 10, HW_CONF_REACH_SHARED},
     };
     for (size_t i = 0; i < sizeof(nets) / sizeof(nets[0]); i++)
         if ((ip ^ nets[i].network) >> (32 - nets[i].bits) == 0)
             return nets[i].reach;
-    return HW_REACH_PUBLIC;
+    return HW_CONF_REACH_PUBLIC;
 }
 
 static bool
@@ -67,26 +67,27 @@ is_v6_loopback(const uint8_t ip[16])
     return memcmp(ip, loopback, sizeof(loopback)) == 0;
 }
 
-enum hw_reach
-hw_host_reach(const char *host)
+enum hw_conf_reach
+hw_conf_host_reach(const char *host)
 {
     uint32_t v4;
     uint8_t v6[16];
     if (strcasecmp(host, "localhost") == 0)
-        return HW_REACH_LOCAL;
+        return HW_CONF_REACH_LOCAL;
     if (parse_v4(host, &v4))
         return reach_v4(v4);
     if (!parse_v6(host, v6))
-        return HW_REACH_NAME;
+        return HW_CONF_REACH_NAME;
     if (is_mapped_v4(v6, &v4))
         return reach_v4(v4);
     bool unique_local = (v6[0] & 0xfe) == 0xfc;
     bool link_local = v6[0] == 0xfe && (v6[1] & 0xc0) == 0x80;
-    return is_v6_loopback(v6) || unique_local || link_local ? HW_REACH_LOCAL : HW_REACH_PUBLIC;
+    return is_v6_loopback(v6) || unique_local || link_local ? HW_CONF_REACH_LOCAL
+                                                            : HW_CONF_REACH_PUBLIC;
 }
 
 bool
-hw_host_is_address(const char *host)
+hw_conf_host_is_address(const char *host)
 {
     uint32_t v4;
     uint8_t v6[16];
@@ -94,7 +95,7 @@ hw_host_is_address(const char *host)
 }
 
 bool
-hw_host_is_loopback(const char *host)
+hw_conf_host_is_loopback(const char *host)
 {
     uint32_t v4;
     uint8_t v6[16];
@@ -129,11 +130,11 @@ parse_port(const char *text, int default_port, uint16_t *out, struct hw_err *err
 }
 
 int
-hw_address_parse(struct hw_arena *arena, const char *text, size_t len, int default_port,
-                 struct hw_address *out, struct hw_err *err)
+hw_conf_address_parse(struct hw_conf_arena *arena, const char *text, size_t len, int default_port,
+                      struct hw_conf_address *out, struct hw_err *err)
 {
-    char *copy = hw_arena_strndup(arena, text, len);
-    struct hw_address address = {.host = copy};
+    char *copy = hw_conf_arena_strndup(arena, text, len);
+    struct hw_conf_address address = {.host = copy};
     uint8_t v6[16];
     char *rest;
     if (*copy == '[') {
@@ -148,7 +149,7 @@ hw_address_parse(struct hw_arena *arena, const char *text, size_t len, int defau
         rest = copy + strcspn(copy, ":");
         if (strchr(rest, ':') != strrchr(rest, ':'))
             return hw_err_set(err, HW_EINVAL, "an IPv6 address needs brackets, as in [::1]:8080");
-        address.host = hw_arena_strndup(arena, copy, (size_t)(rest - copy));
+        address.host = hw_conf_arena_strndup(arena, copy, (size_t)(rest - copy));
         if (!is_host_name(address.host))
             return hw_err_set(err, HW_EINVAL, "the host is missing or has characters no host has");
     }
@@ -159,9 +160,10 @@ hw_address_parse(struct hw_arena *arena, const char *text, size_t len, int defau
 }
 
 int
-hw_url_parse(struct hw_arena *arena, const char *text, struct hw_url *out, struct hw_err *err)
+hw_conf_url_parse(struct hw_conf_arena *arena, const char *text, struct hw_conf_url *out,
+                  struct hw_err *err)
 {
-    struct hw_url url = {0};
+    struct hw_conf_url url = {0};
     if (strncasecmp(text, "http://", 7) == 0) {
         text += 7;
     } else if (strncasecmp(text, "https://", 8) == 0) {
@@ -180,7 +182,7 @@ hw_url_parse(struct hw_arena *arena, const char *text, struct hw_url *out, struc
     size_t authority = strcspn(text, "/");
     if (memchr(text, '@', authority) != NULL)
         return hw_err_set(err, HW_EINVAL, "no user or password in a url: use api_key: ${NAME}");
-    int rc = hw_address_parse(arena, text, authority, url.https ? 443 : 80, &url.address, err);
+    int rc = hw_conf_address_parse(arena, text, authority, url.https ? 443 : 80, &url.address, err);
     if (rc != 0)
         return rc;
     if (url.address.port == 0)
@@ -188,16 +190,16 @@ hw_url_parse(struct hw_arena *arena, const char *text, struct hw_url *out, struc
     size_t path_len = strlen(text + authority);
     while (path_len > 0 && text[authority + path_len - 1] == '/')
         path_len--;
-    url.path = hw_arena_strndup(arena, text + authority, path_len);
+    url.path = hw_conf_arena_strndup(arena, text + authority, path_len);
     *out = url;
     return 0;
 }
 
 int
-hw_redis_url_parse(struct hw_arena *arena, const char *text, struct hw_redis_url *out,
-                   struct hw_err *err)
+hw_conf_redis_url_parse(struct hw_conf_arena *arena, const char *text,
+                        struct hw_conf_redis_url *out, struct hw_err *err)
 {
-    struct hw_redis_url url = {0};
+    struct hw_conf_redis_url url = {0};
     if (strncasecmp(text, "redis://", 8) != 0)
         return hw_err_set(err, HW_EINVAL, "expected redis://[:password@]host:port/db, without TLS");
     text += 8;
@@ -206,13 +208,13 @@ hw_redis_url_parse(struct hw_arena *arena, const char *text, struct hw_redis_url
         if (*text != ':')
             return hw_err_set(err, HW_EINVAL,
                               "Redis users are not supported: write redis://:password@host");
-        url.password = hw_arena_strndup(arena, text + 1, (size_t)(at - text - 1));
+        url.password = hw_conf_arena_strndup(arena, text + 1, (size_t)(at - text - 1));
         if (*url.password == '\0')
             return hw_err_set(err, HW_EINVAL, "the password before the @ is empty");
         text = at + 1;
     }
     size_t authority = strcspn(text, "/");
-    int rc = hw_address_parse(arena, text, authority, 6379, &url.address, err);
+    int rc = hw_conf_address_parse(arena, text, authority, 6379, &url.address, err);
     if (rc != 0)
         return rc;
     if (url.address.port == 0)

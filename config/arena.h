@@ -8,16 +8,16 @@
 
 #include <stddef.h>
 
-struct hw_arena_chunk;
+struct hw_conf_arena_chunk;
 
-struct hw_arena {
-    struct hw_arena_chunk *chunks; /* newest first; NULL: nothing allocated yet */
+struct hw_conf_arena {
+    struct hw_conf_arena_chunk *chunks; /* newest first; NULL: nothing allocated yet */
 };
 
-void *hw_arena_alloc(struct hw_arena *arena, size_t size);
-void *hw_arena_array(struct hw_arena *arena, size_t count, size_t size);
-char *hw_arena_strdup(struct hw_arena *arena, const char *text);
-char *hw_arena_strndup(struct hw_arena *arena, const char *text, size_t len);
-void hw_arena_free(struct hw_arena *arena);
+void *hw_conf_arena_alloc(struct hw_conf_arena *arena, size_t size);
+void *hw_conf_arena_array(struct hw_conf_arena *arena, size_t count, size_t size);
+char *hw_conf_arena_strdup(struct hw_conf_arena *arena, const char *text);
+char *hw_conf_arena_strndup(struct hw_conf_arena *arena, const char *text, size_t len);
+void hw_conf_arena_free(struct hw_conf_arena *arena);
 
 #endif

@@ -24,16 +24,16 @@ static void
 set_url(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
     struct hw_conf_backend *backend = field;
-    struct hw_url url;
+    struct hw_conf_url url;
     struct hw_err err;
     (void)key;
     if (!hw_want_scalar(load, node, "a url such as http://127.0.0.1:11434"))
         return;
-    if (hw_url_parse(load->arena, node->text, &url, &err) != 0) {
-        hw_report(load, node, "%s", err.msg);
+    if (hw_conf_url_parse(load->arena, node->text, &url, &err) != 0) {
+        hw_conf_report(load, node, "%s", err.msg);
         return;
     }
-    backend->url = hw_arena_strdup(load->arena, node->text);
+    backend->url = hw_conf_arena_strdup(load->arena, node->text);
     backend->https = url.https;
     backend->host = url.address.host;
     backend->port = url.address.port;
@@ -51,18 +51,18 @@ set_api_key(struct hw_load *load, const struct hw_node *node, const struct hw_ke
     while (node->text[fit] > ' ' && node->text[fit] < 0x7f)
         fit++;
     if (len == 0)
-        hw_report(load, node, "the key is empty%s",
-                  node->from_env ? ": the variable is set, to nothing" : "");
+        hw_conf_report(load, node, "the key is empty%s",
+                       node->from_env ? ": the variable is set, to nothing" : "");
     else if (len > key->max || fit != len)
-        hw_report(load, node,
-                  "a key is at most %d characters of printable ASCII without blanks "
-                  "(a line break at its end?)",
-                  API_KEY_BYTES);
+        hw_conf_report(load, node,
+                       "a key is at most %d characters of printable ASCII without blanks "
+                       "(a line break at its end?)",
+                       API_KEY_BYTES);
     else
-        *(char **)field = hw_arena_strdup(load->arena, node->text);
+        *(char **)field = hw_conf_arena_strdup(load->arena, node->text);
     if (!node->from_env)
-        hw_warn(load, node,
-                "a secret in clear: put it into the environment and write api_key: ${NAME}");
+        hw_conf_warn(load, node,
+                     "a secret in clear: put it into the environment and write api_key: ${NAME}");
 }
 
 static void
@@ -111,21 +111,21 @@ digest_file(uint64_t digest, const char *path)
     struct stat st;
     if (stat(path, &st) != 0)
         return digest;
-    digest = hw_digest_number(digest, (uint64_t)st.st_size);
-    digest = hw_digest_number(digest, (uint64_t)st.st_mtim.tv_sec);
-    return hw_digest_number(digest, (uint64_t)st.st_mtim.tv_nsec);
+    digest = hw_conf_digest_number(digest, (uint64_t)st.st_size);
+    digest = hw_conf_digest_number(digest, (uint64_t)st.st_mtim.tv_sec);
+    return hw_conf_digest_number(digest, (uint64_t)st.st_mtim.tv_nsec);
 }
 
 uint64_t
 hw_backend_digest(const struct hw_conf_backend *backend)
 {
-    uint64_t digest = hw_digest_number(HW_DIGEST_START, backend->kind);
-    digest = hw_digest_text(digest, backend->url);
-    digest = hw_digest_text(digest, backend->model);
+    uint64_t digest = hw_conf_digest_number(HW_CONF_DIGEST_START, backend->kind);
+    digest = hw_conf_digest_text(digest, backend->url);
+    digest = hw_conf_digest_text(digest, backend->model);
     if (backend->model != NULL)
         digest = digest_file(digest, backend->model);
     for (size_t i = 0; i < backend->models.count; i++)
-        digest = hw_digest_text(digest, backend->models.items[i]);
+        digest = hw_conf_digest_text(digest, backend->models.items[i]);
     return digest;
 }
 
@@ -135,9 +135,9 @@ check_model_file(struct hw_load *load, const struct hw_node *node, const char *p
 {
     struct stat st;
     if (stat(path, &st) != 0)
-        hw_report(load, node, "no model file at %.200s (%s)", path, strerror(errno));
+        hw_conf_report(load, node, "no model file at %.200s (%s)", path, strerror(errno));
     else if (!S_ISREG(st.st_mode))
-        hw_report(load, node, "%.200s is not a file", path);
+        hw_conf_report(load, node, "%.200s is not a file", path);
 }
 
 static void
@@ -145,15 +145,17 @@ end_bdh(struct hw_load *load, const struct hw_node *map, struct hw_conf_backend 
 {
     const struct hw_node *model = hw_node_find(map, "model");
     if (model == NULL && backend->url == NULL) {
-        hw_report(load, map,
-                  "a bdh backend needs model: FILE (a worker on this machine) or url: http://... "
-                  "(a BDH node)");
+        hw_conf_report(
+            load, map,
+            "a bdh backend needs model: FILE (a worker on this machine) or url: http://... "
+            "(a BDH node)");
         return;
     }
     if (model != NULL && backend->url != NULL) {
-        hw_report_key(load, model,
-                      "a bdh backend has model (a worker on this machine) or url (a BDH node), not "
-                      "both");
+        hw_conf_report_key(
+            load, model,
+            "a bdh backend has model (a worker on this machine) or url (a BDH node), not "
+            "both");
         return;
     }
     if (model != NULL)
@@ -165,15 +167,16 @@ end_remote(struct hw_load *load, const struct hw_node *map, struct hw_conf_backe
 {
     const struct hw_node *model = hw_node_find(map, "model");
     if (model != NULL)
-        hw_report_key(load, model,
-                      "'model' is the checkpoint of a local bdh worker: write models: [\"%s\"]",
-                      hw_shown(model->raw));
+        hw_conf_report_key(
+            load, model, "'model' is the checkpoint of a local bdh worker: write models: [\"%s\"]",
+            hw_conf_shown(model->raw));
     if (backend->url == NULL)
-        hw_report(load, map, "kind %s needs a url, as in http://127.0.0.1:11434",
-                  hw_kind_names[backend->kind]);
+        hw_conf_report(load, map, "kind %s needs a url, as in http://127.0.0.1:11434",
+                       hw_kind_names[backend->kind]);
     if (backend->kind == HW_KIND_OLLAMA && backend->models.count == 0)
-        hw_warn(load, map,
-                "no models listed: only queries that name a model themselves can be sent here");
+        hw_conf_warn(
+            load, map,
+            "no models listed: only queries that name a model themselves can be sent here");
 }
 
 static void
@@ -186,8 +189,8 @@ end_backend(struct hw_load *load, const struct hw_node *map, void *item)
     else
         end_remote(load, map, backend);
     if (workers != NULL && backend->url != NULL)
-        hw_report_key(load, workers,
-                      "'workers' counts the processes of a local bdh model; a url has none");
+        hw_conf_report_key(load, workers,
+                           "'workers' counts the processes of a local bdh model; a url has none");
     if (backend->url == NULL && backend->workers == 0)
         backend->workers = 1;
     backend->digest = hw_backend_digest(backend);
@@ -206,7 +209,8 @@ const char *const *
 hw_backend_words(struct hw_load *load)
 {
     const struct hw_snapshot *snapshot = load->snapshot;
-    const char **words = hw_arena_array(load->arena, snapshot->backend_count + 1, sizeof(*words));
+    const char **words =
+        hw_conf_arena_array(load->arena, snapshot->backend_count + 1, sizeof(*words));
     size_t count = 0;
     for (size_t i = 0; i < snapshot->backend_count; i++)
         if (snapshot->backends[i].name != NULL)

@@ -13,10 +13,11 @@ check_listen(struct hw_load *load, const struct hw_node *root)
     if (snapshot->listen_loopback || snapshot->agent_count > 0 || listen == NULL ||
         snapshot->listen_host == NULL)
         return;
-    hw_report(load, listen,
-              "listen: %s can be reached from other machines, and without agents anyone may ask: "
-              "list agents with keys, or listen on 127.0.0.1:%u",
-              hw_shown(snapshot->listen_host), snapshot->listen_port);
+    hw_conf_report(
+        load, listen,
+        "listen: %s can be reached from other machines, and without agents anyone may ask: "
+        "list agents with keys, or listen on 127.0.0.1:%u",
+        hw_conf_shown(snapshot->listen_host), snapshot->listen_port);
 }
 
 static void
@@ -26,8 +27,9 @@ check_backends_there(struct hw_load *load, const struct hw_node *root)
     if (load->snapshot->backend_count > 0 ||
         (backends != NULL && backends->kind != HW_NODE_NULL && backends->count > 0))
         return;
-    hw_report(load, backends != NULL ? backends : root,
-              "there are no backends, so nothing could answer: list at least one under backends:");
+    hw_conf_report(
+        load, backends != NULL ? backends : root,
+        "there are no backends, so nothing could answer: list at least one under backends:");
 }
 
 static const struct hw_conf_alias *
@@ -47,7 +49,7 @@ target_words(struct hw_load *load)
     size_t most = 2 + snapshot->role_count + snapshot->alias_count;
     for (size_t i = 0; i < snapshot->backend_count; i++)
         most += 1 + snapshot->backends[i].models.count;
-    const char **words = hw_arena_array(load->arena, most, sizeof(*words));
+    const char **words = hw_conf_arena_array(load->arena, most, sizeof(*words));
     size_t count = 0;
     for (size_t i = 0; i < snapshot->role_count; i++)
         words[count++] = snapshot->roles[i].name;
@@ -81,25 +83,25 @@ check_aliases(struct hw_load *load, const struct hw_node *root)
     if (snapshot->alias_count == 0)
         return;
     const char *const *words = target_words(load);
-    size_t mark = hw_path_push(load, "aliases", 0);
+    size_t mark = hw_conf_path_push(load, "aliases", 0);
     for (size_t i = 0; i < snapshot->alias_count; i++) {
         const struct hw_conf_alias *alias = &snapshot->aliases[i];
         const struct hw_node *node = hw_node_at(aliases, i);
         if (alias->target == NULL)
             continue;
         if (!is_among(words, alias->target)) {
-            hw_report_unknown(load, node, "role, model or backend", words);
+            hw_conf_report_unknown(load, node, "role, model or backend", words);
             continue;
         }
         int hops = 0;
         while (alias != NULL && alias->target != NULL && ++hops <= ALIAS_HOPS_MAX)
             alias = find_alias(snapshot, alias->target);
         if (hops > ALIAS_HOPS_MAX)
-            hw_report(load, node,
-                      "alias '%s' leads through more than %d aliases, perhaps in a circle",
-                      hw_shown(snapshot->aliases[i].name), ALIAS_HOPS_MAX);
+            hw_conf_report(load, node,
+                           "alias '%s' leads through more than %d aliases, perhaps in a circle",
+                           hw_conf_shown(snapshot->aliases[i].name), ALIAS_HOPS_MAX);
     }
-    hw_path_pop(load, mark);
+    hw_conf_path_pop(load, mark);
 }
 
 static bool
@@ -107,7 +109,7 @@ selects_any(const struct hw_snapshot *snapshot, const struct hw_conf_selector *s
             uint64_t same_role_mask)
 {
     for (size_t i = 0; i < snapshot->backend_count; i++)
-        if (hw_selects(selector, same_role_mask, &snapshot->backends[i], i))
+        if (hw_conf_selects(selector, same_role_mask, &snapshot->backends[i], i))
             return true;
     return false;
 }
@@ -120,30 +122,31 @@ warn_about_routes(struct hw_load *load, const struct hw_node *root)
     const struct hw_conf_route *catch_all = NULL;
     if (routes == NULL || routes->count == 0)
         return;
-    size_t mark = hw_path_push(load, "routes", 0);
+    size_t mark = hw_conf_path_push(load, "routes", 0);
     for (size_t i = 0; i < snapshot->route_count; i++) {
         const struct hw_conf_route *route = &snapshot->routes[i];
         const struct hw_node *node = hw_node_at(routes, i);
-        size_t inner = hw_path_push(load, NULL, i);
+        size_t inner = hw_conf_path_push(load, NULL, i);
         if (catch_all != NULL)
-            hw_warn(load, node,
-                    "route '%s' can never match: '%s' (line %u) comes first and has no conditions",
-                    route->name, catch_all->name, catch_all->line);
+            hw_conf_warn(
+                load, node,
+                "route '%s' can never match: '%s' (line %u) comes first and has no conditions",
+                route->name, catch_all->name, catch_all->line);
         else if (!route->when.present)
             catch_all = route;
         if (!selects_any(snapshot, &route->to, route->when.role_mask))
-            hw_warn(load, node, "route '%s' selects no backend%s", route->name,
-                    route->fallback.present ? ": only its fallback could answer" : "");
+            hw_conf_warn(load, node, "route '%s' selects no backend%s", route->name,
+                         route->fallback.present ? ": only its fallback could answer" : "");
         if (route->fallback.present &&
             !selects_any(snapshot, &route->fallback, route->when.role_mask))
-            hw_warn(load, node, "the fallback of route '%s' selects no backend", route->name);
-        hw_path_pop(load, inner);
+            hw_conf_warn(load, node, "the fallback of route '%s' selects no backend", route->name);
+        hw_conf_path_pop(load, inner);
     }
-    hw_path_pop(load, mark);
+    hw_conf_path_pop(load, mark);
     if (catch_all == NULL)
-        hw_warn(load, routes,
-                "no route without conditions: a query that matches none is refused (end with "
-                "{ name: default, to: { by: latency } })");
+        hw_conf_warn(load, routes,
+                     "no route without conditions: a query that matches none is refused (end with "
+                     "{ name: default, to: { by: latency } })");
 }
 
 /* Roles whose queries a route sends to backends it names. */
@@ -171,9 +174,9 @@ warn_about_roles(struct hw_load *load, const struct hw_node *root)
     }
     for (size_t i = 0; i < snapshot->role_count; i++)
         if ((served >> i & 1) == 0)
-            hw_warn(load, hw_node_at(hw_node_find(root, "roles"), i),
-                    "roles.%s: no backend serves this role and none is general",
-                    snapshot->roles[i].name);
+            hw_conf_warn(load, hw_node_at(hw_node_find(root, "roles"), i),
+                         "roles.%s: no backend serves this role and none is general",
+                         snapshot->roles[i].name);
 }
 
 /* A selector names a backend when it has any condition at all that this backend meets. */
@@ -183,7 +186,7 @@ is_named_by(const struct hw_conf_selector *selector, const struct hw_conf_backen
 {
     bool conditions = selector->has_kind || selector->device_mask != 0 ||
                       selector->backend_mask != NULL || selector->model != NULL;
-    return selector->present && conditions && hw_selects(selector, 0, backend, i);
+    return selector->present && conditions && hw_conf_selects(selector, 0, backend, i);
 }
 
 static void
@@ -197,10 +200,11 @@ warn_about_idle_backends(struct hw_load *load, const struct hw_node *root)
             named = is_named_by(&snapshot->routes[j].to, backend, i) ||
                     is_named_by(&snapshot->routes[j].fallback, backend, i);
         if (!named)
-            hw_warn(load, hw_node_at(hw_node_find(root, "backends"), i),
-                    "backends[%zu]: nothing leads to '%s': give it roles, models, general: true, "
-                    "or a route that names it",
-                    i, backend->name);
+            hw_conf_warn(
+                load, hw_node_at(hw_node_find(root, "backends"), i),
+                "backends[%zu]: nothing leads to '%s': give it roles, models, general: true, "
+                "or a route that names it",
+                i, backend->name);
     }
 }
 

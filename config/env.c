@@ -46,7 +46,7 @@ expand_one(const char *text, struct hw_buf *out, size_t *budget, const char **en
 }
 
 int
-hw_env_expand(struct hw_arena *arena, const char *text, size_t *budget, const char **out,
+hw_env_expand(struct hw_conf_arena *arena, const char *text, size_t *budget, const char **out,
               bool *from_env, struct hw_err *err)
 {
     *from_env = false;
@@ -69,7 +69,7 @@ hw_env_expand(struct hw_arena *arena, const char *text, size_t *budget, const ch
         }
     }
     if (rc == 0)
-        *out = hw_arena_strndup(arena, buf.len > 0 ? buf.data : "", buf.len);
+        *out = hw_conf_arena_strndup(arena, buf.len > 0 ? buf.data : "", buf.len);
     if (buf.data != NULL)
         explicit_bzero(buf.data, buf.cap);
     hw_buf_free(&buf);

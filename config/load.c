@@ -14,14 +14,14 @@
 
 /* Folder of path, in arena: "." when it has none. */
 static const char *
-folder_of(struct hw_arena *arena, const char *path)
+folder_of(struct hw_conf_arena *arena, const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (slash == NULL)
         return ".";
     if (slash == path)
         return "";
-    return hw_arena_strndup(arena, path, (size_t)(slash - path));
+    return hw_conf_arena_strndup(arena, path, (size_t)(slash - path));
 }
 
 static void
@@ -30,15 +30,15 @@ set_surroundings(struct hw_load *load, const char *path)
     struct hw_snapshot *snapshot = load->snapshot;
     const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
     bool usable = runtime_dir != NULL && *runtime_dir == '/' && strlen(runtime_dir) <= 60;
-    snapshot->file = hw_arena_strdup(load->arena, path);
-    snapshot->worker_dir = hw_arena_strdup(load->arena, usable ? runtime_dir : "/tmp");
+    snapshot->file = hw_conf_arena_strdup(load->arena, path);
+    snapshot->worker_dir = hw_conf_arena_strdup(load->arena, usable ? runtime_dir : "/tmp");
     load->folder = folder_of(load->arena, path);
 }
 
 static int
 fill(struct hw_load *load, const char *path, const char *yaml, size_t len)
 {
-    struct hw_arena tree = {0};
+    struct hw_conf_arena tree = {0};
     int rc = HW_EINVAL;
     if (len > HW_YAML_BYTES_MAX) {
         hw_diags_addf(load->diags, false, 0, 0, "the file has more than %d bytes",
@@ -56,7 +56,7 @@ fill(struct hw_load *load, const char *path, const char *yaml, size_t len)
             hw_add_default_route(load);
         rc = load->diags->errors > 0 ? HW_EINVAL : 0;
     }
-    hw_arena_free(&tree);
+    hw_conf_arena_free(&tree);
     return rc;
 }
 

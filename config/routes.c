@@ -25,24 +25,23 @@ add_agent(struct hw_load *load, const struct hw_node *entry, const struct hw_key
     const struct hw_snapshot *snapshot = load->snapshot;
     struct hw_conf_list *list = field;
     (void)key;
-    const char **words = hw_arena_array(load->arena, snapshot->agent_count + 1, sizeof(*words));
+    const char **words =
+        hw_conf_arena_array(load->arena, snapshot->agent_count + 1, sizeof(*words));
     size_t count = 0;
     for (size_t i = 0; i < snapshot->agent_count; i++)
         if (snapshot->agents[i].name != NULL)
             words[count++] = snapshot->agents[i].name;
     int i = hw_scalar_word(entry->text, words);
     if (i < 0)
-        hw_report_unknown(load, entry, "agent", words);
+        hw_conf_report_unknown(load, entry, "agent", words);
     else
-        list->items[list->count++] = hw_arena_strdup(load->arena, words[i]);
+        list->items[list->count++] = hw_conf_arena_strdup(load->arena, words[i]);
 }
 
 static void
 set_agents(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
-    struct hw_conf_list *list = field;
-    size_t count = node->kind == HW_NODE_LIST ? node->count : 1;
-    list->items = hw_arena_array(load->arena, count <= key->max ? count : 1, sizeof(char *));
+    hw_start_list(load, node, key, field);
     hw_each_entry(load, node, key, field, add_agent);
 }
 
@@ -52,7 +51,7 @@ set_range(struct hw_load *load, const struct hw_node *node, const struct hw_key 
     static const char example[] = "a range such as \">8192\", \"<=100\" or \"10..20\"";
     (void)key;
     if (hw_want_scalar(load, node, example) && !hw_scalar_range(node->text, field))
-        hw_report(load, node, "expected %s, got '%s'", example, hw_shown(node->raw));
+        hw_conf_report(load, node, "expected %s, got '%s'", example, hw_conf_shown(node->raw));
 }
 
 static const char *const dialects[] = {"openai", "ollama", "anthropic", "bdh", NULL};
@@ -66,7 +65,7 @@ static const struct hw_key keys_when[] = {
      .item_max = TEXT_BYTES},
     {"dialect", set_known_texts, HW_FIELD(hw_conf_when, dialect), .max = 4, .item_max = TEXT_BYTES,
      .words = dialects},
-    {"keyword", hw_set_texts, HW_FIELD(hw_conf_when, keyword), .max = ENTRIES_MAX, .item_max = 64},
+    {"keyword", hw_set_keywords, HW_FIELD(hw_conf_when, keyword), .max = ENTRIES_MAX},
     {"prompt_tokens", set_range, HW_FIELD(hw_conf_when, prompt_tokens)},
     {.name = NULL},
 };
@@ -109,13 +108,13 @@ add_backend(struct hw_load *load, const struct hw_node *entry, const struct hw_k
     (void)key;
     int found = hw_snapshot_backend(load->snapshot, entry->text, strlen(entry->text));
     if (found < 0) {
-        hw_report_unknown(load, entry, "backend", hw_backend_words(load));
+        hw_conf_report_unknown(load, entry, "backend", hw_backend_words(load));
         return;
     }
     size_t i = (size_t)found;
     selector->backend_mask[i / 64] |= UINT64_C(1) << i % 64;
     selector->backends.items[selector->backends.count++] =
-        hw_arena_strdup(load->arena, entry->text);
+        hw_conf_arena_strdup(load->arena, entry->text);
 }
 
 static void
@@ -123,11 +122,9 @@ set_backends(struct hw_load *load, const struct hw_node *node, const struct hw_k
              void *field)
 {
     struct hw_conf_selector *selector = field;
-    size_t count = node->kind == HW_NODE_LIST ? node->count : 1;
     size_t words = (load->snapshot->backend_count + 63) / 64;
-    selector->backend_mask = hw_arena_array(load->arena, words, sizeof(uint64_t));
-    selector->backends.items =
-        hw_arena_array(load->arena, count <= key->max ? count : 1, sizeof(char *));
+    selector->backend_mask = hw_conf_arena_array(load->arena, words, sizeof(uint64_t));
+    hw_start_list(load, node, key, &selector->backends);
     hw_each_entry(load, node, key, field, add_backend);
     if (selector->backends.count == 0)
         selector->backend_mask = NULL;
@@ -175,25 +172,25 @@ static const struct hw_key keys_route[] = {
 static uint64_t
 digest_selector(uint64_t digest, const struct hw_conf_selector *selector)
 {
-    digest = hw_digest_number(digest, selector->present);
-    digest = hw_digest_number(digest, selector->has_kind);
-    digest = hw_digest_number(digest, selector->kind);
-    digest = hw_digest_number(digest, selector->device_mask);
-    digest = hw_digest_number(digest, selector->role_same);
-    digest = hw_digest_number(digest, selector->role_mask);
-    digest = hw_digest_number(digest, selector->backends.count);
+    digest = hw_conf_digest_number(digest, selector->present);
+    digest = hw_conf_digest_number(digest, selector->has_kind);
+    digest = hw_conf_digest_number(digest, selector->kind);
+    digest = hw_conf_digest_number(digest, selector->device_mask);
+    digest = hw_conf_digest_number(digest, selector->role_same);
+    digest = hw_conf_digest_number(digest, selector->role_mask);
+    digest = hw_conf_digest_number(digest, selector->backends.count);
     for (size_t i = 0; i < selector->backends.count; i++)
-        digest = hw_digest_text(digest, selector->backends.items[i]);
-    digest = hw_digest_text(digest, selector->model);
-    return hw_digest_number(digest, selector->by);
+        digest = hw_conf_digest_text(digest, selector->backends.items[i]);
+    digest = hw_conf_digest_text(digest, selector->model);
+    return hw_conf_digest_number(digest, selector->by);
 }
 
 static uint64_t
 digest_route(const struct hw_conf_route *route)
 {
-    uint64_t digest = digest_selector(HW_DIGEST_START, &route->to);
+    uint64_t digest = digest_selector(HW_CONF_DIGEST_START, &route->to);
     digest = digest_selector(digest, &route->fallback);
-    return hw_digest_number(digest, route->cache);
+    return hw_conf_digest_number(digest, route->cache);
 }
 
 static void
@@ -225,9 +222,9 @@ const struct hw_records hw_records_routes = {
 void
 hw_add_default_route(struct hw_load *load)
 {
-    struct hw_conf_route *route = hw_arena_alloc(load->arena, sizeof(*route));
+    struct hw_conf_route *route = hw_conf_arena_alloc(load->arena, sizeof(*route));
     begin_route(load, route);
-    route->name = hw_arena_strdup(load->arena, "default");
+    route->name = hw_conf_arena_strdup(load->arena, "default");
     route->digest = digest_route(route);
     load->snapshot->routes = route;
     load->snapshot->route_count = 1;
@@ -245,8 +242,8 @@ has_model(const struct hw_conf_backend *backend, const char *model)
 }
 
 bool
-hw_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask,
-           const struct hw_conf_backend *backend, size_t i)
+hw_conf_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask,
+                const struct hw_conf_backend *backend, size_t i)
 {
     uint64_t roles = selector->role_same ? same_role_mask : selector->role_mask;
     if (selector->has_kind && selector->kind != backend->kind)

@@ -184,7 +184,7 @@ hw_scalar_word(const char *text, const char *const *words)
 }
 
 uint64_t
-hw_digest_bytes(uint64_t digest, const void *bytes, size_t len)
+hw_conf_digest_bytes(uint64_t digest, const void *bytes, size_t len)
 {
     const unsigned char *at = bytes;
     for (size_t i = 0; i < len; i++)
@@ -193,14 +193,14 @@ hw_digest_bytes(uint64_t digest, const void *bytes, size_t len)
 }
 
 uint64_t
-hw_digest_text(uint64_t digest, const char *text)
+hw_conf_digest_text(uint64_t digest, const char *text)
 {
-    digest = hw_digest_number(digest, text == NULL);
-    return text == NULL ? digest : hw_digest_bytes(digest, text, strlen(text) + 1);
+    digest = hw_conf_digest_number(digest, text == NULL);
+    return text == NULL ? digest : hw_conf_digest_bytes(digest, text, strlen(text) + 1);
 }
 
 uint64_t
-hw_digest_number(uint64_t digest, uint64_t number)
+hw_conf_digest_number(uint64_t digest, uint64_t number)
 {
-    return hw_digest_bytes(digest, &number, sizeof(number));
+    return hw_conf_digest_bytes(digest, &number, sizeof(number));
 }

@@ -12,27 +12,27 @@
 #define FEW_WORDS 4
 
 size_t
-hw_path_push(struct hw_load *load, const char *name, size_t i)
+hw_conf_path_push(struct hw_load *load, const char *name, size_t i)
 {
     size_t mark = load->path_len;
     size_t room = sizeof(load->path) - mark;
-    int n = name != NULL
-                ? snprintf(load->path + mark, room, "%s%s", mark > 0 ? "." : "", hw_shown(name))
-                : snprintf(load->path + mark, room, "[%zu]", i);
+    int n = name != NULL ? snprintf(load->path + mark, room, "%s%s", mark > 0 ? "." : "",
+                                    hw_conf_shown(name))
+                         : snprintf(load->path + mark, room, "[%zu]", i);
     if (n > 0)
         load->path_len = mark + ((size_t)n < room ? (size_t)n : room - 1);
     return mark;
 }
 
 void
-hw_path_pop(struct hw_load *load, size_t mark)
+hw_conf_path_pop(struct hw_load *load, size_t mark)
 {
     load->path_len = mark;
     load->path[mark] = '\0';
 }
 
 const char *
-hw_shown(const char *text)
+hw_conf_shown(const char *text)
 {
     static _Thread_local char slots[4][SHOWN_BYTES + 4];
     static _Thread_local unsigned next;
@@ -62,7 +62,7 @@ add(struct hw_load *load, bool warning, uint32_t line, uint32_t column, const ch
 }
 
 void
-hw_report(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
+hw_conf_report(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -71,7 +71,7 @@ hw_report(struct hw_load *load, const struct hw_node *node, const char *fmt, ...
 }
 
 void
-hw_report_key(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
+hw_conf_report_key(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -80,7 +80,7 @@ hw_report_key(struct hw_load *load, const struct hw_node *node, const char *fmt,
 }
 
 void
-hw_warn(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
+hw_conf_warn(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -105,25 +105,25 @@ join_words(const char *const *words, char *out, size_t size)
 }
 
 void
-hw_report_unknown(struct hw_load *load, const struct hw_node *node, const char *what,
-                  const char *const *words)
+hw_conf_report_unknown(struct hw_load *load, const struct hw_node *node, const char *what,
+                       const char *const *words)
 {
     const char *near = hw_nearest_word(node->text, words);
-    const char *shown = hw_shown(node->raw);
+    const char *shown = hw_conf_shown(node->raw);
     size_t count = 0;
     while (words[count] != NULL)
         count++;
     char all[160];
     join_words(words, all, sizeof(all));
     if (near != NULL && count <= FEW_WORDS)
-        hw_report(load, node, "unknown %s '%s'; did you mean '%s'? (known: %s)", what, shown, near,
-                  all);
+        hw_conf_report(load, node, "unknown %s '%s'; did you mean '%s'? (known: %s)", what, shown,
+                       near, all);
     else if (near != NULL)
-        hw_report(load, node, "unknown %s '%s'; did you mean '%s'?", what, shown, near);
+        hw_conf_report(load, node, "unknown %s '%s'; did you mean '%s'?", what, shown, near);
     else if (count == 0)
-        hw_report(load, node, "unknown %s '%s'; none is configured", what, shown);
+        hw_conf_report(load, node, "unknown %s '%s'; none is configured", what, shown);
     else
-        hw_report(load, node, "unknown %s '%s'; known: %s", what, shown, all);
+        hw_conf_report(load, node, "unknown %s '%s'; known: %s", what, shown, all);
 }
 
 static const char *
@@ -147,7 +147,7 @@ hw_want_scalar(struct hw_load *load, const struct hw_node *node, const char *exa
     if (node->kind == HW_NODE_SCALAR)
         return true;
     if (node->kind != HW_NODE_BAD)
-        hw_report(load, node, "expected %s, got %s", example, kind_words(node));
+        hw_conf_report(load, node, "expected %s, got %s", example, kind_words(node));
     return false;
 }
 
@@ -157,13 +157,13 @@ hw_want_list(struct hw_load *load, const struct hw_node *node, uint64_t max)
     if (node->kind == HW_NODE_BAD)
         return false;
     if (node->kind != HW_NODE_LIST && node->kind != HW_NODE_NULL) {
-        hw_report(load, node, "expected a list ([...] or lines that begin with -), got %s",
-                  kind_words(node));
+        hw_conf_report(load, node, "expected a list ([...] or lines that begin with -), got %s",
+                       kind_words(node));
         return false;
     }
     if (node->count > max) {
-        hw_report(load, node, "at most %llu entries, got %zu", (unsigned long long)max,
-                  node->count);
+        hw_conf_report(load, node, "at most %llu entries, got %zu", (unsigned long long)max,
+                       node->count);
         return false;
     }
     return true;
@@ -175,8 +175,8 @@ hw_want_map(struct hw_load *load, const struct hw_node *node)
     if (node->kind == HW_NODE_MAP || node->kind == HW_NODE_NULL)
         return true;
     if (node->kind != HW_NODE_BAD)
-        hw_report(load, node, "expected a mapping such as { key: value }, got %s",
-                  kind_words(node));
+        hw_conf_report(load, node, "expected a mapping such as { key: value }, got %s",
+                       kind_words(node));
     return false;
 }
 
@@ -192,11 +192,11 @@ report_unknown_key(struct hw_load *load, const struct hw_node *node, const struc
     char all[240];
     join_words(words, all, sizeof(all));
     if (near != NULL)
-        hw_report_key(load, node, "unknown key '%s'; did you mean '%s'?", hw_shown(node->key),
-                      near);
+        hw_conf_report_key(load, node, "unknown key '%s'; did you mean '%s'?",
+                           hw_conf_shown(node->key), near);
     else
-        hw_report_key(load, node, "unknown key '%s'; the keys here are %s", hw_shown(node->key),
-                      all);
+        hw_conf_report_key(load, node, "unknown key '%s'; the keys here are %s",
+                           hw_conf_shown(node->key), all);
 }
 
 static const struct hw_key *
@@ -209,13 +209,13 @@ find_key(const struct hw_key *keys, const char *name)
 }
 
 void
-hw_report_duplicates(struct hw_load *load, const struct hw_node *map)
+hw_conf_report_duplicates(struct hw_load *load, const struct hw_node *map)
 {
     for (const struct hw_node *node = map->first; node != NULL; node = node->next) {
         const struct hw_node *first = hw_node_find(map, node->key);
         if (first != node)
-            hw_report_key(load, node, "duplicate key '%s'; the first is on line %u",
-                          hw_shown(node->key), first->key_line);
+            hw_conf_report_key(load, node, "duplicate key '%s'; the first is on line %u",
+                               hw_conf_shown(node->key), first->key_line);
     }
 }
 
@@ -243,16 +243,16 @@ hw_schema_read(struct hw_load *load, const struct hw_node *map, const struct hw_
     for (const struct hw_node *node = map->first; node != NULL; node = node->next)
         if (find_key(keys, node->key) == NULL)
             report_unknown_key(load, node, keys);
-    hw_report_duplicates(load, map);
+    hw_conf_report_duplicates(load, map);
     for (; keys->name != NULL; keys++) {
         const struct hw_node *node = hw_node_find(map, keys->name);
         if (node == NULL) {
             if (keys->required)
-                hw_report(load, map, "the key '%s' is missing", keys->name);
+                hw_conf_report(load, map, "the key '%s' is missing", keys->name);
             continue;
         }
-        size_t mark = hw_path_push(load, keys->name, 0);
+        size_t mark = hw_conf_path_push(load, keys->name, 0);
         keys->set(load, node, keys, (char *)base + keys->offset);
-        hw_path_pop(load, mark);
+        hw_conf_path_pop(load, mark);
     }
 }

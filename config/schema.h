@@ -22,7 +22,7 @@
 /* One load under way. */
 struct hw_load {
     struct hw_snapshot *snapshot;
-    struct hw_arena *arena; /* the snapshot's */
+    struct hw_conf_arena *arena; /* the snapshot's */
     struct hw_diags *diags;
     const char *folder; /* of the file; relative paths start here */
     char path[200];     /* of the key being read, e.g. backends[2].timeouts.idle */
@@ -68,23 +68,23 @@ void hw_schema_read(struct hw_load *load, const struct hw_node *map, const struc
                     void *base);
 
 /* Keys that stand twice in a mapping. */
-void hw_report_duplicates(struct hw_load *load, const struct hw_node *map);
+void hw_conf_report_duplicates(struct hw_load *load, const struct hw_node *map);
 
 /* "PATH: message" at a node. */
-void hw_report(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
+void hw_conf_report(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same at the key of a mapping's member. */
-void hw_report_key(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
+void hw_conf_report_key(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-void hw_warn(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
+void hw_conf_warn(struct hw_load *load, const struct hw_node *node, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* "PATH: unknown WHAT 'word'; did you mean ...": what it may be, among NULL-terminated words. */
-void hw_report_unknown(struct hw_load *load, const struct hw_node *node, const char *what,
-                       const char *const *words);
+void hw_conf_report_unknown(struct hw_load *load, const struct hw_node *node, const char *what,
+                            const char *const *words);
 
-/* Appends ".name" (or "[i]" when name is NULL) to the path; hw_path_pop takes it off again. */
-size_t hw_path_push(struct hw_load *load, const char *name, size_t i);
-void hw_path_pop(struct hw_load *load, size_t mark);
+/* Appends ".name" (or "[i]" when name is NULL) to the path; hw_conf_path_pop takes it off again. */
+size_t hw_conf_path_push(struct hw_load *load, const char *name, size_t i);
+void hw_conf_path_pop(struct hw_load *load, size_t mark);
 
 /* False, after reporting what was wanted, unless node is of that kind. A NULL node (`key:` with
  * nothing behind it) is an empty list or map. */
@@ -93,11 +93,14 @@ bool hw_want_map(struct hw_load *load, const struct hw_node *node);
 bool hw_want_scalar(struct hw_load *load, const struct hw_node *node, const char *example);
 /* A node's text fit for a message: short, printable, secrets left as ${NAME}. Static storage,
  * good until the fourth next call of the same thread. */
-const char *hw_shown(const char *text);
+const char *hw_conf_shown(const char *text);
 
 /* A list that may be written as a single scalar: calls one for each entry with the path set. */
 typedef void hw_entry_cb(struct hw_load *load, const struct hw_node *entry,
                          const struct hw_key *key, void *field);
+/* Makes room in a struct hw_conf_list for the entries that hw_each_entry may call with. */
+void hw_start_list(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+                   struct hw_conf_list *list);
 void hw_each_entry(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
                    void *field, hw_entry_cb *one);
 

@@ -13,6 +13,7 @@ extern const struct hw_records hw_records_routes;
 hw_setter hw_set_roles;     /* field: the snapshot */
 hw_setter hw_set_aliases;   /* field: the snapshot */
 hw_setter hw_set_key_hash;  /* uint8_t[32] from sha256:... */
+hw_setter hw_set_keywords;  /* struct hw_conf_list: words and phrases to look for */
 hw_setter hw_set_role_mask; /* uint64_t: names of configured roles */
 
 /* text, or the same below the file's folder when it is relative. */
@@ -27,8 +28,8 @@ void hw_add_default_route(struct hw_load *load);
 uint64_t hw_backend_digest(const struct hw_conf_backend *backend);
 /* Whether a backend passes the conditions of a selector. same_role_mask: the roles `role: same`
  * may stand for; 0: any. */
-bool hw_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask,
-                const struct hw_conf_backend *backend, size_t i);
+bool hw_conf_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask,
+                     const struct hw_conf_backend *backend, size_t i);
 
 /* What one section alone cannot tell: run when all have been read. Errors first, then warnings. */
 void hw_check_all(struct hw_load *load, const struct hw_node *root);

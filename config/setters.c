@@ -34,10 +34,11 @@ hw_set_count(struct hw_load *load, const struct hw_node *node, const struct hw_k
     if (!hw_want_scalar(load, node, "a number such as 4"))
         return;
     if (!hw_scalar_uint(node->text, &n))
-        hw_report(load, node, "expected a whole number such as 4, got '%s'", hw_shown(node->raw));
+        hw_conf_report(load, node, "expected a whole number such as 4, got '%s'",
+                       hw_conf_shown(node->raw));
     else if (n < key->min || n > upper_bound(key))
-        hw_report(load, node, "must be between %" PRIu64 " and %" PRIu64 ", got '%s'", key->min,
-                  upper_bound(key), hw_shown(node->raw));
+        hw_conf_report(load, node, "must be between %" PRIu64 " and %" PRIu64 ", got '%s'",
+                       key->min, upper_bound(key), hw_conf_shown(node->raw));
     else
         store_unsigned(key, field, n);
 }
@@ -51,10 +52,10 @@ hw_set_duration(struct hw_load *load, const struct hw_node *node, const struct h
     if (!hw_want_scalar(load, node, example))
         return;
     if (!hw_scalar_duration(node->text, &ms))
-        hw_report(load, node, "expected %s, got '%s'", example, hw_shown(node->raw));
+        hw_conf_report(load, node, "expected %s, got '%s'", example, hw_conf_shown(node->raw));
     else if (ms < key->min || ms > upper_bound(key))
-        hw_report(load, node, "must be between %" PRIu64 "ms and %" PRIu64 "s, got '%s'", key->min,
-                  upper_bound(key) / 1000, hw_shown(node->raw));
+        hw_conf_report(load, node, "must be between %" PRIu64 "ms and %" PRIu64 "s, got '%s'",
+                       key->min, upper_bound(key) / 1000, hw_conf_shown(node->raw));
     else
         store_unsigned(key, field, ms);
 }
@@ -67,10 +68,10 @@ hw_set_size(struct hw_load *load, const struct hw_node *node, const struct hw_ke
     if (!hw_want_scalar(load, node, example))
         return;
     if (!hw_scalar_size(node->text, &bytes))
-        hw_report(load, node, "expected %s, got '%s'", example, hw_shown(node->raw));
+        hw_conf_report(load, node, "expected %s, got '%s'", example, hw_conf_shown(node->raw));
     else if (bytes < key->min || bytes > upper_bound(key))
-        hw_report(load, node, "must be between %" PRIu64 " and %" PRIu64 " bytes, got '%s'",
-                  key->min, upper_bound(key), hw_shown(node->raw));
+        hw_conf_report(load, node, "must be between %" PRIu64 " and %" PRIu64 " bytes, got '%s'",
+                       key->min, upper_bound(key), hw_conf_shown(node->raw));
     else
         store_unsigned(key, field, bytes);
 }
@@ -83,8 +84,8 @@ hw_set_int(struct hw_load *load, const struct hw_node *node, const struct hw_key
     if (!hw_want_scalar(load, node, "a number such as 1"))
         return;
     if (!hw_scalar_int(node->text, &n) || n > max || n < -max)
-        hw_report(load, node, "expected a whole number from -%d to %d, got '%s'", max, max,
-                  hw_shown(node->raw));
+        hw_conf_report(load, node, "expected a whole number from -%d to %d, got '%s'", max, max,
+                       hw_conf_shown(node->raw));
     else
         *(int *)field = n;
 }
@@ -96,7 +97,7 @@ hw_set_bool(struct hw_load *load, const struct hw_node *node, const struct hw_ke
     if (!hw_want_scalar(load, node, "true or false"))
         return;
     if (!hw_scalar_bool(node->text, field))
-        hw_report(load, node, "expected true or false, got '%s'", hw_shown(node->raw));
+        hw_conf_report(load, node, "expected true or false, got '%s'", hw_conf_shown(node->raw));
 }
 
 void
@@ -106,7 +107,7 @@ hw_set_word(struct hw_load *load, const struct hw_node *node, const struct hw_ke
         return;
     int i = hw_scalar_word(node->text, key->words);
     if (i < 0)
-        hw_report_unknown(load, node, key->name, key->words);
+        hw_conf_report_unknown(load, node, key->name, key->words);
     else
         *(unsigned *)field = (unsigned)i;
 }
@@ -116,7 +117,7 @@ add_word(struct hw_load *load, const struct hw_node *entry, const struct hw_key 
 {
     int i = hw_scalar_word(entry->text, key->words);
     if (i < 0)
-        hw_report_unknown(load, entry, key->name, key->words);
+        hw_conf_report_unknown(load, entry, key->name, key->words);
     else
         *(uint32_t *)field |= 1u << i;
 }
@@ -134,18 +135,18 @@ check_text(struct hw_load *load, const struct hw_node *node, uint64_t max, bool 
 {
     size_t len = strlen(node->text);
     if (strspn(node->text, " \t\r\n") == len) {
-        hw_report(load, node, "this text is empty");
+        hw_conf_report(load, node, "this text is empty");
         return false;
     }
     if (len > max) {
-        hw_report(load, node, "at most %" PRIu64 " bytes, got %zu", max, len);
+        hw_conf_report(load, node, "at most %" PRIu64 " bytes, got %zu", max, len);
         return false;
     }
     for (const char *at = node->text; *at != '\0'; at++) {
         if (((unsigned char)*at >= ' ' && *at != 0x7f) ||
             (many_lines && strchr("\t\r\n", *at) != NULL))
             continue;
-        hw_report(load, node, "this text has a control character or a line break in it");
+        hw_conf_report(load, node, "this text has a control character or a line break in it");
         return false;
     }
     return true;
@@ -155,7 +156,7 @@ void
 hw_set_text(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
     if (hw_want_scalar(load, node, "a text") && check_text(load, node, key->max, false))
-        *(char **)field = hw_arena_strdup(load->arena, node->text);
+        *(char **)field = hw_conf_arena_strdup(load->arena, node->text);
 }
 
 bool
@@ -167,10 +168,10 @@ hw_check_name(struct hw_load *load, const struct hw_node *node, const char *text
         where.column = node->key_column;
     }
     if (!hw_scalar_is_name(text))
-        hw_report(load, &where, "a name has 1 to 64 of A-Z a-z 0-9 . _ : / -, got '%s'",
-                  hw_shown(at_key ? text : node->raw));
+        hw_conf_report(load, &where, "a name has 1 to 64 of A-Z a-z 0-9 . _ : / -, got '%s'",
+                       hw_conf_shown(at_key ? text : node->raw));
     else if (strcmp(text, "auto") == 0)
-        hw_report(load, &where, "the name 'auto' is taken: it means that the policy decides");
+        hw_conf_report(load, &where, "the name 'auto' is taken: it means that the policy decides");
     else
         return true;
     return false;
@@ -184,7 +185,7 @@ hw_set_name(struct hw_load *load, const struct hw_node *node, const struct hw_ke
         return;
     hw_check_name(load, node, node->text, false);
     /* Kept even when it is wrong, so that what refers to it is not called wrong as well. */
-    *(char **)field = hw_arena_strdup(load->arena, node->text);
+    *(char **)field = hw_conf_arena_strdup(load->arena, node->text);
 }
 
 void
@@ -195,15 +196,25 @@ hw_each_entry(struct hw_load *load, const struct hw_node *node, const struct hw_
         one(load, node, key, field);
         return;
     }
-    if (!hw_want_list(load, node, key->max != 0 ? key->max : HW_MAX_BACKENDS))
+    if (!hw_want_list(load, node, key->max))
         return;
     size_t i = 0;
     for (const struct hw_node *entry = node->first; entry != NULL; entry = entry->next, i++) {
-        size_t mark = hw_path_push(load, NULL, i);
+        size_t mark = hw_conf_path_push(load, NULL, i);
         if (hw_want_scalar(load, entry, "a text"))
             one(load, entry, key, field);
-        hw_path_pop(load, mark);
+        hw_conf_path_pop(load, mark);
     }
+}
+
+void
+hw_start_list(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+              struct hw_conf_list *list)
+{
+    size_t count = node->kind == HW_NODE_LIST ? node->count : 1;
+    if (count > key->max) /* hw_each_entry will refuse it */
+        count = 0;
+    *list = (struct hw_conf_list){.items = hw_conf_arena_array(load->arena, count, sizeof(char *))};
 }
 
 static void
@@ -212,18 +223,14 @@ add_text(struct hw_load *load, const struct hw_node *entry, const struct hw_key 
     struct hw_conf_list *list = field;
     if (!check_text(load, entry, key->item_max, key->item_max > 256))
         return;
-    list->items[list->count++] = hw_arena_strdup(load->arena, entry->text);
+    list->items[list->count++] = hw_conf_arena_strdup(load->arena, entry->text);
 }
 
 void
 hw_set_texts(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
              void *field)
 {
-    struct hw_conf_list *list = field;
-    size_t count = node->kind == HW_NODE_LIST ? node->count : 1;
-    if (count > key->max)
-        count = 1; /* too long: reported below, nothing is added */
-    *list = (struct hw_conf_list){.items = hw_arena_array(load->arena, count, sizeof(char *))};
+    hw_start_list(load, node, key, field);
     hw_each_entry(load, node, key, field, add_text);
 }
 
@@ -258,8 +265,9 @@ check_duplicate(struct hw_load *load, const struct hw_node *map, const struct hw
     for (size_t j = 0; j < i; j++) {
         const char *other = *(char *const *)(const void *)(items + j * records->item_size);
         if (other != NULL && strcmp(name, other) == 0) {
-            hw_report(load, hw_node_find(map, "name"), "a %s named '%s' exists already, as [%zu]",
-                      records->what, hw_shown(name), j);
+            hw_conf_report(load, hw_node_find(map, "name"),
+                           "a %s named '%s' exists already, as [%zu]", records->what,
+                           hw_conf_shown(name), j);
             return;
         }
     }
@@ -272,16 +280,16 @@ hw_set_records(struct hw_load *load, const struct hw_node *node, const struct hw
     const struct hw_records *records = key->records;
     if (!hw_want_list(load, node, key->max) || node->count == 0)
         return;
-    char *items = hw_arena_array(load->arena, node->count, records->item_size);
+    char *items = hw_conf_arena_array(load->arena, node->count, records->item_size);
     /* The count grows with the reading, so that a record sees only complete ones before it. */
     size_t *count = (size_t *)(void *)((char *)load->snapshot + records->count_offset);
     *(void **)field = items;
     *count = 0;
     for (const struct hw_node *map = node->first; map != NULL; map = map->next) {
-        size_t mark = hw_path_push(load, NULL, *count);
+        size_t mark = hw_conf_path_push(load, NULL, *count);
         read_record(load, map, records, items + *count * records->item_size);
         check_duplicate(load, map, records, items, *count);
         (*count)++;
-        hw_path_pop(load, mark);
+        hw_conf_path_pop(load, mark);
     }
 }

@@ -19,9 +19,9 @@ char *
 hw_resolve_path(struct hw_load *load, const char *text)
 {
     if (*text == '/')
-        return hw_arena_strdup(load->arena, text);
+        return hw_conf_arena_strdup(load->arena, text);
     size_t folder_len = strlen(load->folder), len = strlen(text);
-    char *path = hw_arena_alloc(load->arena, folder_len + len + 2);
+    char *path = hw_conf_arena_alloc(load->arena, folder_len + len + 2);
     memcpy(path, load->folder, folder_len);
     path[folder_len] = '/';
     memcpy(path + folder_len + 1, text, len);
@@ -32,27 +32,28 @@ static void
 set_listen(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
     struct hw_snapshot *snapshot = field;
-    struct hw_address address;
+    struct hw_conf_address address;
     struct hw_err err;
     (void)key;
     if (!hw_want_scalar(load, node, "address:port, as in 127.0.0.1:8080"))
         return;
-    if (hw_address_parse(load->arena, node->text, strlen(node->text), -1, &address, &err) != 0) {
-        hw_report(load, node, "%s; got '%s'", err.msg, hw_shown(node->raw));
+    if (hw_conf_address_parse(load->arena, node->text, strlen(node->text), -1, &address, &err) !=
+        0) {
+        hw_conf_report(load, node, "%s; got '%s'", err.msg, hw_conf_shown(node->raw));
         return;
     }
     if (strcasecmp(address.host, "localhost") == 0)
-        address.host = hw_arena_strdup(load->arena, "127.0.0.1");
-    if (!hw_host_is_address(address.host)) {
-        hw_report(load, node,
-                  "'%s' is a name: write the address to listen on, as in 127.0.0.1:8080 or "
-                  "0.0.0.0:8080",
-                  hw_shown(address.host));
+        address.host = hw_conf_arena_strdup(load->arena, "127.0.0.1");
+    if (!hw_conf_host_is_address(address.host)) {
+        hw_conf_report(load, node,
+                       "'%s' is a name: write the address to listen on, as in 127.0.0.1:8080 or "
+                       "0.0.0.0:8080",
+                       hw_conf_shown(address.host));
         return;
     }
     snapshot->listen_host = address.host;
     snapshot->listen_port = address.port;
-    snapshot->listen_loopback = hw_host_is_loopback(address.host);
+    snapshot->listen_loopback = hw_conf_host_is_loopback(address.host);
 }
 
 static void
@@ -77,11 +78,11 @@ set_worker_dir(struct hw_load *load, const struct hw_node *node, const struct hw
     if (load->diags->errors != errors_before)
         return;
     if (**path != '/')
-        hw_report(load, node, "expected an absolute path such as /run/hatchway, got '%s'",
-                  hw_shown(node->raw));
+        hw_conf_report(load, node, "expected an absolute path such as /run/hatchway, got '%s'",
+                       hw_conf_shown(node->raw));
     else if (strlen(*path) > WORKER_DIR_MAX)
-        hw_report(load, node, "at most %d bytes (socket names are short), got %zu", WORKER_DIR_MAX,
-                  strlen(*path));
+        hw_conf_report(load, node, "at most %d bytes (socket names are short), got %zu",
+                       WORKER_DIR_MAX, strlen(*path));
 }
 
 void
@@ -93,9 +94,9 @@ hw_set_key_hash(struct hw_load *load, const struct hw_node *node, const struct h
         return;
     /* What stands there may be the key itself: it is not shown. */
     if (!hw_scalar_sha256(node->text, field))
-        hw_report(load, node,
-                  "expected sha256:<64 hex digits>, the hash of the key; "
-                  "this makes one: printf %%s KEY | sha256sum");
+        hw_conf_report(load, node,
+                       "expected sha256:<64 hex digits>, the hash of the key; "
+                       "this makes one: printf %%s KEY | sha256sum");
 }
 
 static void
@@ -112,23 +113,24 @@ add_egress(struct hw_load *load, const struct hw_node *entry, const struct hw_ke
 {
     struct hw_snapshot *snapshot = field;
     (void)key;
-    struct hw_address address;
+    struct hw_conf_address address;
     struct hw_err err;
     const char *text = entry->text;
     if (strcmp(text, "local") == 0) /* always allowed */
         return;
     if (strcmp(text, "any") == 0) {
-        hw_report(load, entry, "'any' stands alone: write egress: any");
+        hw_conf_report(load, entry, "'any' stands alone: write egress: any");
         return;
     }
-    if (hw_host_is_address(text)) {
-        snapshot->egress.items[snapshot->egress.count++] = hw_arena_strdup(load->arena, text);
+    if (hw_conf_host_is_address(text)) {
+        snapshot->egress.items[snapshot->egress.count++] = hw_conf_arena_strdup(load->arena, text);
         return;
     }
     if (strpbrk(text, ":/") != NULL ||
-        hw_address_parse(load->arena, text, strlen(text), 0, &address, &err) != 0) {
-        hw_report(load, entry, "expected a host such as gpu1.lan, without scheme or port, got '%s'",
-                  hw_shown(entry->raw));
+        hw_conf_address_parse(load->arena, text, strlen(text), 0, &address, &err) != 0) {
+        hw_conf_report(load, entry,
+                       "expected a host such as gpu1.lan, without scheme or port, got '%s'",
+                       hw_conf_shown(entry->raw));
         return;
     }
     snapshot->egress.items[snapshot->egress.count++] = address.host;
@@ -142,9 +144,7 @@ set_egress(struct hw_load *load, const struct hw_node *node, const struct hw_key
         snapshot->egress_any = true;
         return;
     }
-    size_t count = node->kind == HW_NODE_LIST ? node->count : 1;
-    snapshot->egress.items =
-        hw_arena_array(load->arena, count <= key->max ? count : 1, sizeof(char *));
+    hw_start_list(load, node, key, &snapshot->egress);
     hw_each_entry(load, node, key, field, add_egress);
 }
 
@@ -157,27 +157,29 @@ hw_check_egress(struct hw_load *load, const struct hw_node *node, const char *ho
     for (size_t i = 0; i < snapshot->egress.count; i++)
         if (strcasecmp(snapshot->egress.items[i], host) == 0)
             return;
-    const char *shown = hw_shown(host);
-    switch (hw_host_reach(host)) {
-    case HW_REACH_LOCAL:
+    const char *shown = hw_conf_shown(host);
+    switch (hw_conf_host_reach(host)) {
+    case HW_CONF_REACH_LOCAL:
         return;
-    case HW_REACH_NAME:
-        hw_report(load, node,
-                  "'%s' is a name that may lead anywhere: list it (egress: [%s]) or write its "
-                  "private address",
-                  shown, shown);
+    case HW_CONF_REACH_NAME:
+        hw_conf_report(load, node,
+                       "'%s' is a name that may lead anywhere: list it (egress: [%s]) or write its "
+                       "private address",
+                       shown, shown);
         return;
-    case HW_REACH_SHARED:
-        hw_report(load, node,
-                  "%s is in 100.64.0.0/10, which carriers and VPNs share and which does not count "
-                  "as local: list it if it is yours (egress: [%s])",
-                  shown, shown);
+    case HW_CONF_REACH_SHARED:
+        hw_conf_report(
+            load, node,
+            "%s is in 100.64.0.0/10, which carriers and VPNs share and which does not count "
+            "as local: list it if it is yours (egress: [%s])",
+            shown, shown);
         return;
-    case HW_REACH_PUBLIC:
-        hw_report(load, node,
-                  "%s is outside this fleet and egress is local: list it (egress: [%s]) or write "
-                  "egress: any",
-                  shown, shown);
+    case HW_CONF_REACH_PUBLIC:
+        hw_conf_report(
+            load, node,
+            "%s is outside this fleet and egress is local: list it (egress: [%s]) or write "
+            "egress: any",
+            shown, shown);
         return;
     }
 }
@@ -186,15 +188,15 @@ static void
 set_redis(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
     struct hw_conf_cache *cache = field;
-    struct hw_redis_url url;
+    struct hw_conf_redis_url url;
     struct hw_err err;
     (void)key;
     if (node->kind == HW_NODE_NULL) /* `redis:` with nothing behind it: embedded only */
         return;
     if (!hw_want_scalar(load, node, "redis://[:password@]host:port/db"))
         return;
-    if (hw_redis_url_parse(load->arena, node->text, &url, &err) != 0) {
-        hw_report(load, node, "%s", err.msg);
+    if (hw_conf_redis_url_parse(load->arena, node->text, &url, &err) != 0) {
+        hw_conf_report(load, node, "%s", err.msg);
         return;
     }
     cache->redis_host = url.address.host;
@@ -203,9 +205,9 @@ set_redis(struct hw_load *load, const struct hw_node *node, const struct hw_key 
     cache->redis_password = url.password;
     hw_check_egress(load, node, url.address.host);
     if (url.password != NULL && !node->from_env)
-        hw_warn(load, node,
-                "a password in clear: put it into the environment and write "
-                "redis://:${REDIS_PASSWORD}@...");
+        hw_conf_warn(load, node,
+                     "a password in clear: put it into the environment and write "
+                     "redis://:${REDIS_PASSWORD}@...");
 }
 
 static const struct hw_key keys_cache[] = {

@@ -37,7 +37,7 @@ hw_snapshot_unref(struct hw_snapshot *snapshot)
     HW_ASSERT(before > 0);
     if (before > 1)
         return;
-    hw_arena_free(&snapshot->priv->arena);
+    hw_conf_arena_free(&snapshot->priv->arena);
     free(snapshot->priv);
     explicit_bzero(snapshot, sizeof(*snapshot));
     free(snapshot);

@@ -9,7 +9,7 @@
 
 struct hw_snapshot_private {
     atomic_uint refs;
-    struct hw_arena arena; /* all strings and arrays */
+    struct hw_conf_arena arena; /* all strings and arrays */
 };
 
 /* An empty snapshot with one reference. */

@@ -20,7 +20,7 @@ struct level {
 };
 
 struct builder {
-    struct hw_arena *arena;
+    struct hw_conf_arena *arena;
     struct hw_diags *diags;
     struct level levels[HW_YAML_DEPTH_MAX];
     size_t depth; /* open levels */
@@ -64,7 +64,7 @@ scalar_text(struct builder *builder, const yaml_event_t *event)
         report(builder, event->start_mark, "a NUL character cannot be used in a value");
         return NULL;
     }
-    return hw_arena_strndup(builder->arena, text, len);
+    return hw_conf_arena_strndup(builder->arena, text, len);
 }
 
 static void
@@ -91,7 +91,7 @@ fill_scalar(struct builder *builder, const yaml_event_t *event, struct hw_node *
 static struct hw_node *
 append_node(struct builder *builder, const yaml_event_t *event)
 {
-    struct hw_node *node = hw_arena_alloc(builder->arena, sizeof(*node));
+    struct hw_node *node = hw_conf_arena_alloc(builder->arena, sizeof(*node));
     node->line = one_based(event->start_mark.line);
     node->column = one_based(event->start_mark.column);
     if (builder->depth == 0) {
@@ -244,7 +244,7 @@ report_syntax(struct builder *builder, const yaml_parser_t *parser, const char *
 }
 
 struct hw_node *
-hw_tree_parse(struct hw_arena *arena, const char *yaml, size_t len, struct hw_diags *diags)
+hw_tree_parse(struct hw_conf_arena *arena, const char *yaml, size_t len, struct hw_diags *diags)
 {
     struct builder builder = {.arena = arena, .diags = diags, .env_budget = HW_ENV_BYTES_MAX};
     yaml_parser_t parser;
@@ -272,7 +272,7 @@ hw_tree_parse(struct hw_arena *arena, const char *yaml, size_t len, struct hw_di
     if (rc != 0)
         return NULL;
     if (builder.root == NULL || builder.root->kind == HW_NODE_NULL) {
-        builder.root = hw_arena_alloc(arena, sizeof(*builder.root));
+        builder.root = hw_conf_arena_alloc(arena, sizeof(*builder.root));
         builder.root->kind = HW_NODE_MAP;
         builder.root->line = builder.root->column = 1;
     }

@@ -38,7 +38,7 @@ struct hw_node {
 
 /* The root of the only document, or NULL after reporting into diags. An empty document is an empty
  * mapping. Nodes live in arena. */
-struct hw_node *hw_tree_parse(struct hw_arena *arena, const char *yaml, size_t len,
+struct hw_node *hw_tree_parse(struct hw_conf_arena *arena, const char *yaml, size_t len,
                               struct hw_diags *diags);
 /* The member `key` of a mapping, or NULL. */
 const struct hw_node *hw_node_find(const struct hw_node *map, const char *key);
