@@ -160,7 +160,7 @@ static void
 mistype(char *text, struct hw_train_rng *rng)
 {
     size_t len = strlen(text);
-    size_t at = hw_train_rng_below(rng, len);
+    size_t at = hw_train_rng_below(rng, len + 1);
     size_t way = hw_train_rng_below(rng, 3);
 
     if (len < 8 || len + 2 > HW_TRAIN_QUESTION_MAX || at + 2 >= len ||
