@@ -1,0 +1,152 @@
+/* router/api/fields.c - see fields.h. */
+#include "router/api/fields.h"
+
+#include <string.h>
+
+const char *
+hw_json_kind(const struct hw_json *value)
+{
+    static const char *const kinds[] = {
+        [HW_JSON_NULL] = "null",       [HW_JSON_BOOL] = "a boolean", [HW_JSON_NUMBER] = "a number",
+        [HW_JSON_STRING] = "a string", [HW_JSON_ARRAY] = "an array", [HW_JSON_OBJECT] = "an object",
+    };
+    return kinds[value->type];
+}
+
+int
+hw_field_wrong(const char *name, const char *wanted, const struct hw_json *value,
+               struct hw_err *err)
+{
+    /* A short number is worth repeating: "got 3" says more than "got a number". */
+    if (value->type == HW_JSON_NUMBER && value->len <= 20)
+        return hw_err_set(err, HW_EINVAL, "%s must be %s, got %.*s", name, wanted, (int)value->len,
+                          value->p);
+    return hw_err_set(err, HW_EINVAL, "%s must be %s, got %s", name, wanted, hw_json_kind(value));
+}
+
+int
+hw_field_bool(const char *name, const struct hw_json *value, bool *out, struct hw_err *err)
+{
+    if (!hw_json_bool(value, out))
+        return hw_field_wrong(name, "true or false", value, err);
+    return 0;
+}
+
+int
+hw_field_number(const char *name, const struct hw_json *value, double min, double max, double *out,
+                struct hw_err *err)
+{
+    double number;
+
+    if (!hw_json_number(value, &number) || number < min || number > max) {
+        char wanted[80];
+        snprintf(wanted, sizeof(wanted), "a number from %g to %g", min, max);
+        return hw_field_wrong(name, wanted, value, err);
+    }
+    *out = number;
+    return 0;
+}
+
+int
+hw_field_uint(const char *name, const struct hw_json *value, uint32_t min, uint32_t max,
+              uint32_t *out, struct hw_err *err)
+{
+    uint64_t number;
+
+    if (!hw_json_uint(value, &number) || number < min || number > max) {
+        char wanted[80];
+        snprintf(wanted, sizeof(wanted), "a whole number from %u to %u", min, max);
+        return hw_field_wrong(name, wanted, value, err);
+    }
+    *out = (uint32_t)number;
+    return 0;
+}
+
+int
+hw_field_model(const struct hw_json *value, struct hw_arena *arena, struct hw_query *query,
+               struct hw_err *err)
+{
+    const char *model;
+    size_t len;
+
+    if (value->type != HW_JSON_STRING)
+        return hw_field_wrong("model", "a string", value, err);
+    int rc = hw_json_string(value, arena, &model, &len, err);
+    if (rc != 0) {
+        hw_err_prefix(err, "model");
+        return rc;
+    }
+    if (len == 0 || len > HW_MAX_MODEL_BYTES)
+        return hw_err_set(err, HW_EINVAL, "model must have 1 to %d bytes, got %zu",
+                          HW_MAX_MODEL_BYTES, len);
+    query->model = model;
+    query->model_at = (size_t)(value->p - query->body->bytes);
+    query->model_len = value->len;
+    return 0;
+}
+
+int
+hw_field_max_tokens(const char *name, const struct hw_json *value, struct hw_query *query,
+                    struct hw_err *err)
+{
+    int rc = hw_field_uint(name, value, 1, UINT32_MAX, &query->max_tokens, err);
+
+    if (rc == 0)
+        query->has_max_tokens = true;
+    return rc;
+}
+
+int
+hw_field_temperature(const struct hw_json *value, struct hw_query *query, struct hw_err *err)
+{
+    int rc = hw_field_number("temperature", value, 0.0, 2.0, &query->temperature, err);
+
+    if (rc == 0) {
+        query->has_temperature = true;
+        query->temperature_raw = *value;
+    }
+    return rc;
+}
+
+int
+hw_field_top_p(const struct hw_json *value, struct hw_query *query, struct hw_err *err)
+{
+    double top_p;
+
+    if (!hw_json_number(value, &top_p) || top_p <= 0.0 || top_p > 1.0)
+        return hw_field_wrong("top_p", "a number above 0 and at most 1", value, err);
+    query->top_p = top_p;
+    query->has_top_p = true;
+    query->top_p_raw = *value;
+    return 0;
+}
+
+int
+hw_field_top_k(const struct hw_json *value, struct hw_query *query, struct hw_err *err)
+{
+    int rc = hw_field_uint("top_k", value, 0, UINT32_MAX, &query->top_k, err);
+
+    if (rc == 0)
+        query->has_top_k = true;
+    return rc;
+}
+
+int
+hw_field_seed(const struct hw_json *value, struct hw_query *query, struct hw_err *err)
+{
+    /* Seeds may be negative: what counts is that equal seeds stay equal. */
+    bool negative = value->type == HW_JSON_NUMBER && *value->p == '-';
+    struct hw_json digits = *value;
+    uint64_t seed;
+
+    if (negative) {
+        digits.p++;
+        digits.len--;
+    }
+    if (!hw_json_uint(&digits, &seed))
+        return hw_field_wrong("seed", "a whole number of 64 bits", value, err);
+    query->seed = negative ? 0 - seed : seed;
+    query->has_seed = true;
+    query->seed_raw = *value;
+    return 0;
+}

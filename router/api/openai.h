@@ -1,0 +1,18 @@
+/* router/api/openai.h - what the files of the OpenAI dialect share; nobody else includes it. */
+#ifndef HW_ROUTER_API_OPENAI_H
+#define HW_ROUTER_API_OPENAI_H
+
+#include "router/api/dialect.h"
+
+/* openai_messages.c: fills query->messages, last_user, prompt_bytes, wants_images. */
+int hw_openai_parse_messages(const struct hw_json *value, struct hw_arena *arena,
+                             struct hw_query *query, struct hw_err *err);
+
+/* openai_write.c */
+void hw_openai_write_whole(struct hw_reply *reply, const struct hw_answer *answer,
+                           struct hw_buf *out);
+void hw_openai_write_event(struct hw_reply *reply, const struct hw_event *event,
+                           struct hw_buf *out);
+void hw_openai_write_error(int status, const char *message, const char *param, struct hw_buf *out);
+
+#endif

@@ -1,0 +1,303 @@
+/* router/api/openai_messages.c - the messages of a chat completion.
+ *
+ * Content is a string or an array of parts; its text is joined into one C string for the classifier
+ * and for backends that know text only, while the content as sent stays at hand for those that take
+ * more. */
+#include <string.h>
+
+#include "router/api/fields.h"
+#include "router/api/openai.h"
+
+#define CONTENT "a string or an array of parts"
+
+struct reading {
+    struct hw_arena *arena;
+    struct hw_message *message;
+    struct hw_err *err;
+    /* Of the part at hand. */
+    char *text;
+    size_t text_len;
+};
+
+static int
+read_role(struct reading *reading, const struct hw_json *value)
+{
+    static const struct {
+        const char *name;
+        enum hw_role_of_message role;
+    } roles[] = {
+        {"user", HW_MSG_USER},        {"assistant", HW_MSG_ASSISTANT}, {"system", HW_MSG_SYSTEM},
+        {"developer", HW_MSG_SYSTEM}, {"tool", HW_MSG_TOOL},           {"function", HW_MSG_TOOL},
+    };
+
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+        if (hw_json_string_is(value, roles[i].name)) {
+            reading->message->role = roles[i].role;
+            return 0;
+        }
+    if (value->type == HW_JSON_STRING && value->len <= 34)
+        return hw_err_set(reading->err, HW_EINVAL,
+                          "role must be system, developer, user, assistant or tool, got %.*s",
+                          (int)value->len, value->p);
+    return hw_field_wrong("role", "system, developer, user, assistant or tool", value,
+                          reading->err);
+}
+
+static int
+add_text(struct reading *reading, const struct hw_json *part, const char *name)
+{
+    struct hw_json text;
+
+    if (!hw_json_get(part, name, &text))
+        return hw_err_set(reading->err, HW_EINVAL, "%s is missing", name);
+    if (text.type != HW_JSON_STRING)
+        return hw_field_wrong(name, "a string", &text, reading->err);
+    size_t n = hw_json_decode(&text, reading->text + reading->text_len);
+    if (memchr(reading->text + reading->text_len, '\0', n) != NULL)
+        return hw_err_set(reading->err, HW_EINVAL, "%s must not contain \\u0000", name);
+    reading->text_len += n;
+    return 0;
+}
+
+static int
+read_image(struct reading *reading, const struct hw_json *part)
+{
+    struct hw_json image, url;
+
+    if (!hw_json_get(part, "image_url", &image) || image.type != HW_JSON_OBJECT)
+        return hw_err_set(reading->err, HW_EINVAL, "image_url must be an object with a url");
+    if (!hw_json_get(&image, "url", &url) || url.type != HW_JSON_STRING)
+        return hw_err_set(reading->err, HW_EINVAL, "image_url.url must be a string");
+    reading->message->has_image = true;
+    return 0;
+}
+
+static int
+read_part(struct reading *reading, const struct hw_json *part)
+{
+    struct hw_json type;
+
+    if (part->type != HW_JSON_OBJECT)
+        return hw_err_set(reading->err, HW_EINVAL, "must be an object with a type, got %s",
+                          hw_json_kind(part));
+    if (!hw_json_get(part, "type", &type) || type.type != HW_JSON_STRING)
+        return hw_err_set(reading->err, HW_EINVAL, "type must be a string");
+    if (hw_json_string_is(&type, "text"))
+        return add_text(reading, part, "text");
+    if (hw_json_string_is(&type, "refusal"))
+        return add_text(reading, part, "refusal");
+    if (hw_json_string_is(&type, "image_url"))
+        return read_image(reading, part);
+    /* Carried to backends of this dialect, named as dropped for others. */
+    if (hw_json_string_is(&type, "input_audio") || hw_json_string_is(&type, "file"))
+        return 0;
+    return hw_err_set(reading->err, HW_EINVAL,
+                      "type must be text, image_url, input_audio, file or refusal");
+}
+
+static int
+read_parts(struct reading *reading, const struct hw_json *value)
+{
+    struct hw_json_iter iter;
+    struct hw_json part;
+
+    /* All texts together are no longer than the array that holds them. */
+    reading->text = hw_arena_alloc(reading->arena, value->len);
+    reading->text_len = 0;
+    if (reading->text == NULL)
+        return hw_err_set(reading->err, HW_ELIMIT,
+                          "content takes more memory than one query may have");
+    hw_json_iter_init(&iter, value);
+    for (size_t i = 0; hw_json_next(&iter, NULL, &part); i++) {
+        int rc = read_part(reading, &part);
+        if (rc != 0) {
+            hw_err_prefix(reading->err, "content[%zu]", i);
+            return rc;
+        }
+    }
+    reading->text[reading->text_len] = '\0';
+    reading->message->text = reading->text;
+    reading->message->text_len = reading->text_len;
+    return 0;
+}
+
+static int
+read_content(struct reading *reading, const struct hw_json *value)
+{
+    struct hw_message *message = reading->message;
+
+    if (value->type == HW_JSON_NULL)
+        return 0;
+    message->content = *value;
+    if (value->type == HW_JSON_ARRAY)
+        return read_parts(reading, value);
+    if (value->type != HW_JSON_STRING)
+        return hw_field_wrong("content", CONTENT, value, reading->err);
+    int rc =
+        hw_json_string(value, reading->arena, &message->text, &message->text_len, reading->err);
+    if (rc != 0)
+        hw_err_prefix(reading->err, "content");
+    return rc;
+}
+
+static int
+check_call(const struct hw_json *call, struct hw_err *err)
+{
+    struct hw_json function, field;
+
+    if (call->type != HW_JSON_OBJECT || !hw_json_get(call, "function", &function) ||
+        function.type != HW_JSON_OBJECT)
+        return hw_err_set(err, HW_EINVAL, "must be an object with a function");
+    if (!hw_json_get(&function, "name", &field) || field.type != HW_JSON_STRING)
+        return hw_err_set(err, HW_EINVAL, "function.name must be a string");
+    if (hw_json_get(&function, "arguments", &field) && field.type != HW_JSON_STRING)
+        return hw_field_wrong("function.arguments", "a string of JSON", &field, err);
+    if (hw_json_get(call, "id", &field) && field.type != HW_JSON_STRING)
+        return hw_field_wrong("id", "a string", &field, err);
+    return 0;
+}
+
+static int
+read_tool_calls(struct reading *reading, const struct hw_json *value)
+{
+    struct hw_json_iter iter;
+    struct hw_json call;
+    size_t count = 0;
+
+    if (value->type == HW_JSON_NULL)
+        return 0;
+    if (value->type != HW_JSON_ARRAY)
+        return hw_field_wrong("tool_calls", "an array", value, reading->err);
+    hw_json_iter_init(&iter, value);
+    for (; hw_json_next(&iter, NULL, &call); count++) {
+        if (count == HW_MAX_TOOL_CALLS)
+            return hw_err_set(reading->err, HW_EINVAL, "tool_calls must hold at most %d calls",
+                              HW_MAX_TOOL_CALLS);
+        int rc = check_call(&call, reading->err);
+        if (rc != 0) {
+            hw_err_prefix(reading->err, "tool_calls[%zu]", count);
+            return rc;
+        }
+    }
+    if (count > 0)
+        reading->message->tool_calls = *value;
+    return 0;
+}
+
+static int
+read_tool_call_id(struct reading *reading, const struct hw_json *value)
+{
+    if (value->type == HW_JSON_NULL)
+        return 0;
+    if (value->type != HW_JSON_STRING)
+        return hw_field_wrong("tool_call_id", "a string", value, reading->err);
+    reading->message->tool_call_id = *value;
+    return 0;
+}
+
+static int
+read_fields(struct reading *reading, const struct hw_json *value, bool *has_role)
+{
+    static const struct {
+        const char *name;
+        int (*read)(struct reading *reading, const struct hw_json *value);
+    } fields[] = {{"role", read_role},
+                  {"content", read_content},
+                  {"tool_calls", read_tool_calls},
+                  {"tool_call_id", read_tool_call_id}};
+    const size_t count = sizeof(fields) / sizeof(fields[0]);
+    struct hw_json_iter iter;
+    struct hw_json key, field;
+    unsigned seen = 0;
+
+    hw_json_iter_init(&iter, value);
+    while (hw_json_next(&iter, &key, &field)) {
+        size_t i = 0;
+        while (i < count && !hw_json_string_is(&key, fields[i].name))
+            i++;
+        if (i == count)
+            continue;
+        if ((seen >> i & 1) != 0)
+            return hw_err_set(reading->err, HW_EINVAL, "%s is given twice", fields[i].name);
+        seen |= 1u << i;
+        int rc = fields[i].read(reading, &field);
+        if (rc != 0)
+            return rc;
+    }
+    *has_role = (seen & 1) != 0;
+    return 0;
+}
+
+static int
+read_message(struct reading *reading, const struct hw_json *value)
+{
+    struct hw_message *message = reading->message;
+    bool has_role = false;
+
+    *message = (struct hw_message){.text = ""};
+    if (value->type != HW_JSON_OBJECT)
+        return hw_err_set(reading->err, HW_EINVAL, "must be an object, got %s",
+                          hw_json_kind(value));
+    int rc = read_fields(reading, value, &has_role);
+    if (rc != 0)
+        return rc;
+    if (!has_role)
+        return hw_err_set(reading->err, HW_EINVAL, "role is missing");
+    /* An assistant may have called tools, or refused, and said nothing. */
+    if (message->content.p == NULL && message->role != HW_MSG_ASSISTANT)
+        return hw_err_set(reading->err, HW_EINVAL, "content must be " CONTENT);
+    return 0;
+}
+
+/* Room for one more message behind query->messages. The arena keeps what was outgrown: at most as
+ * much again. */
+static struct hw_message *
+next_message(struct hw_query *query, size_t *room, struct hw_arena *arena)
+{
+    if (query->message_count == *room) {
+        size_t more = *room == 0 ? 4 : *room * 2;
+        struct hw_message *grown = hw_arena_alloc(arena, more * sizeof(*grown));
+        if (grown == NULL)
+            return NULL;
+        if (*room > 0)
+            memcpy(grown, query->messages, *room * sizeof(*grown));
+        query->messages = grown;
+        *room = more;
+    }
+    return &query->messages[query->message_count];
+}
+
+int
+hw_openai_parse_messages(const struct hw_json *value, struct hw_arena *arena,
+                         struct hw_query *query, struct hw_err *err)
+{
+    struct reading reading = {.arena = arena, .err = err};
+    struct hw_json_iter iter;
+    struct hw_json item;
+    size_t room = 0;
+
+    if (value->type != HW_JSON_ARRAY)
+        return hw_field_wrong("messages", "an array", value, err);
+    hw_json_iter_init(&iter, value);
+    while (hw_json_next(&iter, NULL, &item)) {
+        reading.message = next_message(query, &room, arena);
+        if (reading.message == NULL)
+            return hw_err_set(err, HW_ELIMIT, "messages take more memory than one query may have");
+        int rc = read_message(&reading, &item);
+        if (rc != 0) {
+            /* "messages[2].content must be ...": the field's name comes first in what it says. */
+            struct hw_err inner = *err;
+            return hw_err_set(err, rc, "messages[%zu]%s%.480s", query->message_count,
+                              strncmp(inner.msg, "must ", 5) == 0 ? " " : ".", inner.msg);
+        }
+        query->prompt_bytes += reading.message->text_len + reading.message->tool_calls.len;
+        query->wants_images = query->wants_images || reading.message->has_image;
+        query->message_count++;
+    }
+    if (query->message_count == 0)
+        return hw_err_set(err, HW_EINVAL, "messages must not be empty");
+    for (size_t i = query->message_count; i > 0 && query->last_user == NULL; i--)
+        if (query->messages[i - 1].role == HW_MSG_USER)
+            query->last_user = &query->messages[i - 1];
+    return 0;
+}
