@@ -209,11 +209,13 @@ const char *const *
 hw_backend_words(struct hw_load *load)
 {
     const struct hw_snapshot *snapshot = load->snapshot;
+    if (load->backend_words != NULL)
+        return load->backend_words;
     const char **words =
         hw_conf_arena_array(load->arena, snapshot->backend_count + 1, sizeof(*words));
     size_t count = 0;
     for (size_t i = 0; i < snapshot->backend_count; i++)
         if (snapshot->backends[i].name != NULL)
             words[count++] = snapshot->backends[i].name;
-    return words;
+    return load->backend_words = words;
 }

@@ -86,10 +86,27 @@ const char *const *
 hw_role_words(struct hw_load *load)
 {
     const struct hw_snapshot *snapshot = load->snapshot;
+    if (load->role_words != NULL)
+        return load->role_words;
     const char **words = hw_conf_arena_array(load->arena, snapshot->role_count + 1, sizeof(*words));
     for (size_t i = 0; i < snapshot->role_count; i++)
         words[i] = snapshot->roles[i].name;
-    return words;
+    return load->role_words = words;
+}
+
+const char *const *
+hw_agent_words(struct hw_load *load)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    if (load->agent_words != NULL)
+        return load->agent_words;
+    const char **words =
+        hw_conf_arena_array(load->arena, snapshot->agent_count + 1, sizeof(*words));
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->agent_count; i++)
+        if (snapshot->agents[i].name != NULL)
+            words[count++] = snapshot->agents[i].name;
+    return load->agent_words = words;
 }
 
 static void

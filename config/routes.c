@@ -22,20 +22,13 @@ set_known_texts(struct hw_load *load, const struct hw_node *node, const struct h
 static void
 add_agent(struct hw_load *load, const struct hw_node *entry, const struct hw_key *key, void *field)
 {
-    const struct hw_snapshot *snapshot = load->snapshot;
     struct hw_conf_list *list = field;
+    const char *const *words = hw_agent_words(load);
     (void)key;
-    const char **words =
-        hw_conf_arena_array(load->arena, snapshot->agent_count + 1, sizeof(*words));
-    size_t count = 0;
-    for (size_t i = 0; i < snapshot->agent_count; i++)
-        if (snapshot->agents[i].name != NULL)
-            words[count++] = snapshot->agents[i].name;
-    int i = hw_scalar_word(entry->text, words);
-    if (i < 0)
+    if (hw_scalar_word(entry->text, words) < 0)
         hw_conf_report_unknown(load, entry, "agent", words);
     else
-        list->items[list->count++] = hw_conf_arena_strdup(load->arena, words[i]);
+        list->items[list->count++] = hw_conf_arena_strdup(load->arena, entry->text);
 }
 
 static void

@@ -104,11 +104,18 @@ join_words(const char *const *words, char *out, size_t size)
     }
 }
 
+/* Costs too much to be sought for mistakes that nobody will read. */
+static const char *
+nearest(const struct hw_load *load, const char *text, const char *const *words)
+{
+    return load->diags->errors < HW_DIAGS_MAX ? hw_nearest_word(text, words) : NULL;
+}
+
 void
 hw_conf_report_unknown(struct hw_load *load, const struct hw_node *node, const char *what,
                        const char *const *words)
 {
-    const char *near = hw_nearest_word(node->text, words);
+    const char *near = nearest(load, node->text, words);
     const char *shown = hw_conf_shown(node->raw);
     size_t count = 0;
     while (words[count] != NULL)
@@ -188,7 +195,7 @@ report_unknown_key(struct hw_load *load, const struct hw_node *node, const struc
     for (; keys->name != NULL && count < 63; keys++)
         words[count++] = keys->name;
     words[count] = NULL;
-    const char *near = hw_nearest_word(node->key, words);
+    const char *near = nearest(load, node->key, words);
     char all[240];
     join_words(words, all, sizeof(all));
     if (near != NULL)

@@ -27,6 +27,9 @@ struct hw_load {
     const char *folder; /* of the file; relative paths start here */
     char path[200];     /* of the key being read, e.g. backends[2].timeouts.idle */
     size_t path_len;
+    /* NULL-terminated names for messages, made when first needed: their sections are read by then.
+     */
+    const char *const *role_words, *const *agent_words, *const *backend_words;
 };
 
 struct hw_key;

@@ -20,8 +20,9 @@ hw_setter hw_set_role_mask; /* uint64_t: names of configured roles */
 char *hw_resolve_path(struct hw_load *load, const char *text);
 /* Queries (and answers) stay on our machines: reports a host to which `egress` gives no leave. */
 void hw_check_egress(struct hw_load *load, const struct hw_node *node, const char *host);
-/* NULL-terminated names of what is configured so far, for messages; in the load's arena. */
+/* NULL-terminated names of what is configured, good once their section has been read. */
 const char *const *hw_role_words(struct hw_load *load);
+const char *const *hw_agent_words(struct hw_load *load);
 const char *const *hw_backend_words(struct hw_load *load);
 /* The route that stands when none is written. */
 void hw_add_default_route(struct hw_load *load);
