@@ -37,6 +37,14 @@ struct hw_cache_redis *hw_cache_redis_create(uv_loop_t *loop,
 /* Fails pending gets silently (as cancelled) and closes; closed_cb fires when the loop has let go.
  */
 void hw_cache_redis_close(struct hw_cache_redis *redis, void (*closed_cb)(void *ctx), void *ctx);
+/* What went wrong so far, for /metrics. */
+struct hw_cache_redis_stats {
+    uint64_t errors;           /* error replies: OOM, READONLY, NOAUTH, LOADING, ... */
+    uint64_t timeouts;         /* gets without an answer in time */
+    uint64_t connections_lost; /* of those that had been up */
+    uint64_t puts_dropped;     /* too much was unsent */
+};
+void hw_cache_redis_stats(const struct hw_cache_redis *redis, struct hw_cache_redis_stats *stats);
 bool hw_cache_redis_is_up(const struct hw_cache_redis *redis);
 /* NULL when it is down: a miss at once, the callback is not called. */
 struct hw_cache_redis_get *hw_cache_redis_get(struct hw_cache_redis *redis,
