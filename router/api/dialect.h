@@ -35,6 +35,9 @@ struct hw_dialect {
     void (*write_event)(struct hw_reply *reply, const struct hw_event *event, struct hw_buf *out);
     /* A comment that keeps an idle stream alive. */
     const char *keepalive;
+    /* What alone ends a complete stream ("data: [DONE]\n\n"), for one that was passed on as it came
+     * and lacked it. */
+    const char *terminal;
     /* The dialect's error object. `param` may be NULL. */
     void (*write_error)(int status, const char *message, const char *param, struct hw_buf *out);
 };

@@ -1,0 +1,198 @@
+/* router/admission.c - see admission.h.
+ *
+ * A free slot is handed over rather than announced: whoever waited longest gets it even if a newer
+ * query asks in the same instant, and no wake-up can be lost between two loops. */
+#include "router/admission.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "hatchway/assert.h"
+#include "policies/stats.h"
+
+struct hw_admission {
+    pthread_mutex_t lock;
+    struct hw_waiter_list lanes[HW_LANE_COUNT];
+    size_t queued;
+    struct hw_retry_budget retries;
+};
+
+static void
+list_push(struct hw_waiter_list *list, struct hw_waiter *waiter)
+{
+    waiter->next = NULL;
+    waiter->prev = list->last;
+    if (list->last != NULL)
+        list->last->next = waiter;
+    else
+        list->first = waiter;
+    list->last = waiter;
+}
+
+static void
+list_remove(struct hw_waiter_list *list, struct hw_waiter *waiter)
+{
+    if (waiter->prev != NULL)
+        waiter->prev->next = waiter->next;
+    else
+        list->first = waiter->next;
+    if (waiter->next != NULL)
+        waiter->next->prev = waiter->prev;
+    else
+        list->last = waiter->prev;
+    waiter->next = waiter->prev = NULL;
+}
+
+struct hw_admission *
+hw_admission_create(void)
+{
+    struct hw_admission *admission = hw_xcalloc(1, sizeof(*admission));
+    pthread_mutex_init(&admission->lock, NULL);
+    hw_retry_budget_init(&admission->retries);
+    return admission;
+}
+
+void
+hw_admission_destroy(struct hw_admission **admission)
+{
+    if (*admission == NULL)
+        return;
+    HW_ASSERT((*admission)->queued == 0);
+    pthread_mutex_destroy(&(*admission)->lock);
+    free(*admission);
+    *admission = NULL;
+}
+
+static bool
+reserve_locked(struct hw_backend *backend, uint32_t limit)
+{
+    if (limit != 0 && atomic_load_explicit(&backend->inflight, memory_order_relaxed) >= limit)
+        return false;
+    atomic_fetch_add_explicit(&backend->inflight, 1, memory_order_relaxed);
+    return true;
+}
+
+bool
+hw_admission_reserve(struct hw_admission *admission, struct hw_backend *backend, uint32_t limit)
+{
+    pthread_mutex_lock(&admission->lock);
+    bool reserved = reserve_locked(backend, limit);
+    pthread_mutex_unlock(&admission->lock);
+    return reserved;
+}
+
+static struct hw_waiter *
+first_waiter_for(struct hw_admission *admission, const struct hw_backend *backend)
+{
+    for (int lane = 0; lane < HW_LANE_COUNT; lane++)
+        for (struct hw_waiter *w = admission->lanes[lane].first; w != NULL; w = w->next)
+            for (size_t i = 0; i < w->count; i++)
+                if (w->backends[i] == backend)
+                    return w;
+    return NULL;
+}
+
+static void
+release_locked(struct hw_admission *admission, struct hw_backend *backend)
+{
+    HW_ASSERT(atomic_load_explicit(&backend->inflight, memory_order_relaxed) > 0);
+    struct hw_waiter *waiter = NULL;
+    if (admission->queued > 0)
+        waiter = first_waiter_for(admission, backend);
+    if (waiter == NULL) {
+        atomic_fetch_sub_explicit(&backend->inflight, 1, memory_order_relaxed);
+        return;
+    }
+    list_remove(&admission->lanes[waiter->lane], waiter);
+    admission->queued--;
+    waiter->granted = backend; /* the slot itself changes hands: inflight stays */
+    waiter->state = HW_WAITER_READY;
+    list_push(waiter->ready, waiter);
+    uv_async_send(waiter->wake);
+}
+
+void
+hw_admission_release(struct hw_admission *admission, struct hw_backend *backend)
+{
+    pthread_mutex_lock(&admission->lock);
+    release_locked(admission, backend);
+    pthread_mutex_unlock(&admission->lock);
+}
+
+int
+hw_admission_wait(struct hw_admission *admission, struct hw_waiter *waiter, size_t max_queued)
+{
+    int rc = 0;
+
+    HW_ASSERT(waiter->state == HW_WAITER_IDLE);
+    pthread_mutex_lock(&admission->lock);
+    for (size_t i = 0; i < waiter->count && rc == 0; i++)
+        if (reserve_locked(waiter->backends[i], waiter->limits[i])) {
+            waiter->granted = waiter->backends[i];
+            rc = 1;
+        }
+    if (rc == 0 && admission->queued >= max_queued)
+        rc = HW_ELIMIT;
+    if (rc == 0) {
+        waiter->state = HW_WAITER_WAITING;
+        list_push(&admission->lanes[waiter->lane], waiter);
+        admission->queued++;
+    }
+    pthread_mutex_unlock(&admission->lock);
+    return rc;
+}
+
+void
+hw_admission_leave(struct hw_admission *admission, struct hw_waiter *waiter)
+{
+    pthread_mutex_lock(&admission->lock);
+    if (waiter->state == HW_WAITER_WAITING) {
+        list_remove(&admission->lanes[waiter->lane], waiter);
+        admission->queued--;
+    } else if (waiter->state == HW_WAITER_READY) {
+        list_remove(waiter->ready, waiter);
+        release_locked(admission, waiter->granted);
+        waiter->granted = NULL;
+    }
+    waiter->state = HW_WAITER_IDLE;
+    pthread_mutex_unlock(&admission->lock);
+}
+
+struct hw_waiter *
+hw_admission_collect(struct hw_admission *admission, struct hw_waiter_list *ready)
+{
+    pthread_mutex_lock(&admission->lock);
+    struct hw_waiter *waiter = ready->first;
+    if (waiter != NULL) {
+        list_remove(ready, waiter);
+        waiter->state = HW_WAITER_IDLE;
+    }
+    pthread_mutex_unlock(&admission->lock);
+    return waiter;
+}
+
+size_t
+hw_admission_queued(struct hw_admission *admission)
+{
+    pthread_mutex_lock(&admission->lock);
+    size_t queued = admission->queued;
+    pthread_mutex_unlock(&admission->lock);
+    return queued;
+}
+
+void
+hw_admission_count_query(struct hw_admission *admission, uint32_t retry_percent)
+{
+    pthread_mutex_lock(&admission->lock);
+    hw_retry_budget_query(&admission->retries, retry_percent);
+    pthread_mutex_unlock(&admission->lock);
+}
+
+bool
+hw_admission_take_retry(struct hw_admission *admission, uint64_t now_ms)
+{
+    pthread_mutex_lock(&admission->lock);
+    bool granted = hw_retry_budget_take(&admission->retries, now_ms) != 0;
+    pthread_mutex_unlock(&admission->lock);
+    return granted;
+}

@@ -1,0 +1,19 @@
+/* router/api/to_worker.h - a query as a local BDH worker takes it: parameters and turns. Pure. */
+#ifndef HW_ROUTER_API_TO_WORKER_H
+#define HW_ROUTER_API_TO_WORKER_H
+
+#include "engine/frame.h"
+#include "router/api/query.h"
+
+struct hw_worker_prompt_turn {
+    enum hw_frame_role role;
+    const char *bytes;
+    size_t len;
+};
+
+/* Fills open and turns[0..query->message_count); returns how many turns. Fields that a BDH worker
+ * has no use for (tools, images, schemas, long stop strings) are named in dropped. */
+size_t hw_to_worker(const struct hw_query *query, struct hw_frame_open *open,
+                    struct hw_worker_prompt_turn *turns, struct hw_buf *dropped);
+
+#endif

@@ -1,0 +1,460 @@
+/* router/attempt.c - see attempt.h.
+ *
+ * The reader below a call emits events from within our on_body; whoever listens must not free the
+ * attempt then. So on_event never ends it: an ERROR is noted and told by on_end once the reader has
+ * returned, and after a FINISH the call is let run to its own end (usually in the same loop turn),
+ * so that its connection goes back to the pool. */
+#include "router/attempt.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "hatchway/assert.h"
+#include "router/api/to_worker.h"
+
+enum {
+    MAX_LINE_BYTES = 16 << 20,
+    GRACE_AFTER_FINISH_MS = 1000,
+};
+
+static void
+close_down(struct hw_attempt *attempt)
+{
+    attempt->running = false;
+    if (attempt->call != NULL)
+        hw_call_cancel(attempt->call);
+    attempt->call = NULL;
+    if (attempt->worker_call != NULL)
+        hw_worker_call_cancel(attempt->worker_call);
+    attempt->worker_call = NULL;
+    hw_reader_destroy(&attempt->reader);
+}
+
+/* The last act: everything below is closed, then the listener hears of it. */
+static void
+end_attempt(struct hw_attempt *attempt, struct hw_attempt_end end)
+{
+    const struct hw_attempt_events *events = attempt->events;
+    void *ctx = attempt->ctx;
+
+    HW_ASSERT(attempt->running);
+    close_down(attempt);
+    events->on_end(ctx, &end);
+}
+
+static void
+end_failed(struct hw_attempt *attempt, enum hw_attempt_result result, const char *message)
+{
+    struct hw_attempt_end end = {.result = result, .status = attempt->status};
+
+    if (attempt->finished) { /* the answer was complete before the trouble came */
+        end = (struct hw_attempt_end){.result = HW_ATTEMPT_OK, .message = ""};
+    } else {
+        if (message != attempt->message)
+            snprintf(attempt->message, sizeof(attempt->message), "%s", message);
+        end.message = attempt->message;
+    }
+    end_attempt(attempt, end);
+}
+
+static enum hw_attempt_result
+result_of_status(int status)
+{
+    /* 401 and 403 are about our credentials, not about the agent's: the backend is out of order. */
+    if (status >= 500 || status == 408 || status == 429 || status == 401 || status == 403)
+        return HW_ATTEMPT_STATUS;
+    if (status >= 400)
+        return HW_ATTEMPT_REFUSED;
+    return HW_ATTEMPT_BROKEN;
+}
+
+static void
+note_content(struct hw_attempt *attempt, size_t len)
+{
+    uint64_t now = uv_hrtime();
+
+    if (attempt->first_ns == 0)
+        attempt->first_ns = now;
+    attempt->last_ns = now;
+    attempt->output_bytes += len;
+    attempt->pieces++;
+}
+
+/* From the reader, within on_body or at the body's end. */
+static void
+on_reader_event(void *ctx, const struct hw_event *event)
+{
+    struct hw_attempt *attempt = ctx;
+
+    if (attempt->failed || attempt->finished)
+        return;
+    switch (event->type) {
+    case HW_EVENT_ERROR:
+        attempt->failed = true;
+        snprintf(attempt->message, sizeof(attempt->message), "%.*s", (int)event->len, event->text);
+        attempt->end.status = event->status != 0 ? event->status : attempt->status;
+        attempt->end.result =
+            attempt->status >= 400 ? result_of_status(attempt->status) : HW_ATTEMPT_BROKEN;
+        attempt->end.said_so = attempt->raw && !attempt->in_feed_end;
+        return;
+    case HW_EVENT_FINISH:
+        attempt->finished = true;
+        attempt->finished_ns = uv_hrtime();
+        attempt->usage = event->usage;
+        break;
+    case HW_EVENT_TEXT:
+    case HW_EVENT_REASONING:
+    case HW_EVENT_TOOL_CALL:
+        note_content(attempt, event->len);
+        break;
+    }
+    attempt->events->on_event(attempt->ctx, event);
+}
+
+static void
+on_head(void *ctx, int status, const struct hw_http_head *head)
+{
+    struct hw_attempt *attempt = ctx;
+    const struct hw_http_slice *type = hw_http_head_find(head, "content-type");
+    size_t len = type != NULL ? type->len : 0;
+
+    attempt->status = status;
+    if (len >= sizeof(attempt->content_type))
+        len = sizeof(attempt->content_type) - 1;
+    if (len > 0)
+        memcpy(attempt->content_type, type->p, len);
+    attempt->content_type[len] = '\0';
+    attempt->reader = hw_reader_create(attempt->protocol, attempt->query, status,
+                                       attempt->content_type, len, MAX_LINE_BYTES);
+}
+
+static void
+tell_failure(struct hw_attempt *attempt)
+{
+    attempt->end.message = attempt->message;
+    end_attempt(attempt, attempt->end);
+}
+
+static void
+on_body(void *ctx, const char *bytes, size_t len)
+{
+    struct hw_attempt *attempt = ctx;
+
+    if (attempt->finished)
+        return; /* what follows a terminal event is nobody's */
+    if (attempt->raw)
+        attempt->events->on_raw(attempt->ctx, bytes, len);
+    hw_reader_feed(attempt->reader, bytes, len, on_reader_event, attempt);
+    if (attempt->failed)
+        tell_failure(attempt);
+}
+
+static void
+on_done(void *ctx)
+{
+    struct hw_attempt *attempt = ctx;
+
+    attempt->call = NULL; /* gone by contract */
+    attempt->in_feed_end = true;
+    hw_reader_end(attempt->reader, on_reader_event, attempt);
+    if (attempt->failed) {
+        tell_failure(attempt);
+        return;
+    }
+    HW_ASSERT(attempt->finished);
+    end_attempt(attempt, (struct hw_attempt_end){.result = HW_ATTEMPT_OK, .message = ""});
+}
+
+static void
+on_call_error(void *ctx, enum hw_call_failure failure, const struct hw_err *err)
+{
+    static const enum hw_attempt_result results[] = {
+        [HW_CALL_CONNECT] = HW_ATTEMPT_CONNECT,
+        [HW_CALL_TIMEOUT] = HW_ATTEMPT_TIMEOUT,
+        [HW_CALL_RESET] = HW_ATTEMPT_BROKEN,
+        [HW_CALL_PROTOCOL] = HW_ATTEMPT_BROKEN,
+    };
+    struct hw_attempt *attempt = ctx;
+
+    attempt->call = NULL;
+    end_failed(attempt, results[failure], err->msg);
+}
+
+static const struct hw_call_events call_events = {on_head, on_body, on_done, on_call_error};
+
+static void
+on_worker_start(void *ctx)
+{
+    (void)ctx;
+}
+
+static void
+on_worker_text(void *ctx, const char *bytes, size_t len)
+{
+    struct hw_attempt *attempt = ctx;
+    struct hw_event event = {.type = HW_EVENT_TEXT, .text = bytes, .len = len};
+
+    note_content(attempt, len);
+    attempt->events->on_event(attempt->ctx, &event);
+    if (attempt->worker_call == NULL)
+        return;
+    if (attempt->paused)
+        attempt->owed_bytes += len;
+    else
+        hw_worker_call_took(attempt->worker_call, len);
+}
+
+static void
+on_worker_done(void *ctx, const struct hw_frame_done *done)
+{
+    struct hw_attempt *attempt = ctx;
+    struct hw_event event = {.type = HW_EVENT_FINISH};
+
+    attempt->worker_call = NULL;
+    event.finish = done->finish == HW_FRAME_FINISH_LENGTH ? HW_FINISH_LENGTH : HW_FINISH_STOP;
+    event.usage = (struct hw_usage){true, done->prompt_tokens, done->output_tokens};
+    attempt->finished = true;
+    attempt->finished_ns = uv_hrtime();
+    attempt->usage = event.usage;
+    attempt->events->on_event(attempt->ctx, &event);
+    end_attempt(attempt, (struct hw_attempt_end){.result = HW_ATTEMPT_OK, .message = ""});
+}
+
+static void
+on_worker_error(void *ctx, bool started, int code, const struct hw_err *err)
+{
+    struct hw_attempt *attempt = ctx;
+    struct hw_attempt_end end = {.result = HW_ATTEMPT_BROKEN};
+
+    (void)started;
+    attempt->worker_call = NULL;
+    snprintf(attempt->message, sizeof(attempt->message), "%s", err->msg);
+    end.message = attempt->message;
+    if (code == HW_EINVAL) {
+        end.result = HW_ATTEMPT_REFUSED;
+        end.status = 400;
+    } else if (code == HW_EUNAVAILABLE) {
+        end.result = HW_ATTEMPT_CONNECT;
+    } else if (code == HW_EIO) {
+        end.died = true;
+    }
+    end_attempt(attempt, end);
+}
+
+static const struct hw_worker_events worker_events = {on_worker_start, on_worker_text,
+                                                      on_worker_done, on_worker_error};
+
+static int
+start_worker(struct hw_attempt *attempt, const struct hw_attempt_request *request,
+             struct hw_err *err)
+{
+    size_t count = request->query->message_count;
+    struct hw_worker_prompt_turn *prompt = calloc(count + 1, sizeof(*prompt));
+    struct hw_worker_turn *turns = calloc(count + 1, sizeof(*turns));
+    struct hw_frame_open open;
+    int rc = HW_ENOMEM;
+
+    if (prompt != NULL && turns != NULL) {
+        count = hw_to_worker(request->query, &open, prompt, &attempt->dropped);
+        for (size_t i = 0; i < count; i++)
+            turns[i] = (struct hw_worker_turn){prompt[i].role, prompt[i].bytes, prompt[i].len};
+        struct hw_worker_ask ask = {
+            .backend = request->conf->name,
+            .open = &open,
+            .turns = turns,
+            .turn_count = count,
+            .wait_ms = request->worker_wait_ms,
+        };
+        rc = hw_workers_ask(attempt->loop->workers, &ask, &worker_events, attempt,
+                            &attempt->worker_call, err);
+    } else {
+        hw_err_set(err, HW_ENOMEM, "out of memory for %zu messages", count);
+    }
+    free(prompt);
+    free(turns);
+    return rc;
+}
+
+/* Headers that go to every backend: never the agent's own credentials. */
+static size_t
+fill_fields(const struct hw_attempt_request *request, struct hw_http_field *fields, char *bearer,
+            size_t bearer_size)
+{
+    size_t n = 0;
+
+    fields[n++] = (struct hw_http_field){"content-type", "application/json", 16};
+    fields[n++] =
+        (struct hw_http_field){"x-request-id", request->request_id, strlen(request->request_id)};
+    if (request->traceparent != NULL)
+        fields[n++] = (struct hw_http_field){"traceparent", request->traceparent,
+                                             strlen(request->traceparent)};
+    if (request->conf->api_key != NULL) {
+        int len = snprintf(bearer, bearer_size, "Bearer %s", request->conf->api_key);
+        fields[n++] = (struct hw_http_field){"authorization", bearer, (size_t)len};
+    }
+    return n;
+}
+
+static int
+start_call(struct hw_attempt *attempt, const struct hw_attempt_request *request, struct hw_err *err)
+{
+    const struct hw_conf_backend *conf = request->conf;
+    struct hw_outgoing outgoing = {0};
+    struct hw_http_field fields[4];
+    char path[512], bearer[1024];
+
+    hw_buf_init(&outgoing.text, 64u << 20);
+    hw_buf_init(&outgoing.dropped, 1024);
+    int rc = attempt->protocol->write_request(request->query, request->model, &outgoing, err);
+    if (rc == 0 &&
+        (size_t)snprintf(path, sizeof(path), "%s%s", conf->path, outgoing.path) >= sizeof(path))
+        rc = hw_err_set(err, HW_EINVAL, "the backend's path is too long");
+    if (rc == 0) {
+        struct hw_call_request call = {
+            .https = conf->https,
+            .host = conf->host,
+            .port = conf->port,
+            .method = "POST",
+            .path = path,
+            .fields = fields,
+            .field_count = fill_fields(request, fields, bearer, sizeof(bearer)),
+            .segment_count = outgoing.segment_count,
+            .body = request->query->body,
+            .connect_ms = conf->timeouts.connect,
+            /* A whole answer passed on as it is begins when the backend has finished it. */
+            .first_byte_ms = attempt->raw && !request->query->stream ? conf->timeouts.total
+                                                                     : conf->timeouts.first_byte,
+            .idle_ms = conf->timeouts.idle,
+        };
+        for (size_t i = 0; i < outgoing.segment_count; i++)
+            call.segments[i] =
+                (struct hw_call_segment){outgoing.segments[i].p, outgoing.segments[i].len};
+        rc = hw_client_send(attempt->loop->client, &call, &call_events, attempt, &attempt->call,
+                            err);
+        if (conf->api_key != NULL)
+            explicit_bzero(bearer, sizeof(bearer));
+    }
+    if (outgoing.dropped.len > 0)
+        hw_buf_append(&attempt->dropped, outgoing.dropped.data, outgoing.dropped.len);
+    hw_buf_free(&outgoing.text);
+    hw_buf_free(&outgoing.dropped);
+    return rc;
+}
+
+int
+hw_attempt_start(struct hw_attempt *attempt, struct hw_loop *loop,
+                 const struct hw_attempt_request *request, const struct hw_attempt_events *events,
+                 void *ctx, struct hw_attempt_end *end)
+{
+    struct hw_err err = {{0}};
+    bool local = request->conf->url == NULL;
+
+    HW_ASSERT(!attempt->running);
+    memset(attempt, 0, sizeof(*attempt));
+    attempt->loop = loop;
+    attempt->conf = request->conf;
+    attempt->query = request->query;
+    attempt->events = events;
+    attempt->ctx = ctx;
+    attempt->protocol = local ? NULL : hw_protocol_of(request->conf->kind);
+    attempt->raw = !local && attempt->protocol->dialect != NULL &&
+                   attempt->protocol->dialect == request->query->dialect;
+    hw_buf_init(&attempt->dropped, 1024);
+    attempt->sent_ns = uv_hrtime();
+
+    int rc = local ? start_worker(attempt, request, &err) : start_call(attempt, request, &err);
+    if (rc == 0) {
+        attempt->running = true;
+        return 0;
+    }
+    snprintf(attempt->message, sizeof(attempt->message), "%s", err.msg);
+    hw_buf_free(&attempt->dropped);
+    *end = (struct hw_attempt_end){
+        .result = rc == HW_EINVAL || rc == HW_ELIMIT ? HW_ATTEMPT_REFUSED : HW_ATTEMPT_CONNECT,
+        .status = rc == HW_EINVAL   ? 400
+                  : rc == HW_ELIMIT ? 413
+                                    : 0,
+        .message = attempt->message,
+    };
+    return rc;
+}
+
+void
+hw_attempt_cancel(struct hw_attempt *attempt)
+{
+    if (attempt->running)
+        close_down(attempt);
+    hw_buf_free(&attempt->dropped);
+}
+
+void
+hw_attempt_pause(struct hw_attempt *attempt)
+{
+    if (attempt->paused || !attempt->running)
+        return;
+    attempt->paused = true;
+    if (attempt->call != NULL)
+        hw_call_pause(attempt->call);
+}
+
+void
+hw_attempt_resume(struct hw_attempt *attempt)
+{
+    if (!attempt->paused || !attempt->running)
+        return;
+    attempt->paused = false;
+    attempt->last_ns = uv_hrtime(); /* the pause was ours: it does not count as idleness */
+    if (attempt->call != NULL)
+        hw_call_resume(attempt->call);
+    if (attempt->worker_call != NULL && attempt->owed_bytes > 0) {
+        size_t owed = attempt->owed_bytes;
+        attempt->owed_bytes = 0;
+        hw_worker_call_took(attempt->worker_call, owed);
+    }
+}
+
+static bool
+older_than(uint64_t since_ns, uint64_t now_ns, uint64_t ms)
+{
+    return now_ns > since_ns && now_ns - since_ns > ms * 1000000u;
+}
+
+void
+hw_attempt_sweep(struct hw_attempt *attempt, uint64_t now_ns)
+{
+    const struct hw_conf_timeouts *timeouts = &attempt->conf->timeouts;
+    bool whole_raw = attempt->raw && !attempt->query->stream;
+    uint64_t first_ms = whole_raw ? timeouts->total : timeouts->first_byte;
+    char text[96];
+
+    if (!attempt->running)
+        return;
+    if (attempt->finished) {
+        if (older_than(attempt->finished_ns, now_ns, GRACE_AFTER_FINISH_MS))
+            end_failed(attempt, HW_ATTEMPT_BROKEN, ""); /* finished: becomes a success */
+        return;
+    }
+    if (attempt->first_ns == 0 && older_than(attempt->sent_ns, now_ns, first_ms)) {
+        snprintf(text, sizeof(text), "no content within %u ms", (unsigned)first_ms);
+        end_failed(attempt, HW_ATTEMPT_TIMEOUT, text);
+    } else if (attempt->first_ns != 0 && !attempt->paused &&
+               older_than(attempt->last_ns, now_ns, timeouts->idle)) {
+        snprintf(text, sizeof(text), "no further content for %u ms", (unsigned)timeouts->idle);
+        end_failed(attempt, HW_ATTEMPT_TIMEOUT, text);
+    }
+}
+
+void
+hw_attempt_sample(const struct hw_attempt *attempt, struct hw_speed_sample *sample)
+{
+    bool streamed = attempt->pieces > 1;
+
+    *sample = (struct hw_speed_sample){
+        .prompt_bytes = attempt->query->prompt_bytes,
+        .ttft_us = attempt->first_ns > attempt->sent_ns
+                       ? (attempt->first_ns - attempt->sent_ns) / 1000
+                       : 0,
+        .output_bytes = attempt->output_bytes,
+        .decode_us = streamed ? (attempt->last_ns - attempt->first_ns) / 1000 : 0,
+    };
+}

@@ -1,0 +1,148 @@
+/* router/backend.c - see backend.h. The registry is a short list: backends are few, and it is
+ * walked only when a configuration is loaded. */
+#include "router/backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hatchway/assert.h"
+
+const char *const hw_attempt_result_names[HW_ATTEMPT_RESULT_COUNT] = {
+    "ok", "connect", "timeout", "status", "broken", "refused", "cancelled",
+};
+
+struct hw_backends {
+    pthread_mutex_t lock;
+    struct hw_backend *first;
+    struct hw_meters *meters;
+};
+
+struct hw_backends *
+hw_backends_create(struct hw_meters *meters)
+{
+    struct hw_backends *backends = hw_xcalloc(1, sizeof(*backends));
+    pthread_mutex_init(&backends->lock, NULL);
+    backends->meters = meters;
+    return backends;
+}
+
+void
+hw_backends_destroy(struct hw_backends **backends)
+{
+    if (*backends == NULL)
+        return;
+    HW_ASSERT((*backends)->first == NULL);
+    pthread_mutex_destroy(&(*backends)->lock);
+    free(*backends);
+    *backends = NULL;
+}
+
+static struct hw_backend *
+make(struct hw_backends *backends, const struct hw_conf_backend *conf)
+{
+    struct hw_backend *backend = hw_xcalloc(1, sizeof(*backend));
+    struct hw_backend_view prior = {0};
+
+    atomic_init(&backend->refs, 1);
+    snprintf(backend->name, sizeof(backend->name), "%s", conf->name);
+    backend->digest = conf->digest;
+    pthread_mutex_init(&backend->lock, NULL);
+    hw_rank_prior(conf, &prior);
+    hw_speed_init(&backend->speed, &prior);
+    hw_breaker_init(&backend->breaker);
+    for (int i = 0; i < HW_ATTEMPT_RESULT_COUNT; i++) {
+        const char *labels[2] = {backend->name, hw_attempt_result_names[i]};
+        backend->attempts[i] = hw_metric_child(backends->meters->attempts, labels);
+    }
+    const char *label[1] = {backend->name};
+    backend->first_token = hw_histogram_child(backends->meters->first_token, label);
+    backend->inter_token = hw_histogram_child(backends->meters->inter_token, label);
+    return backend;
+}
+
+struct hw_backend *
+hw_backends_get(struct hw_backends *backends, const struct hw_conf_backend *conf)
+{
+    struct hw_backend *backend;
+
+    pthread_mutex_lock(&backends->lock);
+    for (backend = backends->first; backend != NULL; backend = backend->next)
+        if (backend->digest == conf->digest && strcmp(backend->name, conf->name) == 0)
+            break;
+    if (backend != NULL) {
+        atomic_fetch_add(&backend->refs, 1);
+    } else {
+        backend = make(backends, conf);
+        backend->next = backends->first;
+        backends->first = backend;
+    }
+    pthread_mutex_unlock(&backends->lock);
+    return backend;
+}
+
+void
+hw_backend_unref(struct hw_backends *backends, struct hw_backend *backend)
+{
+    pthread_mutex_lock(&backends->lock);
+    HW_ASSERT(atomic_load(&backend->refs) > 0);
+    if (atomic_fetch_sub(&backend->refs, 1) == 1) {
+        struct hw_backend **link = &backends->first;
+        while (*link != backend)
+            link = &(*link)->next;
+        *link = backend->next;
+        pthread_mutex_destroy(&backend->lock);
+        free(backend);
+    }
+    pthread_mutex_unlock(&backends->lock);
+}
+
+void
+hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_view *view)
+{
+    pthread_mutex_lock(&backend->lock);
+    view->breaker = hw_breaker_state(&backend->breaker, now_ms);
+    view->ttft_ms = backend->speed.ttft_ms;
+    view->prefill_bytes_s = backend->speed.prefill_bytes_s;
+    view->decode_bytes_s = backend->speed.decode_bytes_s;
+    pthread_mutex_unlock(&backend->lock);
+    view->inflight = atomic_load_explicit(&backend->inflight, memory_order_relaxed);
+}
+
+bool
+hw_backend_take(struct hw_backend *backend, uint64_t now_ms)
+{
+    pthread_mutex_lock(&backend->lock);
+    bool leave = hw_breaker_take(&backend->breaker, now_ms);
+    pthread_mutex_unlock(&backend->lock);
+    return leave;
+}
+
+void
+hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result,
+                  const struct hw_speed_sample *sample, uint64_t now_ms)
+{
+    hw_metric_add(backend->attempts[result], 1);
+    pthread_mutex_lock(&backend->lock);
+    if (result == HW_ATTEMPT_CANCELLED)
+        hw_breaker_forget(&backend->breaker);
+    else
+        hw_breaker_result(&backend->breaker,
+                          result == HW_ATTEMPT_OK || result == HW_ATTEMPT_REFUSED, now_ms);
+    if (sample != NULL && result == HW_ATTEMPT_OK)
+        hw_speed_learn(&backend->speed, sample);
+    pthread_mutex_unlock(&backend->lock);
+}
+
+void
+hw_backend_prior(struct hw_backend *backend, double prefill_bytes_s, double decode_bytes_s)
+{
+    pthread_mutex_lock(&backend->lock);
+    if (backend->speed.samples == 0) {
+        if (prefill_bytes_s > 0)
+            backend->speed.prefill_bytes_s = prefill_bytes_s;
+        if (decode_bytes_s > 0)
+            backend->speed.decode_bytes_s = decode_bytes_s;
+    }
+    pthread_mutex_unlock(&backend->lock);
+}

@@ -1,0 +1,66 @@
+/* router/backend.h - what this process knows of a backend while it works: shared by all loops.
+ *
+ * Found by name and digest, so that a reload keeps what was learned about a backend that did not
+ * change. Reference-counted: every plan that names it holds one. */
+#ifndef HW_ROUTER_BACKEND_H
+#define HW_ROUTER_BACKEND_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/snapshot.h"
+#include "policies/breaker.h"
+#include "policies/rank.h"
+#include "policies/stats.h"
+#include "router/meters.h"
+
+enum hw_attempt_result {
+    HW_ATTEMPT_OK,
+    HW_ATTEMPT_CONNECT,   /* refused, unreachable, no worker */
+    HW_ATTEMPT_TIMEOUT,   /* connect, first byte, idle or total */
+    HW_ATTEMPT_STATUS,    /* 408, 429 or 5xx */
+    HW_ATTEMPT_BROKEN,    /* died before its answer was complete, or said something unreadable */
+    HW_ATTEMPT_REFUSED,   /* another 4xx: the query's fault, not the backend's */
+    HW_ATTEMPT_CANCELLED, /* the agent left */
+    HW_ATTEMPT_RESULT_COUNT
+};
+extern const char *const hw_attempt_result_names[HW_ATTEMPT_RESULT_COUNT];
+
+struct hw_backend {
+    atomic_uint refs;
+    struct hw_backend *next; /* in the registry */
+    char name[65];
+    uint64_t digest;
+    /* Answers in the making. Changed under the admission lock only; read anywhere. */
+    atomic_uint inflight;
+    /* Names the checkpoint that local workers run; 0 until one said hello. */
+    _Atomic uint64_t model_digest;
+    struct hw_metric *attempts[HW_ATTEMPT_RESULT_COUNT];
+    struct hw_histogram *first_token, *inter_token;
+    pthread_mutex_t lock; /* guards what follows; never held across a callback */
+    struct hw_speed speed;
+    struct hw_breaker breaker;
+};
+
+struct hw_backends; /* the registry */
+
+struct hw_backends *hw_backends_create(struct hw_meters *meters);
+void hw_backends_destroy(struct hw_backends **backends); /* when no plan is left */
+/* Found or made; one reference for the caller. */
+struct hw_backend *hw_backends_get(struct hw_backends *backends,
+                                   const struct hw_conf_backend *conf);
+void hw_backend_unref(struct hw_backends *backends, struct hw_backend *backend);
+
+/* Fills *view as of now; `up` is the caller's to know. */
+void hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_view *view);
+/* Asks the breaker for leave to send. */
+bool hw_backend_take(struct hw_backend *backend, uint64_t now_ms);
+/* An attempt ended: counts it, tells the breaker, learns from sample when not NULL. */
+void hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result,
+                       const struct hw_speed_sample *sample, uint64_t now_ms);
+/* A local worker's own benchmark replaces the prior, until answers have taught better. */
+void hw_backend_prior(struct hw_backend *backend, double prefill_bytes_s, double decode_bytes_s);
+
+#endif

@@ -1,0 +1,10 @@
+/* router/commands.h - the subcommands of `hatchway` that are the router's. Each takes its own argv
+ * (argv[0] is its name) and returns an exit status: 0 ok, 1 the work failed, 2 usage. */
+#ifndef HW_ROUTER_COMMANDS_H
+#define HW_ROUTER_COMMANDS_H
+
+int hw_command_serve(int argc, char **argv);
+int hw_command_check(int argc, char **argv);
+int hw_command_route(int argc, char **argv);
+
+#endif

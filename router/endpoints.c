@@ -1,0 +1,120 @@
+/* router/endpoints.c - see endpoints.h. */
+#include "router/endpoints.h"
+
+#include <string.h>
+
+#include "router/api/dialect.h"
+#include "router/auth.h"
+#include "router/exchange.h"
+
+enum access { OPEN, AGENT, OPERATOR };
+
+struct endpoint {
+    const char *path; /* a '/' at its end: everything below */
+    enum hw_http_method method;
+    enum access access;
+    void (*answer)(struct hw_loop *loop, struct hw_http_stream *stream);
+    const struct hw_dialect *dialect; /* a query, instead of answer */
+};
+
+static const struct endpoint endpoints[] = {
+    {"/v1/chat/completions", HW_HTTP_POST, OPEN, NULL, &hw_dialect_openai},
+    {"/api/bdh/ask", HW_HTTP_POST, OPEN, NULL, &hw_dialect_bdh},
+    {"/v1/models", HW_HTTP_GET, AGENT, hw_operations_models, NULL},
+    {"/v1/models/", HW_HTTP_GET, AGENT, hw_operations_models, NULL},
+    {"/health", HW_HTTP_GET, OPEN, hw_operations_health, NULL},
+    {"/ready", HW_HTTP_GET, OPEN, hw_operations_ready, NULL},
+    {"/metrics", HW_HTTP_GET, OPEN, hw_operations_metrics, NULL},
+    {"/hatchway/backends", HW_HTTP_GET, OPERATOR, hw_operations_backends, NULL},
+    {"/hatchway/reload", HW_HTTP_POST, OPERATOR, hw_operations_reload, NULL},
+};
+#define ENDPOINT_COUNT (sizeof(endpoints) / sizeof(endpoints[0]))
+
+static void
+answer_error(struct hw_http_stream *stream, int status, const char *message, const char *allow)
+{
+    const struct hw_http_request *request = hw_http_stream_request(stream);
+    const struct hw_dialect *dialect = hw_dialect_of_path(request->path.p, request->path.len);
+    struct hw_http_field fields[2] = {{"content-type", "application/json", 16}};
+    size_t n = 1;
+    struct hw_buf body;
+
+    if (allow != NULL)
+        fields[n++] = (struct hw_http_field){"allow", allow, strlen(allow)};
+    hw_buf_init(&body, 4096);
+    dialect->write_error(status, message, NULL, &body);
+    hw_http_respond(stream, status, fields, n, body.data, body.len);
+    hw_buf_free(&body);
+}
+
+static bool
+path_matches(const struct endpoint *endpoint, struct hw_http_slice path)
+{
+    size_t len = strlen(endpoint->path);
+
+    if (endpoint->path[len - 1] == '/')
+        return path.len > len && memcmp(path.p, endpoint->path, len) == 0;
+    return path.len == len && memcmp(path.p, endpoint->path, len) == 0;
+}
+
+static bool
+may_ask(struct hw_loop *loop, const struct endpoint *endpoint, struct hw_http_stream *stream)
+{
+    const struct hw_http_request *request = hw_http_stream_request(stream);
+    int agent;
+
+    if (endpoint->access == AGENT && !hw_auth_agent(loop->plan->snapshot, request, &agent)) {
+        answer_error(stream, 401,
+                     "this endpoint wants an API key: send `Authorization: Bearer KEY`", NULL);
+        return false;
+    }
+    if (endpoint->access == OPERATOR && !hw_auth_operator(loop->plan->snapshot, request)) {
+        answer_error(stream, 403,
+                     "operations are answered on loopback, or with the admin key (admin_key in the "
+                     "configuration)",
+                     NULL);
+        return false;
+    }
+    return true;
+}
+
+void
+hw_endpoints_handle(void *ctx, struct hw_http_stream *stream)
+{
+    struct hw_loop *loop = ctx;
+    const struct hw_http_request *request = hw_http_stream_request(stream);
+    const struct endpoint *endpoint = NULL;
+
+    for (size_t i = 0; i < ENDPOINT_COUNT && endpoint == NULL; i++)
+        if (path_matches(&endpoints[i], request->path))
+            endpoint = &endpoints[i];
+    if (endpoint == NULL) {
+        answer_error(stream, 404,
+                     "there is nothing at this path; queries go to /v1/chat/completions or "
+                     "/api/bdh/ask",
+                     NULL);
+        return;
+    }
+    bool get = endpoint->method == HW_HTTP_GET;
+    if (request->method != endpoint->method && !(get && request->method == HW_HTTP_HEAD)) {
+        answer_error(stream, 405, get ? "this path takes GET" : "this path takes POST",
+                     get ? "GET, HEAD" : "POST");
+        return;
+    }
+    if (endpoint->dialect != NULL)
+        hw_exchange_begin(loop, stream, endpoint->dialect);
+    else if (may_ask(loop, endpoint, stream))
+        endpoint->answer(loop, stream);
+}
+
+void
+hw_endpoints_error(void *ctx, int status, const char *what, struct hw_http_slice path,
+                   struct hw_buf *body, const char **content_type)
+{
+    struct hw_loop *loop = ctx;
+    const struct hw_dialect *dialect = hw_dialect_of_path(path.p, path.len);
+
+    dialect->write_error(status, what, NULL, body);
+    *content_type = "application/json";
+    hw_plan_count_request(loop->plan, dialect->name, -1, status, 0);
+}

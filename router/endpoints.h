@@ -1,0 +1,24 @@
+/* router/endpoints.h - which path is answered by whom; and the operations' own answers. */
+#ifndef HW_ROUTER_ENDPOINTS_H
+#define HW_ROUTER_ENDPOINTS_H
+
+#include "router/gateway.h"
+
+/* The server's handler: every request of a loop comes through here. */
+void hw_endpoints_handle(void *loop, struct hw_http_stream *stream);
+/* Bodies for errors that the server answers itself, in the shape of the path's dialect. */
+void hw_endpoints_error(void *loop, int status, const char *what, struct hw_http_slice path,
+                        struct hw_buf *body, const char **content_type);
+
+/* A backend could be sent a query now: a worker is up, or the breaker is not open. */
+bool hw_endpoint_backend_up(struct hw_loop *loop, size_t backend);
+
+/* operations.c */
+void hw_operations_health(struct hw_loop *loop, struct hw_http_stream *stream);
+void hw_operations_ready(struct hw_loop *loop, struct hw_http_stream *stream);
+void hw_operations_metrics(struct hw_loop *loop, struct hw_http_stream *stream);
+void hw_operations_models(struct hw_loop *loop, struct hw_http_stream *stream);
+void hw_operations_backends(struct hw_loop *loop, struct hw_http_stream *stream);
+void hw_operations_reload(struct hw_loop *loop, struct hw_http_stream *stream);
+
+#endif

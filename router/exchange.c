@@ -1,0 +1,589 @@
+/* router/exchange.c - the state machine of one query, and the choice of who answers it.
+ *
+ * Before the first byte to the agent everything can be undone: a failed attempt moves on to the
+ * next candidate and the agent sees nothing of it. From RELAY on a failure is the dialect's error
+ * event. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hatchway/assert.h"
+#include "router/exchange_private.h"
+
+static const char *const state_names[HW_EXCHANGE_STATE_COUNT] = {"NEW",     "LOOKUP", "WAIT",
+                                                                 "ATTEMPT", "RELAY",  "DONE"};
+
+#define TO(state) (1u << HW_EXCHANGE_##state)
+static const unsigned allowed[HW_EXCHANGE_STATE_COUNT] = {
+    [HW_EXCHANGE_NEW] = TO(LOOKUP) | TO(WAIT) | TO(ATTEMPT) | TO(DONE),
+    [HW_EXCHANGE_LOOKUP] = TO(WAIT) | TO(ATTEMPT) | TO(DONE),
+    [HW_EXCHANGE_WAIT] = TO(WAIT) | TO(ATTEMPT) | TO(DONE),
+    [HW_EXCHANGE_ATTEMPT] = TO(ATTEMPT) | TO(WAIT) | TO(RELAY) | TO(DONE),
+    [HW_EXCHANGE_RELAY] = TO(DONE),
+    [HW_EXCHANGE_DONE] = 0,
+};
+#undef TO
+
+void
+hw_exchange_set_state(struct hw_exchange *ex, enum hw_exchange_state state)
+{
+    HW_ASSERT(allowed[ex->state] & (1u << state));
+    if (hw_trace_on("exchange"))
+        hw_trace("exchange", "%s %s -> %s", ex->request_id, state_names[ex->state],
+                 state_names[state]);
+    ex->state = state;
+}
+
+static uint64_t
+now_ms(const struct hw_exchange *ex)
+{
+    return uv_now(&ex->loop->uv);
+}
+
+/* --- attempts ------------------------------------------------------------------------------- */
+
+static void on_raw(void *ctx, const char *bytes, size_t len);
+static void on_event(void *ctx, const struct hw_event *event);
+static void on_end(void *ctx, const struct hw_attempt_end *end);
+static const struct hw_attempt_events attempt_events = {on_raw, on_event, on_end};
+
+/* The slot goes back and the backend's record is brought up to date. */
+static void
+settle(struct hw_exchange *ex, enum hw_attempt_result result)
+{
+    struct hw_speed_sample sample;
+    struct hw_backend *backend = ex->slot;
+
+    if (backend == NULL)
+        return;
+    ex->slot = NULL;
+    hw_attempt_sample(&ex->attempt, &sample);
+    hw_backend_result(backend, result, &sample, now_ms(ex));
+    if (result == HW_ATTEMPT_OK) {
+        hw_histogram_observe_us(backend->first_token, sample.ttft_us);
+        if (sample.decode_us > 0)
+            hw_histogram_observe_us(backend->inter_token,
+                                    sample.decode_us / (ex->attempt.pieces - 1));
+    }
+    hw_admission_release(ex->loop->gateway->admission, backend);
+}
+
+static void
+remember_failure(struct hw_exchange *ex, const struct hw_attempt_end *end)
+{
+    ex->last_result = end->result;
+    ex->last_status = end->status;
+    snprintf(ex->last_message, sizeof(ex->last_message), "%s", end->message);
+}
+
+static const char *
+model_of(const struct hw_candidate *candidate, const struct hw_conf_backend *conf)
+{
+    if (candidate->model != NULL)
+        return candidate->model;
+    return conf->models.count > 0 ? conf->models.items[0] : NULL;
+}
+
+/* Name of the model that answers, as the agent is told. */
+static const char *
+shown_model(struct hw_exchange *ex, const struct hw_conf_backend *conf, const char *model)
+{
+    if (model != NULL)
+        return model;
+    if (conf->model != NULL) { /* a checkpoint: its file's stem */
+        const char *slash = strrchr(conf->model, '/');
+        const char *stem = slash != NULL ? slash + 1 : conf->model;
+        const char *dot = strrchr(stem, '.');
+        size_t len = dot != NULL ? (size_t)(dot - stem) : strlen(stem);
+        const char *name = hw_arena_copy(&ex->arena, stem, len);
+        return name != NULL ? name : stem;
+    }
+    return ex->query.model != NULL ? ex->query.model : conf->name;
+}
+
+/* Sends to the candidate whose slot is held. False: it failed at once; the slot is given back. */
+static bool
+send_to(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t worker_wait_ms)
+{
+    const struct hw_conf_backend *conf = &ex->plan->snapshot->backends[candidate->backend];
+    const char *model = model_of(candidate, conf);
+    struct hw_attempt_request request = {
+        .query = &ex->query,
+        .conf = conf,
+        .model = model,
+        .request_id = ex->request_id,
+        .traceparent = ex->traceparent[0] != '\0' ? ex->traceparent : NULL,
+        .worker_wait_ms = worker_wait_ms,
+    };
+    struct hw_attempt_end end;
+
+    ex->attempts++;
+    ex->current = candidate;
+    hw_buf_clear(&ex->held);
+    hw_answer_free(&ex->answer);
+    hw_answer_init(&ex->answer, ex->query.stream ? ex->plan->snapshot->cache.max_entry : 16u << 20);
+    hw_attempt_cancel(&ex->attempt);
+    ex->reply.backend = conf->name;
+    ex->reply.device = hw_device_names[conf->device];
+    ex->reply.model = shown_model(ex, conf, model);
+    hw_exchange_set_state(ex, HW_EXCHANGE_ATTEMPT);
+    if (hw_trace_on("exchange"))
+        hw_trace("exchange", "%s attempt %u to %s", ex->request_id, ex->attempts, conf->name);
+    if (hw_attempt_start(&ex->attempt, ex->loop, &request, &attempt_events, ex, &end) == 0) {
+        ex->summing = ex->keep || (!ex->attempt.raw && !ex->query.stream);
+        return true;
+    }
+    remember_failure(ex, &end);
+    settle(ex, end.result);
+    return false;
+}
+
+/* --- choosing ------------------------------------------------------------------------------- */
+
+static void
+give_up(struct hw_exchange *ex)
+{
+    const char *backend = ex->reply.backend != NULL ? ex->reply.backend : "";
+
+    if (ex->attempts == 0) {
+        hw_exchange_reply_error(ex, 503, NULL,
+                                "no backend can answer this now (route %s): all are down or not "
+                                "eligible; see /hatchway/backends or `hatchway route`",
+                                ex->route_conf->name);
+    } else if (ex->last_result == HW_ATTEMPT_TIMEOUT) {
+        hw_exchange_reply_error(ex, 504, NULL, "%s did not answer in time: %s", backend,
+                                ex->last_message);
+    } else if (ex->last_status == 429) {
+        hw_exchange_reply_error(ex, 429, NULL, "%s is over its rate limit: %s", backend,
+                                ex->last_message);
+    } else {
+        hw_exchange_reply_error(ex, 502, NULL, "%s failed: %s", backend, ex->last_message);
+    }
+}
+
+/* Every candidate with its health in order is full: wait for room on any of them. */
+static void
+wait_for_room(struct hw_exchange *ex)
+{
+    struct hw_admission *admission = ex->loop->gateway->admission;
+    struct hw_waiter *waiter = &ex->waiter;
+    size_t count = 0;
+
+    for (size_t i = 0; i < ex->candidate_count; i++) {
+        uint32_t b = ex->candidates[i].backend;
+        waiter->backends[count] = ex->plan->backends[b];
+        ex->waiter_limits[count++] = ex->plan->limits[b];
+    }
+    waiter->count = count;
+    waiter->limits = ex->waiter_limits;
+    waiter->lane = ex->traits.lane;
+    waiter->wake = &ex->loop->wake;
+    waiter->ready = &ex->loop->granted;
+    waiter->granted = NULL;
+    hw_exchange_set_state(ex, HW_EXCHANGE_WAIT);
+    int rc = hw_admission_wait(admission, waiter, ex->plan->snapshot->limits.queued);
+    if (rc == 1) { /* room came between the refusal and the queue: use it from a fresh turn */
+        uv_async_send(&ex->loop->wake);
+    } else if (rc < 0) {
+        hw_exchange_reply_error(ex, 503, NULL,
+                                "every backend of route %s is busy and %u queries wait already",
+                                ex->route_conf->name, (unsigned)ex->plan->snapshot->limits.queued);
+    }
+}
+
+static const struct hw_candidate *
+candidate_of(const struct hw_exchange *ex, const struct hw_backend *backend)
+{
+    for (size_t i = 0; i < ex->candidate_count; i++)
+        if (ex->plan->backends[ex->candidates[i].backend] == backend)
+            return &ex->candidates[i];
+    return NULL;
+}
+
+/* A local worker that is only just starting, or starting again, is worth a wait when nobody else is
+ * left: it is back within a second. */
+static const struct hw_candidate *
+starting_worker(struct hw_exchange *ex)
+{
+    for (size_t i = ex->candidate_count; i < ex->excluded_end; i++) {
+        const struct hw_candidate *candidate = &ex->candidates[i];
+        const struct hw_conf_backend *conf = &ex->plan->snapshot->backends[candidate->backend];
+        if (candidate->out == HW_OUT_DOWN && conf->url == NULL && conf->kind == HW_KIND_BDH)
+            return candidate;
+    }
+    return NULL;
+}
+
+static bool
+may_try(struct hw_exchange *ex)
+{
+    struct hw_gateway *gateway = ex->loop->gateway;
+
+    if (ex->attempts == 0)
+        return true;
+    if (ex->attempts >= HW_EXCHANGE_MAX_ATTEMPTS ||
+        !hw_admission_take_retry(gateway->admission, now_ms(ex)))
+        return false;
+    hw_metric_add(gateway->meters->retries, 1);
+    return true;
+}
+
+static bool
+try_candidate(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t wait_ms,
+              bool *full)
+{
+    struct hw_admission *admission = ex->loop->gateway->admission;
+    struct hw_backend *backend = ex->plan->backends[candidate->backend];
+
+    if (!hw_admission_reserve(admission, backend, ex->plan->limits[candidate->backend])) {
+        *full = true;
+        return false;
+    }
+    if (!hw_backend_take(backend, now_ms(ex))) {
+        hw_admission_release(admission, backend);
+        return false;
+    }
+    ex->slot = backend;
+    return send_to(ex, candidate, wait_ms);
+}
+
+void
+hw_exchange_admit(struct hw_exchange *ex)
+{
+    bool full = false;
+
+    while (ex->next_candidate < ex->candidate_count) {
+        const struct hw_candidate *candidate = &ex->candidates[ex->next_candidate++];
+        uint32_t last_wait =
+            ex->next_candidate == ex->candidate_count ? ex->plan->snapshot->timeouts.connect : 0;
+        if (!may_try(ex)) {
+            give_up(ex);
+            return;
+        }
+        if (try_candidate(ex, candidate, last_wait, &full))
+            return;
+    }
+    const struct hw_candidate *starting = starting_worker(ex);
+    if (starting != NULL && ex->attempts < HW_EXCHANGE_MAX_ATTEMPTS && !full) {
+        ex->excluded_end = ex->candidate_count; /* once only */
+        if (try_candidate(ex, starting, ex->plan->snapshot->timeouts.connect, &full))
+            return;
+    }
+    if (full && ex->attempts == 0)
+        wait_for_room(ex);
+    else
+        give_up(ex);
+}
+
+/* A slot was handed over. */
+static void
+continue_granted(struct hw_exchange *ex)
+{
+    struct hw_backend *backend = ex->waiter.granted;
+    const struct hw_candidate *candidate = candidate_of(ex, backend);
+
+    ex->waiter.granted = NULL;
+    HW_ASSERT(candidate != NULL);
+    if (hw_backend_take(backend, now_ms(ex))) {
+        ex->slot = backend;
+        if (send_to(ex, candidate, 0))
+            return;
+    } else {
+        hw_admission_release(ex->loop->gateway->admission, backend);
+    }
+    ex->next_candidate = 0;
+    hw_exchange_admit(ex);
+}
+
+void
+hw_exchange_collect_granted(struct hw_loop *loop)
+{
+    struct hw_waiter *waiter;
+    struct hw_exchange *ex, *next;
+
+    while ((waiter = hw_admission_collect(loop->gateway->admission, &loop->granted)) != NULL) {
+        ex = (struct hw_exchange *)((char *)waiter - offsetof(struct hw_exchange, waiter));
+        continue_granted(ex);
+    }
+    for (ex = loop->exchanges; ex != NULL; ex = next) { /* granted at once by hw_admission_wait */
+        next = ex->next;
+        if (ex->state == HW_EXCHANGE_WAIT && ex->waiter.state == HW_WAITER_IDLE &&
+            ex->waiter.granted != NULL)
+            continue_granted(ex);
+    }
+}
+
+/* --- what an attempt says -------------------------------------------------------------------- */
+
+static void
+hold(struct hw_exchange *ex, const char *bytes, size_t len)
+{
+    if (hw_buf_append(&ex->held, bytes, len) != 0)
+        ex->held_too_much = true;
+}
+
+static void
+on_raw(void *ctx, const char *bytes, size_t len)
+{
+    struct hw_exchange *ex = ctx;
+
+    if (ex->state == HW_EXCHANGE_RELAY)
+        hw_exchange_write(ex, bytes, len);
+    else
+        hold(ex, bytes, len);
+}
+
+/* First content: from here on there is no way back. */
+static void
+commit(struct hw_exchange *ex)
+{
+    hw_exchange_set_state(ex, HW_EXCHANGE_RELAY);
+    hw_exchange_open_stream(ex);
+    if (ex->held.len > 0)
+        hw_exchange_write(ex, ex->held.data, ex->held.len);
+    hw_buf_free(&ex->held);
+}
+
+static bool
+ended_without_terminal(const struct hw_exchange *ex)
+{
+    return ex->attempt.in_feed_end && ex->query.dialect->terminal != NULL &&
+           strncasecmp(ex->attempt.content_type, "text/event-stream", 17) == 0;
+}
+
+static void
+on_event(void *ctx, const struct hw_event *event)
+{
+    struct hw_exchange *ex = ctx;
+
+    if (ex->first_token_us == 0 && event->type != HW_EVENT_FINISH)
+        ex->first_token_us = (uv_hrtime() - ex->began_ns) / 1000;
+    if (event->type == HW_EVENT_FINISH && event->usage.known) {
+        hw_metric_add(ex->plan->meters->tokens_in, (int64_t)event->usage.prompt_tokens);
+        hw_metric_add(ex->plan->meters->tokens_out, (int64_t)event->usage.output_tokens);
+    }
+    if (ex->summing)
+        hw_answer_add(&ex->answer, event);
+    if (!ex->query.stream)
+        return;
+    if (ex->state == HW_EXCHANGE_ATTEMPT)
+        commit(ex);
+    if (!ex->attempt.raw)
+        hw_exchange_write_event(ex, event);
+    else if (event->type == HW_EVENT_FINISH && ended_without_terminal(ex))
+        hw_exchange_write(ex, ex->query.dialect->terminal, strlen(ex->query.dialect->terminal));
+}
+
+static void
+complete(struct hw_exchange *ex)
+{
+    if (ex->keep)
+        hw_exchange_store(ex);
+    if (ex->state == HW_EXCHANGE_RELAY) {
+        struct hw_http_stream *stream = ex->stream;
+        ex->stream = NULL;
+        hw_http_finish(stream);
+        hw_exchange_done(ex);
+    } else if (ex->attempt.raw) {
+        hw_exchange_reply_whole(ex, 200, ex->held.data, ex->held.len,
+                                ex->attempt.content_type[0] != '\0' ? ex->attempt.content_type
+                                                                    : "application/json");
+    } else {
+        hw_exchange_reply_answer(ex, &ex->answer);
+    }
+}
+
+/* After the first byte: the dialect's error event, which is terminal. */
+static void
+break_off(struct hw_exchange *ex, const struct hw_attempt_end *end)
+{
+    struct hw_http_stream *stream = ex->stream;
+
+    snprintf(ex->error_text, sizeof(ex->error_text), "%s", end->message);
+    ex->error = ex->error_text;
+    if (!end->said_so) {
+        struct hw_event event = {.type = HW_EVENT_ERROR, .status = 502};
+        char text[640];
+        int len = snprintf(text, sizeof(text), "%s broke off: %s", ex->reply.backend, end->message);
+        event.text = text;
+        event.len = (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1;
+        hw_exchange_write_event(ex, &event);
+    }
+    ex->stream = NULL;
+    hw_http_finish(stream);
+    hw_exchange_done(ex);
+}
+
+/* The backend refused the query itself: its 4xx is the answer. */
+static void
+pass_refusal(struct hw_exchange *ex, const struct hw_attempt_end *end)
+{
+    int status = end->status >= 400 && end->status < 500 ? end->status : 400;
+
+    if (ex->attempt.raw && ex->held.len > 0)
+        hw_exchange_reply_whole(ex, status, ex->held.data, ex->held.len,
+                                ex->attempt.content_type[0] != '\0' ? ex->attempt.content_type
+                                                                    : "application/json");
+    else
+        hw_exchange_reply_error(ex, status, NULL, "%s: %s", ex->reply.backend, end->message);
+}
+
+static void
+on_end(void *ctx, const struct hw_attempt_end *given)
+{
+    struct hw_exchange *ex = ctx;
+    struct hw_attempt_end end = *given;
+    bool local = ex->attempt.protocol == NULL;
+
+    if (end.result == HW_ATTEMPT_OK &&
+        (ex->held_too_much || (ex->summing && !ex->query.stream && ex->answer.overflowed))) {
+        end.result = HW_ATTEMPT_BROKEN;
+        end.message = "its answer is larger than Hatchway holds";
+    }
+    settle(ex, end.result);
+    if (end.result == HW_ATTEMPT_OK) {
+        complete(ex);
+    } else if (ex->state == HW_EXCHANGE_RELAY) {
+        break_off(ex, &end);
+    } else if (end.result == HW_ATTEMPT_REFUSED) {
+        remember_failure(ex, &end);
+        pass_refusal(ex, &end);
+    } else {
+        remember_failure(ex, &end);
+        if (end.died && local && ex->next_candidate > 0 &&
+            ex->next_candidate == ex->candidate_count)
+            ex->next_candidate--; /* nobody else: ask the successor */
+        hw_exchange_admit(ex);
+    }
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static void
+on_gone(void *ctx)
+{
+    struct hw_exchange *ex = ctx;
+
+    ex->stream = NULL;
+    ex->client_left = true;
+    hw_metric_add(ex->plan->meters->client_left, 1);
+    hw_exchange_done(ex);
+}
+
+static void
+on_drain(void *ctx)
+{
+    struct hw_exchange *ex = ctx;
+    hw_attempt_resume(&ex->attempt);
+}
+
+void
+hw_exchange_begin(struct hw_loop *loop, struct hw_http_stream *stream,
+                  const struct hw_dialect *dialect)
+{
+    struct hw_exchange *ex = hw_xcalloc(1, sizeof(*ex));
+    struct hw_http_watcher watcher = {ex, on_gone, on_drain};
+
+    ex->loop = loop;
+    ex->plan = hw_plan_ref(loop->plan);
+    ex->stream = stream;
+    ex->request = hw_http_stream_request(stream);
+    ex->began_ns = ex->request->received_ns;
+    ex->agent = ex->route = -1;
+    ex->cache = HW_CACHE_BYPASS;
+    ex->query.dialect = dialect;
+    snprintf(ex->peer, sizeof(ex->peer), "%s", ex->request->peer);
+    snprintf(ex->path, sizeof(ex->path), "%.*s", (int)ex->request->path.len, ex->request->path.p);
+    ex->bytes_in = ex->request->body != NULL ? ex->request->body->len : 0;
+    hw_arena_init(&ex->arena, (size_t)ex->plan->snapshot->limits.body * 3 + (1u << 20));
+    hw_answer_init(&ex->answer, 0);
+    hw_buf_init(&ex->held, 64u << 20);
+    hw_buf_init(&ex->out, 64u << 20);
+    ex->next = loop->exchanges;
+    if (ex->next != NULL)
+        ex->next->prev = ex;
+    loop->exchanges = ex;
+    atomic_fetch_add(&loop->gateway->active, 1);
+    hw_http_stream_watch(stream, &watcher);
+
+    if (!hw_exchange_read_request(ex))
+        return;
+    hw_exchange_prepare_cache(ex);
+    if (!hw_exchange_lookup(ex))
+        hw_exchange_admit(ex);
+}
+
+void
+hw_exchange_done(struct hw_exchange *ex)
+{
+    struct hw_loop *loop = ex->loop;
+
+    HW_ASSERT(ex->stream == NULL);
+    hw_exchange_set_state(ex, HW_EXCHANGE_DONE);
+    if (ex->redis_get != NULL)
+        hw_cache_redis_cancel(ex->redis_get);
+    hw_admission_leave(loop->gateway->admission, &ex->waiter);
+    if (ex->waiter.granted != NULL) /* granted at once, not yet used */
+        hw_admission_release(loop->gateway->admission, ex->waiter.granted);
+    hw_attempt_cancel(&ex->attempt);
+    settle(ex, HW_ATTEMPT_CANCELLED);
+    hw_exchange_log(ex);
+
+    if (ex->prev != NULL)
+        ex->prev->next = ex->next;
+    else
+        loop->exchanges = ex->next;
+    if (ex->next != NULL)
+        ex->next->prev = ex->prev;
+    atomic_fetch_sub(&loop->gateway->active, 1);
+    hw_answer_free(&ex->answer);
+    hw_buf_free(&ex->held);
+    hw_buf_free(&ex->out);
+    hw_body_unref(ex->query.body);
+    hw_arena_free(&ex->arena);
+    hw_plan_unref(ex->plan);
+    free(ex);
+}
+
+void
+hw_exchange_sweep(struct hw_loop *loop)
+{
+    uint64_t now_ns = uv_hrtime();
+    struct hw_exchange *next;
+
+    for (struct hw_exchange *ex = loop->exchanges; ex != NULL; ex = next) {
+        next = ex->next;
+        uint64_t total_ns = (uint64_t)ex->plan->snapshot->timeouts.total * 1000000u;
+        if (now_ns - ex->began_ns <= total_ns || now_ns < ex->began_ns) {
+            hw_attempt_sweep(&ex->attempt, now_ns);
+            continue;
+        }
+        struct hw_attempt_end end = {.result = HW_ATTEMPT_TIMEOUT,
+                                     .message = "the query's time was up"};
+        hw_attempt_cancel(&ex->attempt);
+        settle(ex, HW_ATTEMPT_TIMEOUT);
+        if (ex->state == HW_EXCHANGE_RELAY)
+            break_off(ex, &end);
+        else
+            hw_exchange_reply_error(ex, 504, NULL, "no answer within the total time of %u ms",
+                                    (unsigned)ex->plan->snapshot->timeouts.total);
+    }
+}
+
+void
+hw_exchange_abort_all(struct hw_loop *loop)
+{
+    struct hw_exchange *next;
+
+    for (struct hw_exchange *ex = loop->exchanges; ex != NULL; ex = next) {
+        next = ex->next;
+        struct hw_attempt_end end = {.result = HW_ATTEMPT_CANCELLED,
+                                     .message = "Hatchway is shutting down"};
+        hw_attempt_cancel(&ex->attempt);
+        settle(ex, HW_ATTEMPT_CANCELLED);
+        if (ex->state == HW_EXCHANGE_RELAY)
+            break_off(ex, &end);
+        else
+            hw_exchange_reply_error(ex, 503, NULL, "Hatchway is shutting down");
+    }
+}

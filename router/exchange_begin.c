@@ -1,0 +1,240 @@
+/* router/exchange_begin.c - from an HTTP request to a classified, routed and ranked query. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/load.h"
+#include "hatchway/assert.h"
+#include "policies/route.h"
+#include "router/auth.h"
+#include "router/exchange_private.h"
+
+/* What is passed on into logs and to backends: visible ASCII without quotes. */
+static bool
+copy_token(const struct hw_http_slice *value, char *out, size_t size)
+{
+    if (value == NULL || value->len == 0 || value->len >= size)
+        return false;
+    for (size_t i = 0; i < value->len; i++) {
+        char c = value->p[i];
+        if (c <= ' ' || c > '~' || c == '"' || c == '\\')
+            return false;
+    }
+    memcpy(out, value->p, value->len);
+    out[value->len] = '\0';
+    return true;
+}
+
+static void
+take_ids(struct hw_exchange *ex)
+{
+    static _Atomic uint64_t counter;
+    const struct hw_http_head *head = &ex->request->head;
+
+    if (!copy_token(hw_http_head_find(head, "x-request-id"), ex->request_id,
+                    sizeof(ex->request_id)))
+        snprintf(ex->request_id, sizeof(ex->request_id), "%s-%06llx", ex->loop->gateway->boot_id,
+                 (unsigned long long)atomic_fetch_add(&counter, 1) + 1);
+    if (!copy_token(hw_http_head_find(head, "traceparent"), ex->traceparent,
+                    sizeof(ex->traceparent)))
+        ex->traceparent[0] = '\0';
+}
+
+/* An index into words, or -1. */
+static int
+word_index(const struct hw_http_slice *value, const char *const *words)
+{
+    for (int i = 0; value != NULL && words[i] != NULL; i++)
+        if (hw_http_slice_is(value, words[i]))
+            return i;
+    return -1;
+}
+
+static void
+fill_traits(struct hw_exchange *ex)
+{
+    const struct hw_snapshot *snapshot = ex->plan->snapshot;
+    const struct hw_http_head *head = &ex->request->head;
+    const struct hw_query *query = &ex->query;
+    struct hw_traits *traits = &ex->traits;
+
+    traits->dialect = query->dialect->name;
+    traits->model = query->model;
+    traits->agent = ex->agent >= 0 ? snapshot->agents[ex->agent].name : NULL;
+    traits->text = query->last_user != NULL ? query->last_user->text : "";
+    traits->text_len = query->last_user != NULL ? query->last_user->text_len : 0;
+    traits->prompt_bytes = query->prompt_bytes;
+    traits->prompt_tokens = hw_estimate_tokens(query->prompt_bytes);
+    traits->max_tokens = query->has_max_tokens ? query->max_tokens : 0;
+    traits->wants_tools = query->wants_tools;
+    traits->wants_images = query->wants_images;
+    traits->wants_json = query->wants_json;
+    traits->stream = query->stream;
+    traits->asked_role = -1;
+    traits->role = -1;
+    traits->lane = HW_LANE_INTERACTIVE;
+    if (ex->agent >= 0) {
+        traits->lane = snapshot->agents[ex->agent].lane;
+        traits->has_lane = true;
+    }
+    int lane = word_index(hw_http_head_find(head, "x-hatchway-lane"), hw_lane_names);
+    if (lane >= 0) {
+        traits->lane = (enum hw_lane)lane;
+        traits->has_lane = true;
+    }
+}
+
+/* The nearest of everything that could have been asked for. */
+static void
+suggest_model(const struct hw_snapshot *snapshot, const char *asked, char *out, size_t size)
+{
+    const char *words[512];
+    size_t n = 0;
+
+    words[n++] = "auto";
+    for (size_t i = 0; i < snapshot->role_count && n < 100; i++)
+        words[n++] = snapshot->roles[i].name;
+    for (size_t i = 0; i < snapshot->alias_count && n < 200; i++)
+        words[n++] = snapshot->aliases[i].name;
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_conf_backend *backend = &snapshot->backends[i];
+        if (n < 500)
+            words[n++] = backend->name;
+        for (size_t j = 0; j < backend->models.count && n < 500; j++)
+            words[n++] = backend->models.items[j];
+    }
+    words[n] = NULL;
+    const char *near = hw_nearest_word(asked, words);
+    if (near != NULL)
+        snprintf(out, size, "did you mean '%s'? GET /v1/models lists what can be asked for", near);
+    else
+        snprintf(out, size, "use \"auto\", or a name that GET /v1/models lists");
+}
+
+/* Reads `model` and x-hatchway-role. False: answered. */
+static bool
+resolve_model(struct hw_exchange *ex)
+{
+    const struct hw_snapshot *snapshot = ex->plan->snapshot;
+    const struct hw_http_slice *role = hw_http_head_find(&ex->request->head, "x-hatchway-role");
+    const char *resolved = NULL;
+    char hint[256];
+
+    switch (hw_resolve_model(snapshot, ex->query.model, &ex->traits.asked_role, &resolved)) {
+    case HW_MODEL_UNKNOWN:
+        suggest_model(snapshot, ex->query.model, hint, sizeof(hint));
+        hw_exchange_reply_error(ex, 404, "model", "there is no model '%.128s' here; %s",
+                                ex->query.model, hint);
+        return false;
+    case HW_MODEL_MODEL:
+    case HW_MODEL_BACKEND:
+        ex->traits.model = resolved;
+        break;
+    case HW_MODEL_AUTO:
+    case HW_MODEL_ROLE:
+        ex->traits.model = NULL;
+        break;
+    }
+    if (role != NULL) {
+        int index = hw_snapshot_role(snapshot, role->p, role->len);
+        if (index < 0) {
+            hw_exchange_reply_error(ex, 400, NULL, "x-hatchway-role names no role of the policy");
+            return false;
+        }
+        ex->traits.asked_role = index;
+    }
+    return true;
+}
+
+static bool
+parse_body(struct hw_exchange *ex)
+{
+    const struct hw_conf_limits *limits = &ex->plan->snapshot->limits;
+    struct hw_json_limits json = {limits->json_depth, limits->json_nodes};
+    const struct hw_dialect *dialect = ex->query.dialect;
+    struct hw_err err = {{0}};
+
+    if (ex->request->body == NULL || ex->request->body->len == 0) {
+        hw_exchange_reply_error(ex, 400, NULL, "the request has no body; send a JSON object");
+        return false;
+    }
+    int rc = dialect->parse(ex->request->body, &json, &ex->arena, &ex->query, &err);
+    ex->query.dialect = dialect;
+    if (rc == 0) {
+        ex->query.body = hw_body_ref(ex->request->body);
+        return true;
+    }
+    ex->query.body = NULL;
+    hw_exchange_reply_error(ex, rc == HW_ELIMIT ? 413 : 400, NULL, "%s", err.msg);
+    return false;
+}
+
+static bool
+match_route(struct hw_exchange *ex)
+{
+    const struct hw_snapshot *snapshot = ex->plan->snapshot;
+
+    hw_classify(ex->plan->classifier, &ex->traits);
+    hw_plan_count_role(ex->plan, ex->traits.role);
+    ex->route = hw_route_match(snapshot, &ex->traits);
+    if (ex->route < 0) {
+        hw_exchange_reply_error(ex, 404, NULL,
+                                "no route of the policy matches this query; `hatchway route` "
+                                "shows why, a last route without conditions catches all");
+        return false;
+    }
+    ex->route_conf = &snapshot->routes[ex->route];
+    if (ex->route_conf->has_lane)
+        ex->traits.lane = ex->route_conf->lane;
+    return true;
+}
+
+static bool
+rank_candidates(struct hw_exchange *ex)
+{
+    const struct hw_snapshot *snapshot = ex->plan->snapshot;
+    size_t count = snapshot->backend_count;
+    struct hw_backend_view *views = hw_arena_alloc(&ex->arena, (count + 1) * sizeof(*views));
+
+    ex->candidates = hw_arena_alloc(&ex->arena, (count + 1) * sizeof(*ex->candidates));
+    ex->waiter.backends = hw_arena_alloc(&ex->arena, (count + 1) * sizeof(*ex->waiter.backends));
+    ex->waiter_limits = hw_arena_alloc(&ex->arena, (count + 1) * sizeof(*ex->waiter_limits));
+    if (views == NULL || ex->candidates == NULL || ex->waiter.backends == NULL ||
+        ex->waiter_limits == NULL) {
+        hw_exchange_reply_error(ex, 503, NULL, "out of memory for this query");
+        return false;
+    }
+    uint64_t now_ms = uv_now(&ex->loop->uv);
+    for (size_t i = 0; i < count; i++) {
+        const struct hw_conf_backend *conf = &snapshot->backends[i];
+        bool local = conf->kind == HW_KIND_BDH && conf->url == NULL;
+        hw_backend_view(ex->plan->backends[i], now_ms, &views[i]);
+        views[i].up = !local || hw_workers_ready(ex->loop->workers, conf->name) > 0;
+    }
+    struct hw_rank_input input = {snapshot, ex->route_conf, &ex->traits, views};
+    ex->candidate_count = hw_rank(&input, ex->candidates);
+    ex->excluded_end = count;
+    return true;
+}
+
+bool
+hw_exchange_read_request(struct hw_exchange *ex)
+{
+    take_ids(ex);
+    if (!hw_auth_agent(ex->plan->snapshot, ex->request, &ex->agent)) {
+        hw_exchange_reply_error(ex, 401, NULL,
+                                "this endpoint wants an API key: send `Authorization: Bearer KEY`");
+        return false;
+    }
+    if (!parse_body(ex))
+        return false;
+    fill_traits(ex);
+    ex->reply.query = &ex->query;
+    ex->reply.id = ex->request_id;
+    ex->reply.created_s = (uint64_t)time(NULL);
+    if (!resolve_model(ex) || !match_route(ex) || !rank_candidates(ex))
+        return false;
+    hw_admission_count_query(ex->loop->gateway->admission,
+                             ex->plan->snapshot->limits.retry_percent);
+    return true;
+}

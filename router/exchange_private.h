@@ -1,0 +1,109 @@
+/* router/exchange_private.h - shared by exchange.c (the state machine), exchange_begin.c (request
+ * to route), exchange_cache.c (key, look-up, keeping) and exchange_reply.c (what the agent reads).
+ *
+ *     NEW --> LOOKUP --> WAIT --> ATTEMPT --> RELAY
+ *      |        |         |       |    ^        |
+ *      |        |         |       +----+ next   |      DONE is legal from every state: answered,
+ *      +--------+---------+------------+--------+-->   refused, or the agent left
+ */
+#ifndef HW_ROUTER_EXCHANGE_PRIVATE_H
+#define HW_ROUTER_EXCHANGE_PRIVATE_H
+
+#include "router/api/answer.h"
+#include "router/api/dialect.h"
+#include "router/arena.h"
+#include "router/attempt.h"
+#include "router/exchange.h"
+
+enum hw_exchange_state {
+    HW_EXCHANGE_NEW,     /* parsed, classified, routed */
+    HW_EXCHANGE_LOOKUP,  /* Redis was asked */
+    HW_EXCHANGE_WAIT,    /* every candidate is full */
+    HW_EXCHANGE_ATTEMPT, /* sent; nothing has gone to the agent yet */
+    HW_EXCHANGE_RELAY,   /* the agent has read a first byte: no way back */
+    HW_EXCHANGE_DONE,
+    HW_EXCHANGE_STATE_COUNT
+};
+
+/* What was sent where, for the log and for trying a died worker's backend once more. */
+enum { HW_EXCHANGE_MAX_ATTEMPTS = 6 };
+
+struct hw_exchange {
+    struct hw_exchange *next, *prev; /* loop->exchanges */
+    enum hw_exchange_state state;
+    struct hw_loop *loop;
+    struct hw_plan *plan;
+    struct hw_http_stream *stream;         /* NULL: answered, or the agent left */
+    const struct hw_http_request *request; /* good while stream is not NULL */
+    struct hw_arena arena;
+    char request_id[129];
+    char traceparent[64];     /* "": none came */
+    char peer[48], path[128]; /* for the log: the request is gone by then */
+    uint64_t bytes_in;
+    int agent; /* index into the snapshot's agents; -1 */
+
+    struct hw_query query;
+    struct hw_traits traits;
+    struct hw_reply reply;
+    int route;
+    const struct hw_conf_route *route_conf;
+
+    struct hw_candidate *candidates; /* candidates first, the excluded behind */
+    size_t candidate_count, excluded_end, next_candidate;
+    struct hw_waiter waiter;
+    uint32_t *waiter_limits;
+
+    struct hw_attempt attempt;
+    struct hw_backend *slot; /* the backend whose slot is held; NULL: none */
+    const struct hw_candidate *current;
+    uint32_t attempts;
+    enum hw_attempt_result last_result;
+    int last_status;
+    char last_message[512];
+
+    enum hw_cache_result cache;
+    bool keep; /* a complete answer will be stored under key */
+    struct hw_cache_key key;
+    struct hw_cache_redis_get *redis_get;
+
+    bool summing;
+    struct hw_answer answer;
+    struct hw_buf held; /* raw bytes that the agent may not see yet */
+    struct hw_buf out;  /* what is being written */
+    bool held_too_much;
+    bool client_left;
+    int status;        /* that the agent was given; 0: none yet */
+    const char *error; /* for the log */
+    char error_text[512];
+    uint64_t bytes_out, first_token_us;
+    uint64_t began_ns;
+};
+
+void hw_exchange_set_state(struct hw_exchange *ex, enum hw_exchange_state state);
+/* The only end: counts, logs, frees. */
+void hw_exchange_done(struct hw_exchange *ex);
+
+/* exchange_begin.c: false when it answered already (an error) and the exchange is gone. */
+bool hw_exchange_read_request(struct hw_exchange *ex);
+
+/* exchange_cache.c */
+void hw_exchange_prepare_cache(struct hw_exchange *ex);
+/* True: answered (the exchange is gone) or Redis was asked (the exchange goes on from there). */
+bool hw_exchange_lookup(struct hw_exchange *ex);
+void hw_exchange_store(struct hw_exchange *ex);
+
+/* exchange.c: picks a candidate and sends; the way on after a miss. */
+void hw_exchange_admit(struct hw_exchange *ex);
+
+/* exchange_reply.c. All of them that answer whole end the exchange. */
+void hw_exchange_open_stream(struct hw_exchange *ex); /* status 200 and headers */
+void hw_exchange_write(struct hw_exchange *ex, const void *bytes, size_t len);
+void hw_exchange_write_event(struct hw_exchange *ex, const struct hw_event *event);
+void hw_exchange_reply_whole(struct hw_exchange *ex, int status, const void *body, size_t len,
+                             const char *content_type);
+void hw_exchange_reply_answer(struct hw_exchange *ex, const struct hw_answer *answer);
+void hw_exchange_reply_error(struct hw_exchange *ex, int status, const char *param,
+                             const char *message, ...) __attribute__((format(printf, 4, 5)));
+void hw_exchange_log(struct hw_exchange *ex);
+
+#endif

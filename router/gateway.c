@@ -1,0 +1,346 @@
+/* router/gateway.c - starts the loops, takes signals, puts reloads into force, ends it all.
+ *
+ * Stopping: SIGTERM -> /ready says no, listeners accept what is queued and close, answers go on
+ * until the drain's deadline -> `stopping`: what is left gets its error event, every loop closes
+ * what it owns. A second signal skips the wait. */
+#include "router/gateway.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "config/load.h"
+#include "hatchway/assert.h"
+#include "router/loop.h"
+#include "router/version.h"
+
+enum { MAX_LOOPS = 256 };
+
+static void
+wake_all(struct hw_gateway *gateway)
+{
+    for (unsigned i = 0; i < gateway->loop_count; i++)
+        if (!gateway->loops[i].stopped)
+            uv_async_send(&gateway->loops[i].wake);
+}
+
+/* --- reload ---------------------------------------------------------------------------------- */
+
+/* Prints every diagnosis; returns 0 when the file can be used. */
+static int
+load(const char *path, struct hw_snapshot **out)
+{
+    struct hw_diags diags = {0};
+    char text[640];
+    int rc = hw_config_load(path, out, &diags);
+
+    for (size_t i = 0; i < diags.count; i++) {
+        hw_diag_format(&diags.items[i], path, text, sizeof(text));
+        fprintf(stderr, "hatchway: %s\n", text);
+    }
+    hw_diags_free(&diags);
+    return rc;
+}
+
+void
+hw_gateway_reload_failed(struct hw_gateway *gateway)
+{
+    hw_metric_add(gateway->meters->reloads_failed, 1);
+    hw_metric_set(gateway->meters->reload_last_ok, 0);
+    hw_log(HW_LOG_ERROR, "the configuration %s was not taken: the old one goes on",
+           gateway->config_path);
+}
+
+void
+hw_gateway_offer(struct hw_gateway *gateway, struct hw_snapshot *snapshot)
+{
+    hw_snapshot_unref(atomic_exchange(&gateway->offered, snapshot));
+    uv_async_send(&gateway->loops[0].wake);
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static void
+warn_of_restart_only(const struct hw_snapshot *old, const struct hw_snapshot *new)
+{
+    if (strcmp(old->listen_host, new->listen_host) != 0 || old->listen_port != new->listen_port ||
+        old->loops != new->loops)
+        hw_log(HW_LOG_WARN, "listen and loops change on restart only");
+    if (old->cache.memory != new->cache.memory ||
+        !same_text(old->cache.redis_host, new->cache.redis_host) ||
+        old->cache.redis_port != new->cache.redis_port)
+        hw_log(HW_LOG_WARN, "cache.memory and cache.redis change on restart only");
+}
+
+static void
+put_into_force(struct hw_gateway *gateway, struct hw_snapshot *snapshot)
+{
+    struct hw_plan *plan = NULL;
+    struct hw_err err = {{0}};
+    int rc = hw_plan_create(snapshot, gateway->backends, gateway->meters, &plan, &err);
+
+    if (rc != 0)
+        hw_snapshot_unref(snapshot);
+    else
+        rc = hw_workers_supervisor_apply(gateway->supervisor, snapshot, &err);
+    if (rc != 0) {
+        hw_log(HW_LOG_ERROR, "reload: %s", err.msg);
+        hw_plan_unref(plan);
+        hw_gateway_reload_failed(gateway);
+        return;
+    }
+    warn_of_restart_only(gateway->loops[0].plan->snapshot, snapshot);
+    for (unsigned i = 0; i < gateway->loop_count; i++)
+        hw_loop_offer_plan(&gateway->loops[i], hw_plan_ref(plan));
+    hw_plan_unref(plan);
+    hw_metric_add(gateway->meters->reloads_ok, 1);
+    hw_metric_set(gateway->meters->reload_last_ok, 1);
+    hw_log(HW_LOG_INFO, "the configuration %s is in force", gateway->config_path);
+}
+
+/* --- loop 0 ---------------------------------------------------------------------------------- */
+
+/* What workers said of themselves: their checkpoint names cached answers, their benchmark is the
+ * prior of their speed. */
+static void
+learn_of_workers(struct hw_gateway *gateway)
+{
+    struct hw_plan *plan = gateway->loops[0].plan;
+    struct hw_worker_info info;
+
+    for (size_t i = 0; i < plan->snapshot->backend_count; i++) {
+        const struct hw_conf_backend *conf = &plan->snapshot->backends[i];
+        struct hw_backend *backend = plan->backends[i];
+        uint64_t digest;
+
+        if (conf->kind != HW_KIND_BDH || conf->url != NULL ||
+            !hw_workers_info(gateway->supervisor, conf->name, &info) || !info.known)
+            continue;
+        memcpy(&digest, info.hello.digest, sizeof(digest));
+        digest |= 1; /* 0 means that nobody has said hello */
+        if (atomic_exchange(&backend->model_digest, digest) != digest)
+            hw_backend_prior(backend, (double)info.hello.prefill_bytes_s,
+                             (double)info.hello.decode_bytes_s);
+    }
+}
+
+void
+hw_gateway_tick(struct hw_gateway *gateway)
+{
+    struct hw_snapshot *offered = atomic_exchange(&gateway->offered, NULL);
+
+    if (offered != NULL)
+        put_into_force(gateway, offered);
+    learn_of_workers(gateway);
+    if (!atomic_load(&gateway->draining) || atomic_load(&gateway->stopping))
+        return;
+    size_t streams = 0;
+    for (unsigned i = 0; i < gateway->loop_count; i++)
+        streams += (size_t)atomic_load(&gateway->loops[i].connections);
+    bool late = uv_now(&gateway->loops[0].uv) >= gateway->drain_deadline_ms;
+    if (late || (atomic_load(&gateway->active) == 0 && streams == 0)) {
+        if (late)
+            hw_log(HW_LOG_WARN, "the drain's time is over: cutting off %" PRId64 " queries",
+                   atomic_load(&gateway->active));
+        atomic_store(&gateway->stopping, true);
+        wake_all(gateway);
+    }
+}
+
+static void
+begin_drain(struct hw_gateway *gateway)
+{
+    struct hw_loop *loop = &gateway->loops[0];
+
+    if (atomic_exchange(&gateway->draining, true)) { /* asked again: no more patience */
+        gateway->drain_deadline_ms = 0;
+    } else {
+        gateway->drain_deadline_ms = uv_now(&loop->uv) + loop->plan->snapshot->drain;
+        hw_log(HW_LOG_INFO, "draining: %" PRId64 " queries are being answered",
+               atomic_load(&gateway->active));
+    }
+    wake_all(gateway);
+}
+
+static void
+on_signal(uv_signal_t *handle, int signum)
+{
+    struct hw_gateway *gateway = handle->data;
+    struct hw_snapshot *snapshot = NULL;
+
+    if (signum != SIGHUP) {
+        begin_drain(gateway);
+        return;
+    }
+    hw_access_log_reopen(gateway->access_log);
+    if (load(gateway->config_path, &snapshot) == 0)
+        put_into_force(gateway, snapshot);
+    else
+        hw_gateway_reload_failed(gateway);
+}
+
+static void
+watch_signals(struct hw_gateway *gateway)
+{
+    static const int signums[3] = {SIGTERM, SIGINT, SIGHUP};
+
+    for (int i = 0; i < 3; i++) {
+        uv_signal_init(&gateway->loops[0].uv, &gateway->signals[i]);
+        gateway->signals[i].data = gateway;
+        uv_signal_start(&gateway->signals[i], on_signal, signums[i]);
+        uv_unref((uv_handle_t *)&gateway->signals[i]);
+    }
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+static void *
+run_loop(void *arg)
+{
+    struct hw_loop *loop = arg;
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    return NULL;
+}
+
+static unsigned
+wanted_loops(const struct hw_snapshot *snapshot)
+{
+    unsigned count = snapshot->loops != 0 ? snapshot->loops : uv_available_parallelism();
+    return count < 1 ? 1 : count > MAX_LOOPS ? MAX_LOOPS : count;
+}
+
+static int
+open_shared(struct hw_gateway *gateway, const struct hw_snapshot *snapshot, struct hw_err *err)
+{
+    struct timespec now;
+    uint8_t random[8];
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gateway->started_ms = (uint64_t)now.tv_sec * 1000u;
+    randombytes_buf(random, sizeof(random));
+    sodium_bin2hex(gateway->boot_id, sizeof(gateway->boot_id), random, sizeof(random));
+    gateway->loop_count = wanted_loops(snapshot);
+    gateway->loops = hw_xcalloc(gateway->loop_count, sizeof(struct hw_loop));
+    gateway->meters = hw_meters_create(HW_VERSION);
+    gateway->backends = hw_backends_create(gateway->meters);
+    gateway->admission = hw_admission_create();
+    if (snapshot->cache.memory > 0)
+        gateway->memory = hw_cache_memory_create(snapshot->cache.memory);
+    return hw_access_log_create(snapshot->access_log, &gateway->access_log, err);
+}
+
+static void
+close_shared(struct hw_gateway *gateway)
+{
+    hw_snapshot_unref(atomic_exchange(&gateway->offered, NULL));
+    hw_access_log_destroy(&gateway->access_log);
+    hw_cache_memory_destroy(&gateway->memory);
+    hw_admission_destroy(&gateway->admission);
+    hw_backends_destroy(&gateway->backends);
+    hw_meters_destroy(&gateway->meters);
+    free(gateway->loops);
+}
+
+static void
+on_supervisor_closed(void *ctx)
+{
+    struct hw_gateway *gateway = ctx;
+    gateway->supervisor = NULL;
+}
+
+/* Closes loops 0..opened that never ran, on this thread. */
+static void
+close_unstarted(struct hw_gateway *gateway, unsigned opened)
+{
+    for (unsigned i = opened; i-- > 0;) {
+        gateway->loops[i].stopped = true;
+        hw_loop_close(&gateway->loops[i]);
+        uv_run(&gateway->loops[i].uv, UV_RUN_DEFAULT);
+        if (i == 0) {
+            hw_workers_supervisor_close(gateway->supervisor, on_supervisor_closed, gateway);
+            uv_run(&gateway->loops[i].uv, UV_RUN_DEFAULT);
+        }
+        hw_loop_free(&gateway->loops[i]);
+    }
+}
+
+static void
+serve(struct hw_gateway *gateway)
+{
+    const struct hw_snapshot *snapshot = gateway->loops[0].plan->snapshot;
+
+    watch_signals(gateway);
+    for (unsigned i = 1; i < gateway->loop_count; i++)
+        pthread_create(&gateway->loops[i].thread, NULL, run_loop, &gateway->loops[i]);
+    bool v6 = strchr(snapshot->listen_host, ':') != NULL;
+    hw_log(HW_LOG_INFO, "listening on http://%s%s%s:%u with %u loops", v6 ? "[" : "",
+           snapshot->listen_host, v6 ? "]" : "", (unsigned)gateway->port, gateway->loop_count);
+    uv_run(&gateway->loops[0].uv,
+           UV_RUN_DEFAULT); /* until hw_loop_close has let go of everything */
+    for (unsigned i = 1; i < gateway->loop_count; i++)
+        pthread_join(gateway->loops[i].thread, NULL);
+
+    /* The workers go last: nobody is left who could want them. */
+    for (int i = 0; i < 3; i++)
+        uv_close((uv_handle_t *)&gateway->signals[i], NULL);
+    hw_workers_supervisor_close(gateway->supervisor, on_supervisor_closed, gateway);
+    uv_run(&gateway->loops[0].uv, UV_RUN_DEFAULT);
+    for (unsigned i = 0; i < gateway->loop_count; i++)
+        hw_loop_free(&gateway->loops[i]);
+}
+
+static int
+open_loops(struct hw_gateway *gateway, struct hw_plan *plan, struct hw_err *err)
+{
+    unsigned opened = 0;
+    int rc = 0;
+
+    while (rc == 0 && opened < gateway->loop_count) {
+        rc = hw_loop_open(&gateway->loops[opened], gateway, opened, plan, err);
+        if (rc == 0)
+            opened++;
+    }
+    if (rc == 0)
+        rc = hw_workers_supervisor_apply(gateway->supervisor, plan->snapshot, err);
+    if (rc == 0) {
+        gateway->port = hw_http_server_port(gateway->loops[0].server);
+        return 0;
+    }
+    close_unstarted(gateway, opened);
+    return rc;
+}
+
+int
+hw_gateway_run(const char *config_path)
+{
+    struct hw_gateway gateway = {.config_path = config_path};
+    struct hw_snapshot *snapshot = NULL;
+    struct hw_plan *plan = NULL;
+    struct hw_err err = {{0}};
+
+    signal(SIGPIPE, SIG_IGN);
+    if (load(config_path, &snapshot) != 0)
+        return 1;
+    int rc = open_shared(&gateway, snapshot, &err);
+    if (rc == 0)
+        rc = hw_plan_create(snapshot, gateway.backends, gateway.meters, &plan, &err);
+    if (plan == NULL)
+        hw_snapshot_unref(snapshot);
+    if (rc == 0)
+        rc = open_loops(&gateway, plan, &err);
+    if (rc == 0)
+        serve(&gateway);
+    else
+        fprintf(stderr, "hatchway: %s\n", err.msg);
+    hw_plan_unref(plan);
+    close_shared(&gateway);
+    return rc == 0 ? 0 : 1;
+}

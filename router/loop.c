@@ -1,0 +1,174 @@
+/* router/loop.c - see loop.h. Whatever another thread wants of a loop is left where the loop finds
+ * it, and `wake` rings: a new plan, a granted slot, the wish to drain or to stop. */
+#include "router/loop.h"
+
+#include <string.h>
+
+#include "hatchway/assert.h"
+#include "router/endpoints.h"
+#include "router/exchange.h"
+
+static struct hw_http_limits
+server_limits(const struct hw_snapshot *snapshot, unsigned loop_count)
+{
+    const struct hw_conf_limits *conf = &snapshot->limits;
+
+    return (struct hw_http_limits){
+        .body = conf->body,
+        .header_bytes = conf->header_bytes,
+        .headers = conf->headers,
+        .connections = (conf->connections + loop_count - 1) / loop_count,
+        .header_timeout_ms = conf->header_timeout,
+        .body_timeout_ms = conf->body_timeout,
+        .keepalive_ms = conf->keepalive,
+        .write_timeout_ms = conf->body_timeout,
+    };
+}
+
+static void
+take_plan(struct hw_loop *loop)
+{
+    struct hw_plan *plan = atomic_exchange(&loop->next_plan, NULL);
+
+    if (plan == NULL)
+        return;
+    hw_plan_unref(loop->plan);
+    loop->plan = plan;
+    struct hw_http_limits limits = server_limits(plan->snapshot, loop->gateway->loop_count);
+    hw_http_server_set_limits(loop->server, &limits);
+}
+
+static void
+follow_gateway(struct hw_loop *loop)
+{
+    if (atomic_load(&loop->gateway->draining) && !loop->draining) {
+        loop->draining = true;
+        hw_http_server_drain(loop->server);
+    }
+    if (atomic_load(&loop->gateway->stopping) && !loop->stopped) {
+        loop->stopped = true;
+        hw_exchange_abort_all(loop);
+        hw_loop_close(loop);
+    }
+}
+
+static void
+on_wake(uv_async_t *wake)
+{
+    struct hw_loop *loop = wake->data;
+
+    if (loop->stopped)
+        return;
+    take_plan(loop);
+    hw_exchange_collect_granted(loop);
+    if (loop->index == 0)
+        hw_gateway_tick(loop->gateway);
+    follow_gateway(loop);
+}
+
+static void
+on_sweep(uv_timer_t *timer)
+{
+    struct hw_loop *loop = timer->data;
+
+    hw_exchange_sweep(loop);
+    atomic_store(&loop->connections, (int)hw_http_server_connections(loop->server));
+    if (loop->index == 0)
+        hw_gateway_tick(loop->gateway);
+    follow_gateway(loop);
+}
+
+static struct hw_cache_redis *
+open_redis(struct hw_loop *loop, const struct hw_conf_cache *cache)
+{
+    struct hw_cache_redis_conf conf = {
+        .host = cache->redis_host,
+        .port = cache->redis_port,
+        .db = cache->redis_db,
+        .password = cache->redis_password,
+        .timeout_ms = cache->redis_timeout,
+        .max_entry_bytes = cache->max_entry,
+    };
+    return cache->redis_host != NULL ? hw_cache_redis_create(&loop->uv, &conf) : NULL;
+}
+
+int
+hw_loop_open(struct hw_loop *loop, struct hw_gateway *gateway, unsigned index, struct hw_plan *plan,
+             struct hw_err *err)
+{
+    const struct hw_snapshot *snapshot = plan->snapshot;
+    struct hw_http_limits limits = server_limits(snapshot, gateway->loop_count);
+    struct hw_http_handler handler = {loop, NULL, hw_endpoints_error};
+
+    handler.on_request = hw_endpoints_handle;
+    loop->gateway = gateway;
+    loop->index = index;
+    if (uv_loop_init(&loop->uv) != 0)
+        return hw_err_set(err, HW_EIO, "cannot make an event loop");
+    int rc = hw_http_server_create(&loop->uv, snapshot->listen_host, snapshot->listen_port, &limits,
+                                   &handler, &loop->server, err);
+    if (rc != 0) {
+        uv_run(&loop->uv, UV_RUN_DEFAULT);
+        uv_loop_close(&loop->uv);
+        return rc;
+    }
+    if (index == 0)
+        gateway->supervisor = hw_workers_supervisor_create(&loop->uv, NULL);
+    loop->plan = hw_plan_ref(plan);
+    loop->client = hw_client_create(&loop->uv);
+    loop->workers = hw_workers_create(&loop->uv, gateway->supervisor);
+    loop->redis = open_redis(loop, &snapshot->cache);
+    uv_async_init(&loop->uv, &loop->wake, on_wake);
+    uv_timer_init(&loop->uv, &loop->sweep);
+    loop->wake.data = loop->sweep.data = loop;
+    uv_timer_start(&loop->sweep, on_sweep, HW_SWEEP_MS, HW_SWEEP_MS);
+    return 0;
+}
+
+void
+hw_loop_offer_plan(struct hw_loop *loop, struct hw_plan *plan)
+{
+    struct hw_plan *old = atomic_exchange(&loop->next_plan, plan);
+
+    hw_plan_unref(old); /* one that the loop never came to see */
+    uv_async_send(&loop->wake);
+}
+
+static void
+on_part_closed(void *ctx)
+{
+    struct hw_loop *loop = ctx;
+
+    HW_ASSERT(loop->closing > 0);
+    if (--loop->closing == 0)
+        uv_stop(&loop->uv); /* loop 0 still has the supervisor, which goes last */
+}
+
+static void
+on_handle_closed(uv_handle_t *handle)
+{
+    on_part_closed(handle->data);
+}
+
+void
+hw_loop_close(struct hw_loop *loop)
+{
+    loop->closing = 5 + (loop->redis != NULL);
+    hw_http_server_close(loop->server, on_part_closed, loop);
+    hw_client_close(loop->client, on_part_closed, loop);
+    hw_workers_close(loop->workers, on_part_closed, loop);
+    if (loop->redis != NULL)
+        hw_cache_redis_close(loop->redis, on_part_closed, loop);
+    uv_close((uv_handle_t *)&loop->sweep, on_handle_closed);
+    uv_close((uv_handle_t *)&loop->wake, on_handle_closed);
+}
+
+void
+hw_loop_free(struct hw_loop *loop)
+{
+    HW_ASSERT(loop->closing == 0 && loop->exchanges == NULL);
+    hw_plan_unref(atomic_exchange(&loop->next_plan, NULL));
+    hw_plan_unref(loop->plan);
+    int rc = uv_loop_close(&loop->uv);
+    HW_ASSERT(rc == 0);
+}

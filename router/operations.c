@@ -1,0 +1,308 @@
+/* router/operations.c - what operators and scrapers read: health, metrics, backends, reload. */
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/load.h"
+#include "router/endpoints.h"
+
+static void
+respond(struct hw_http_stream *stream, int status, const char *content_type, const char *body,
+        size_t len)
+{
+    struct hw_http_field field = {"content-type", content_type, strlen(content_type)};
+    hw_http_respond(stream, status, &field, 1, body, len);
+}
+
+static void
+respond_json(struct hw_http_stream *stream, int status, cJSON *json)
+{
+    char *text = cJSON_PrintUnformatted(json);
+
+    if (text != NULL)
+        respond(stream, status, "application/json", text, strlen(text));
+    else
+        respond(stream, 503, "application/json", "{}", 2);
+    free(text);
+    cJSON_Delete(json);
+}
+
+static bool
+is_local(const struct hw_conf_backend *conf)
+{
+    return conf->kind == HW_KIND_BDH && conf->url == NULL;
+}
+
+bool
+hw_endpoint_backend_up(struct hw_loop *loop, size_t i)
+{
+    const struct hw_conf_backend *conf = &loop->plan->snapshot->backends[i];
+    struct hw_backend_view view = {0};
+
+    if (is_local(conf))
+        return hw_workers_ready(loop->workers, conf->name) > 0 &&
+               atomic_load(&loop->plan->backends[i]->model_digest) != 0;
+    hw_backend_view(loop->plan->backends[i], uv_now(&loop->uv), &view);
+    return view.breaker != HW_BREAKER_OPEN;
+}
+
+void
+hw_operations_health(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    (void)loop;
+    respond(stream, 200, "application/json", "{\"status\":\"ok\"}", 15);
+}
+
+void
+hw_operations_ready(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    const char *why = "{\"status\":\"starting\",\"reason\":\"no backend is up yet\"}";
+
+    if (atomic_load(&loop->gateway->draining)) {
+        why = "{\"status\":\"draining\"}";
+    } else {
+        for (size_t i = 0; i < loop->plan->snapshot->backend_count; i++)
+            if (hw_endpoint_backend_up(loop, i)) {
+                respond(stream, 200, "application/json", "{\"status\":\"ready\"}", 18);
+                return;
+            }
+    }
+    respond(stream, 503, "application/json", why, strlen(why));
+}
+
+/* --- metrics --------------------------------------------------------------------------------- */
+
+static void
+refresh_backends(struct hw_loop *loop)
+{
+    struct hw_meters *meters = loop->gateway->meters;
+    struct hw_plan *plan = loop->plan;
+
+    for (size_t i = 0; i < plan->snapshot->backend_count; i++) {
+        struct hw_backend *backend = plan->backends[i];
+        const char *label = backend->name;
+        struct hw_backend_view view = {0};
+        struct hw_worker_info info;
+
+        hw_backend_view(backend, uv_now(&loop->uv), &view);
+        hw_metric_set(hw_metric_child(meters->backend_up, &label), hw_endpoint_backend_up(loop, i));
+        hw_metric_set(hw_metric_child(meters->inflight, &label), view.inflight);
+        hw_metric_set(hw_metric_child(meters->breaker, &label), (int64_t)view.breaker);
+        if (is_local(&plan->snapshot->backends[i]) &&
+            hw_workers_info(loop->gateway->supervisor, label, &info))
+            hw_metric_set(hw_metric_child(meters->worker_restarts, &label), (int64_t)info.restarts);
+    }
+}
+
+static void
+refresh(struct hw_loop *loop)
+{
+    struct hw_gateway *gateway = loop->gateway;
+    struct hw_meters *meters = gateway->meters;
+    struct hw_cache_memory_stats stats = {0};
+    int64_t connections = 0;
+
+    refresh_backends(loop);
+    if (gateway->memory != NULL)
+        hw_cache_memory_stats(gateway->memory, &stats);
+    hw_metric_set(meters->cache_entries, (int64_t)stats.entries);
+    hw_metric_set(meters->cache_bytes, (int64_t)stats.bytes);
+    hw_metric_set(meters->cache_evictions, (int64_t)stats.evictions);
+    hw_metric_set(meters->redis_up, loop->redis != NULL && hw_cache_redis_is_up(loop->redis));
+    hw_metric_set(meters->queries_active, atomic_load(&gateway->active));
+    hw_metric_set(meters->queued, (int64_t)hw_admission_queued(gateway->admission));
+    for (unsigned i = 0; i < gateway->loop_count; i++)
+        connections += atomic_load(&gateway->loops[i].connections);
+    hw_metric_set(meters->connections, connections);
+    hw_metric_set(meters->access_log_dropped, (int64_t)hw_access_log_dropped(gateway->access_log));
+}
+
+void
+hw_operations_metrics(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    struct hw_buf out;
+
+    hw_buf_init(&out, 16u << 20);
+    refresh(loop);
+    hw_metrics_render(loop->gateway->meters->registry, &out);
+    respond(stream, 200, "text/plain; version=0.0.4; charset=utf-8", out.data, out.len);
+    hw_buf_free(&out);
+}
+
+/* --- models ---------------------------------------------------------------------------------- */
+
+static cJSON *
+model_json(const struct hw_gateway *gateway, const char *id, const char *owner)
+{
+    cJSON *model = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(model, "id", id);
+    cJSON_AddStringToObject(model, "object", "model");
+    cJSON_AddNumberToObject(model, "created", (double)(gateway->started_ms / 1000));
+    cJSON_AddStringToObject(model, "owned_by", owner);
+    return model;
+}
+
+static void
+add_model(const struct hw_gateway *gateway, cJSON *list, const char *id, const char *owner)
+{
+    const cJSON *known;
+
+    cJSON_ArrayForEach(known, list)
+    {
+        const cJSON *name = cJSON_GetObjectItemCaseSensitive(known, "id");
+        if (cJSON_IsString(name) && strcmp(name->valuestring, id) == 0)
+            return;
+    }
+    cJSON_AddItemToArray(list, model_json(gateway, id, owner));
+}
+
+/* Everything that `model` may say: auto, roles, aliases, backends' models. */
+static cJSON *
+all_models(const struct hw_loop *loop)
+{
+    const struct hw_snapshot *snapshot = loop->plan->snapshot;
+    cJSON *list = cJSON_CreateArray();
+
+    add_model(loop->gateway, list, "auto", "hatchway");
+    for (size_t i = 0; i < snapshot->role_count; i++)
+        add_model(loop->gateway, list, snapshot->roles[i].name, "hatchway");
+    for (size_t i = 0; i < snapshot->alias_count; i++)
+        add_model(loop->gateway, list, snapshot->aliases[i].name, "hatchway");
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_conf_backend *backend = &snapshot->backends[i];
+        for (size_t j = 0; j < backend->models.count; j++)
+            add_model(loop->gateway, list, backend->models.items[j], backend->name);
+        if (backend->models.count == 0)
+            add_model(loop->gateway, list, backend->name, backend->name);
+    }
+    return list;
+}
+
+void
+hw_operations_models(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    struct hw_http_slice path = hw_http_stream_request(stream)->path;
+    cJSON *list = all_models(loop);
+    size_t prefix = strlen("/v1/models/");
+
+    if (path.len <= prefix) {
+        cJSON *root = cJSON_CreateObject();
+        cJSON_AddStringToObject(root, "object", "list");
+        cJSON_AddItemToObject(root, "data", list);
+        respond_json(stream, 200, root);
+        return;
+    }
+    cJSON *found = NULL, *model;
+    cJSON_ArrayForEach(model, list)
+    {
+        const char *id = cJSON_GetObjectItemCaseSensitive(model, "id")->valuestring;
+        if (strlen(id) == path.len - prefix && memcmp(id, path.p + prefix, path.len - prefix) == 0)
+            found = model;
+    }
+    if (found != NULL) {
+        respond_json(stream, 200, cJSON_DetachItemViaPointer(list, found));
+    } else {
+        struct hw_buf body;
+        const char *type;
+        hw_buf_init(&body, 1024);
+        hw_endpoints_error(loop, 404, "there is no such model; GET /v1/models lists them", path,
+                           &body, &type);
+        respond(stream, 404, type, body.data, body.len);
+        hw_buf_free(&body);
+    }
+    cJSON_Delete(list);
+}
+
+/* --- backends -------------------------------------------------------------------------------- */
+
+static void
+add_workers(struct hw_loop *loop, const char *name, cJSON *json)
+{
+    struct hw_worker_info info;
+
+    if (!hw_workers_info(loop->gateway->supervisor, name, &info))
+        return;
+    cJSON *workers = cJSON_AddObjectToObject(json, "workers");
+    cJSON_AddNumberToObject(workers, "wanted", info.workers);
+    cJSON_AddNumberToObject(workers, "up", info.up);
+    cJSON_AddNumberToObject(workers, "restarts", (double)info.restarts);
+    cJSON *pids = cJSON_AddArrayToObject(workers, "pids");
+    for (uint32_t i = 0; i < info.pid_count; i++)
+        cJSON_AddItemToArray(pids, cJSON_CreateNumber(info.pids[i]));
+    if (!info.known)
+        return;
+    cJSON_AddStringToObject(workers, "model", info.hello.model);
+    cJSON_AddNumberToObject(workers, "parameters", (double)info.hello.param_count);
+    cJSON_AddNumberToObject(workers, "active", info.report.active);
+    cJSON_AddNumberToObject(workers, "queued", info.report.queued);
+    cJSON_AddNumberToObject(workers, "state_bytes", (double)info.report.state_bytes);
+}
+
+static cJSON *
+backend_json(struct hw_loop *loop, size_t i)
+{
+    const struct hw_conf_backend *conf = &loop->plan->snapshot->backends[i];
+    struct hw_backend_view view = {0};
+    cJSON *json = cJSON_CreateObject();
+
+    hw_backend_view(loop->plan->backends[i], uv_now(&loop->uv), &view);
+    cJSON_AddStringToObject(json, "name", conf->name);
+    cJSON_AddStringToObject(json, "kind", hw_kind_names[conf->kind]);
+    cJSON_AddStringToObject(json, "device", hw_device_names[conf->device]);
+    if (conf->url != NULL)
+        cJSON_AddStringToObject(json, "url", conf->url);
+    cJSON *models = cJSON_AddArrayToObject(json, "models");
+    for (size_t j = 0; j < conf->models.count; j++)
+        cJSON_AddItemToArray(models, cJSON_CreateString(conf->models.items[j]));
+    cJSON_AddBoolToObject(json, "up", hw_endpoint_backend_up(loop, i));
+    cJSON_AddStringToObject(json, "breaker", hw_breaker_names[view.breaker]);
+    cJSON_AddNumberToObject(json, "inflight", view.inflight);
+    cJSON_AddNumberToObject(json, "max_inflight", conf->max_inflight);
+    cJSON_AddNumberToObject(json, "ttft_ms", view.ttft_ms);
+    cJSON_AddNumberToObject(json, "prefill_bytes_s", view.prefill_bytes_s);
+    cJSON_AddNumberToObject(json, "decode_bytes_s", view.decode_bytes_s);
+    if (is_local(conf))
+        add_workers(loop, conf->name, json);
+    return json;
+}
+
+void
+hw_operations_backends(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    cJSON *root = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(root, "backends");
+
+    for (size_t i = 0; i < loop->plan->snapshot->backend_count; i++)
+        cJSON_AddItemToArray(list, backend_json(loop, i));
+    respond_json(stream, 200, root);
+}
+
+/* --- reload ---------------------------------------------------------------------------------- */
+
+/* The file is read and judged here, so that the answer can say what is wrong with it; loop 0 puts
+ * it into force in its next turn. */
+void
+hw_operations_reload(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    struct hw_gateway *gateway = loop->gateway;
+    struct hw_snapshot *snapshot = NULL;
+    struct hw_diags diags = {0};
+    cJSON *root = cJSON_CreateObject();
+    cJSON *messages = cJSON_AddArrayToObject(root, "messages");
+    int rc = hw_config_load(gateway->config_path, &snapshot, &diags);
+
+    for (size_t i = 0; i < diags.count; i++) {
+        char text[640];
+        hw_diag_format(&diags.items[i], gateway->config_path, text, sizeof(text));
+        cJSON_AddItemToArray(messages, cJSON_CreateString(text));
+    }
+    hw_diags_free(&diags);
+    cJSON_AddStringToObject(root, "status", rc == 0 ? "ok" : "failed");
+    if (rc == 0)
+        hw_gateway_offer(gateway, snapshot);
+    else
+        hw_gateway_reload_failed(gateway);
+    respond_json(stream, rc == 0 ? 200 : 400, root);
+}
