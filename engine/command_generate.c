@@ -1,0 +1,193 @@
+/* engine/command_generate.c - `hatchway bdh generate`. */
+#include <getopt.h>
+#include <sodium.h>
+
+#include "engine/command_parts.h"
+#include "engine/generate.h"
+#include "engine/prompt.h"
+#include "engine/textout.h"
+
+#define MAX_PROMPT_BYTES ((size_t)256 << 20)
+#define CALLER_STOPS (HW_TEXTOUT_MAX_STOPS - 1) /* the template's end takes one */
+
+static const char help[] =
+    "usage: hatchway bdh generate MODEL --prompt TEXT [options]\n"
+    "\n"
+    "Prints what the model answers, as it comes. A model with a template is asked the prompt as a\n"
+    "question; with --raw, and without a template, the text is continued.\n"
+    "\n"
+    "  --prompt TEXT       - reads it from stdin\n"
+    "  --max-tokens N      at most N tokens (default 512)\n"
+    "  --temperature T     0 (default) takes the likeliest token each time\n"
+    "  --top-k K           only the K likeliest (default 0: off)\n"
+    "  --top-p P           only the likeliest whose probabilities reach P (default 1: off)\n"
+    "  --seed S            the same seed draws the same text (default: a random one)\n"
+    "  --greedy            temperature 0, whatever --temperature says\n"
+    "  --stop TEXT         end before TEXT (up to 4 times)\n"
+    "  --raw               no template\n";
+
+struct request {
+    const char *model, *prompt;
+    struct hw_generation_conf conf;
+    bool greedy, has_seed, raw;
+};
+
+static bool
+take_option(struct request *r, int option, char **argv)
+{
+    uint64_t integer;
+    double number;
+
+    switch (option) {
+    case 'p':
+        r->prompt = optarg;
+        return true;
+    case 'n':
+        if (!command_integer("--max-tokens", optarg, UINT32_MAX, &integer))
+            return false;
+        r->conf.max_tokens = (uint32_t)integer;
+        return true;
+    case 't':
+        if (!command_number("--temperature", optarg, 0.0, 1000.0, &number))
+            return false;
+        r->conf.sampler.temperature = (float)number;
+        return true;
+    case 'k':
+        if (!command_integer("--top-k", optarg, UINT32_MAX, &integer))
+            return false;
+        r->conf.sampler.top_k = (uint32_t)integer;
+        return true;
+    case 'P':
+        if (!command_number("--top-p", optarg, 0.0, 1.0, &number))
+            return false;
+        r->conf.sampler.top_p = (float)number;
+        return true;
+    case 's':
+        r->has_seed = true;
+        return command_integer("--seed", optarg, UINT64_MAX, &r->conf.sampler.seed);
+    case 'g':
+        r->greedy = true;
+        return true;
+    case 'S':
+        if (r->conf.stop_count == CALLER_STOPS || optarg[0] == '\0' ||
+            strlen(optarg) > HW_TEXTOUT_MAX_STOP_BYTES) {
+            command_usage_error("--stop: at most %d, each of 1 to %d bytes", CALLER_STOPS,
+                                HW_TEXTOUT_MAX_STOP_BYTES);
+            return false;
+        }
+        r->conf.stops[r->conf.stop_count++] = optarg;
+        return true;
+    case 'r':
+        r->raw = true;
+        return true;
+    default:
+        command_bad_option("bdh generate", option, argv);
+        return false;
+    }
+}
+
+static int
+add_prompt(struct hw_prompt *prompt, const struct request *r)
+{
+    enum hw_prompt_role role = r->raw ? HW_PROMPT_RAW : HW_PROMPT_USER;
+    char chunk[65536];
+    size_t n;
+    int rc = 0;
+
+    if (strcmp(r->prompt, "-") != 0)
+        return hw_prompt_turn(prompt, role, false, r->prompt, strlen(r->prompt));
+    while (rc == 0 && (n = fread(chunk, 1, sizeof(chunk), stdin)) > 0)
+        rc = hw_prompt_turn(prompt, role, true, chunk, n);
+    return rc;
+}
+
+static int
+print_answer(struct hw_generation *g, size_t prompt_len)
+{
+    struct hw_buf text;
+
+    hw_buf_init(&text, 4096);
+    hw_generation_prefill(g, prompt_len);
+    while (hw_generation_state(g) == HW_GENERATION_DECODE) {
+        hw_generation_decode(g, &text);
+        if (text.len > 0 &&
+            (fwrite(text.data, 1, text.len, stdout) != text.len || fflush(stdout) != 0))
+            break; /* nobody reads any more */
+        hw_buf_clear(&text);
+    }
+    putchar('\n');
+    hw_buf_free(&text);
+    return command_finish_output();
+}
+
+static int
+generate(struct request *r)
+{
+    struct hw_generation *g = NULL;
+    struct hw_prompt prompt;
+    struct loaded loaded;
+    struct hw_err err = {{0}};
+    int rc = EXIT_WORK;
+
+    if (!command_load(r->model, &loaded)) {
+        command_unload(&loaded);
+        return rc;
+    }
+    hw_prompt_init(&prompt, &loaded.model->tmpl, MAX_PROMPT_BYTES);
+    if (add_prompt(&prompt, r) != 0 || hw_prompt_ask(&prompt) != 0) {
+        command_failed("the prompt is over %zu bytes", MAX_PROMPT_BYTES);
+        goto out;
+    }
+    if (hw_prompt_end(&prompt)[0] != '\0')
+        r->conf.stops[r->conf.stop_count++] = hw_prompt_end(&prompt);
+    if (hw_generation_create(loaded.session, &loaded.model->conf, &r->conf, prompt.text.data,
+                             prompt.text.len, &g, &err) != 0) {
+        command_failed("%s", err.msg);
+        goto out;
+    }
+    rc = print_answer(g, prompt.text.len);
+out:
+    hw_generation_destroy(&g);
+    hw_prompt_free(&prompt);
+    command_unload(&loaded);
+    return rc;
+}
+
+int
+command_generate(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"prompt", required_argument, NULL, 'p'},
+        {"max-tokens", required_argument, NULL, 'n'},
+        {"temperature", required_argument, NULL, 't'},
+        {"top-k", required_argument, NULL, 'k'},
+        {"top-p", required_argument, NULL, 'P'},
+        {"seed", required_argument, NULL, 's'},
+        {"greedy", no_argument, NULL, 'g'},
+        {"stop", required_argument, NULL, 'S'},
+        {"raw", no_argument, NULL, 'r'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    struct request r = {.conf = {.sampler = {.top_p = 1.0f}}};
+    int option;
+
+    opterr = 0;
+    optind = 0;
+    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(help, stdout);
+            return command_finish_output();
+        }
+        if (!take_option(&r, option, argv))
+            return EXIT_USAGE;
+    }
+    if (argc - optind != 1 || r.prompt == NULL)
+        return command_usage_error("bdh generate: one MODEL and --prompt are needed");
+    r.model = argv[optind];
+    if (r.greedy)
+        r.conf.sampler.temperature = 0.0f;
+    if (!r.has_seed)
+        randombytes_buf(&r.conf.sampler.seed, sizeof(r.conf.sampler.seed));
+    return generate(&r);
+}

@@ -1,0 +1,72 @@
+/* engine/command_worker.c - `hatchway worker`. */
+#include <getopt.h>
+
+#include "engine/command.h"
+#include "engine/command_parts.h"
+#include "engine/worker.h"
+
+static const char help[] =
+    "usage: hatchway worker --model PATH --socket PATH [--max-sessions N] [--memory MIB]\n"
+    "\n"
+    "Runs one BDH model for the gateway, which starts this itself. Listens on a Unix socket (made\n"
+    "with mode 0600), speaks the frames of engine/frame.h, and leaves when its last connection\n"
+    "closes, on SIGTERM, with its parent, or when nobody connects within 30 seconds.\n"
+    "\n"
+    "  --model PATH        safetensors file\n"
+    "  --socket PATH       where to listen; a stale socket there is replaced\n"
+    "  --max-sessions N    queries generated side by side (default 16); more wait\n"
+    "  --memory MIB        for all sessions' states (default 1024): lowers --max-sessions\n";
+
+int
+hw_command_worker(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"model", required_argument, NULL, 'm'},
+        {"socket", required_argument, NULL, 's'},
+        {"max-sessions", required_argument, NULL, 'n'},
+        {"memory", required_argument, NULL, 'b'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    struct hw_worker_conf conf = {.max_sessions = HW_WORKER_DEFAULT_SESSIONS,
+                                  .memory_bytes = HW_WORKER_DEFAULT_MEMORY_BYTES};
+    struct hw_err err = {{0}};
+    uint64_t value;
+    int option;
+
+    opterr = 0;
+    optind = 0; /* main has looked at its own arguments before us */
+    while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
+        switch (option) {
+        case 'm':
+            conf.model_path = optarg;
+            break;
+        case 's':
+            conf.socket_path = optarg;
+            break;
+        case 'n':
+            if (!command_integer("--max-sessions", optarg, 4096, &value))
+                return EXIT_USAGE;
+            conf.max_sessions = (uint32_t)value;
+            break;
+        case 'b':
+            if (!command_integer("--memory", optarg, 1u << 20, &value))
+                return EXIT_USAGE;
+            conf.memory_bytes = (size_t)value << 20;
+            break;
+        case 'h':
+            fputs(help, stdout);
+            return command_finish_output();
+        default:
+            return command_bad_option("worker", option, argv);
+        }
+    }
+    if (optind < argc)
+        return command_usage_error("worker: unexpected \"%s\"; see `hatchway worker --help`",
+                                   argv[optind]);
+    if (conf.model_path == NULL || conf.socket_path == NULL)
+        return command_usage_error("worker: --model and --socket are both needed");
+    if (hw_worker_run(&conf, &err) != 0)
+        return command_failed("%s", err.msg);
+    return 0;
+}

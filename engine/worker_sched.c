@@ -1,0 +1,236 @@
+/* engine/worker_sched.c - continuous batching by interleaving.
+ *
+ * A round gives each session that can decode one token, then up to WORKER_ROUND_PREFILL prompt
+ * tokens to those still reading their prompts, in turns: a long prompt slows the others' tokens by
+ * a bounded share and a short prompt behind it waits for no end. A session without credit, or whose
+ * connection does not drain, is passed over: it holds its state and costs nothing else. */
+#include <sodium.h>
+
+#include "engine/worker_parts.h"
+
+void
+line_append(struct line *line, struct stream *s)
+{
+    s->line_prev = line->last;
+    s->line_next = NULL;
+    if (line->last != NULL)
+        line->last->line_next = s;
+    else
+        line->first = s;
+    line->last = s;
+    line->count++;
+}
+
+void
+line_remove(struct line *line, struct stream *s)
+{
+    if (s->line_prev != NULL)
+        s->line_prev->line_next = s->line_next;
+    else
+        line->first = s->line_next;
+    if (s->line_next != NULL)
+        s->line_next->line_prev = s->line_prev;
+    else
+        line->last = s->line_prev;
+    s->line_prev = s->line_next = NULL;
+    line->count--;
+}
+
+/* Sessions are made on first use and kept: their states are too large to hand back each time. */
+static struct hw_bdh_session *
+take_session(struct worker *w, struct hw_err *err)
+{
+    struct hw_bdh_session *session = NULL;
+
+    if (w->spare_count > 0) {
+        session = w->spare[--w->spare_count];
+        hw_bdh_session_reset(session);
+    } else if (hw_bdh_session_create(w->engine, &session, err) == 0) {
+        w->session_count++;
+    }
+    return session;
+}
+
+static int
+start_generation(struct worker *w, struct stream *s, struct hw_err *err)
+{
+    struct hw_generation_conf conf = {
+        .max_tokens = s->open.max_tokens,
+        .sampler = {.temperature = s->open.temperature,
+                    .top_k = s->open.top_k,
+                    .top_p = s->open.top_p,
+                    .seed = s->open.seed},
+    };
+    const char *end = hw_prompt_end(&s->prompt);
+
+    if (!s->open.has_seed)
+        randombytes_buf(&conf.sampler.seed, sizeof(conf.sampler.seed));
+    for (size_t i = 0; i < s->open.stop_count; i++)
+        conf.stops[conf.stop_count++] = s->open.stops[i];
+    if (end[0] != '\0')
+        conf.stops[conf.stop_count++] = end;
+    return hw_generation_create(s->session, &w->model->conf, &conf, s->prompt.text.data,
+                                s->prompt.text.len, &s->generation, err);
+}
+
+static void
+drop_prompt(struct worker *w, struct stream *s)
+{
+    w->prompts_bytes -= s->prompt.text.len;
+    hw_prompt_free(&s->prompt);
+}
+
+void
+sched_admit(struct worker *w)
+{
+    while (w->queue.first != NULL && w->active.count < w->hello.max_sessions) {
+        struct stream *s = w->queue.first;
+        struct hw_err err = {{0}};
+        s->session = take_session(w, &err);
+        if (s->session == NULL && w->active.count > 0)
+            return; /* memory is short: one of the active will hand its session on */
+        int rc = s->session == NULL ? HW_EUNAVAILABLE : start_generation(w, s, &err);
+        if (rc != 0) {
+            stream_fail(w, s, rc, err.msg);
+            continue;
+        }
+        line_remove(&w->queue, s);
+        line_append(&w->active, s);
+        s->state = STREAM_PREFILL;
+        s->started_us = worker_now_us();
+        drop_prompt(w, s);
+        hw_frame_write(&s->conn->out, HW_FRAME_START, s->id, NULL, 0);
+    }
+}
+
+void
+sched_release(struct worker *w, struct stream *s)
+{
+    if (w->cursor == s)
+        w->cursor = s->line_next;
+    if (s->state == STREAM_QUEUED)
+        line_remove(&w->queue, s);
+    else if (s->state == STREAM_PREFILL || s->state == STREAM_DECODE)
+        line_remove(&w->active, s);
+    hw_generation_destroy(&s->generation);
+    if (s->session != NULL)
+        w->spare[w->spare_count++] = s->session;
+    s->session = NULL;
+    drop_prompt(w, s);
+}
+
+static bool
+can_decode(const struct stream *s)
+{
+    return s->state == STREAM_DECODE && s->text.len == 0 && s->credit_bytes > 0 &&
+           hw_generation_state(s->generation) == HW_GENERATION_DECODE && !conn_is_full(s->conn);
+}
+
+bool
+sched_has_work(const struct worker *w)
+{
+    for (const struct stream *s = w->active.first; s != NULL; s = s->line_next)
+        if (s->state == STREAM_PREFILL || can_decode(s))
+            return true;
+    return false;
+}
+
+static uint32_t
+clamp_us(uint64_t us)
+{
+    return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
+}
+
+static void
+send_done(struct worker *w, struct stream *s)
+{
+    enum hw_generation_state state = hw_generation_state(s->generation);
+    const struct hw_frame_done done = {
+        .finish = state == HW_GENERATION_STOPPED ? HW_FRAME_FINISH_STOP : HW_FRAME_FINISH_LENGTH,
+        .prompt_tokens = hw_generation_prompt_tokens(s->generation),
+        .output_tokens = hw_generation_output_tokens(s->generation),
+        .prefill_us = clamp_us(s->decode_us - s->started_us),
+        .decode_us = clamp_us(worker_now_us() - s->decode_us),
+    };
+
+    hw_frame_put_done(&s->conn->out, s->id, &done);
+    stream_destroy(w, s);
+}
+
+/* How much of text fits into credit without splitting a character. */
+static size_t
+sendable(const struct hw_buf *text, uint64_t credit_bytes)
+{
+    if (text->len <= credit_bytes)
+        return text->len;
+    size_t n = (size_t)credit_bytes;
+    while (n > 0 && ((uint8_t)text->data[n] & 0xc0) == 0x80)
+        n--;
+    return n;
+}
+
+void
+sched_deliver(struct worker *w, struct stream *s)
+{
+    size_t n = sendable(&s->text, s->credit_bytes);
+
+    if (n > 0) {
+        hw_frame_write(&s->conn->out, HW_FRAME_TEXT, s->id, s->text.data, n);
+        s->credit_bytes -= n;
+        hw_buf_consume(&s->text, n);
+    }
+    enum hw_generation_state state = hw_generation_state(s->generation);
+    if (s->text.len == 0 && (state == HW_GENERATION_STOPPED || state == HW_GENERATION_LENGTH))
+        send_done(w, s);
+}
+
+static struct stream *
+next_to_prefill(const struct worker *w)
+{
+    struct stream *found = NULL;
+
+    for (struct stream *s = w->active.first; s != NULL; s = s->line_next)
+        if (s->state == STREAM_PREFILL && (found == NULL || s->served < found->served))
+            found = s;
+    return found;
+}
+
+static void
+prefill_unit(struct worker *w, struct stream *s)
+{
+    uint32_t before = hw_generation_prompt_tokens(s->generation);
+    uint32_t n = w->round_prefill < WORKER_UNIT_PREFILL ? w->round_prefill : WORKER_UNIT_PREFILL;
+
+    hw_generation_prefill(s->generation, n);
+    w->round_prefill -= n;
+    w->prompt_tokens += hw_generation_prompt_tokens(s->generation) - before;
+    s->served = ++w->ticks;
+    if (hw_generation_state(s->generation) != HW_GENERATION_PREFILL) {
+        s->state = STREAM_DECODE;
+        s->decode_us = worker_now_us();
+    }
+}
+
+void
+sched_unit(struct worker *w)
+{
+    struct stream *s;
+
+    while (w->cursor != NULL) {
+        s = w->cursor;
+        w->cursor = s->line_next;
+        if (!can_decode(s))
+            continue;
+        hw_generation_decode(s->generation, &s->text);
+        w->output_tokens++;
+        sched_deliver(w, s);
+        return;
+    }
+    s = w->round_prefill > 0 ? next_to_prefill(w) : NULL;
+    if (s != NULL) {
+        prefill_unit(w, s);
+        return;
+    }
+    w->cursor = w->active.first; /* the next round */
+    w->round_prefill = WORKER_ROUND_PREFILL;
+}
