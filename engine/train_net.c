@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "engine/train_ops.h"
+#include "engine/train_sparse.h"
 #include "hatchway/assert.h"
 
 enum { CAUSAL_BLOCK = 64 };
@@ -22,6 +23,7 @@ struct head_keep {
     float *s;     /* [len, len] a sequence, one behind the other */
     float *n;     /* [rows, D] */
     float *n_rstd;
+    bool sparse; /* a * b was sparse enough to go by neurons instead of by matrices */
 };
 
 struct layer_keep {
@@ -45,6 +47,7 @@ struct hw_train_net {
     float *logits;                        /* [rows, V] */
     float *q, *product, *grad_a, *grad_b; /* [rows, N] scratch */
     float *grad_s, *sym;                  /* [len, len] scratch */
+    float *encoder_vt, *grad_encoder_vt;  /* [n_head, N, D] */
     float *dx, *dz, *dy;                  /* [rows, D] scratch */
 };
 
@@ -160,6 +163,8 @@ lay_out(struct hw_train_net *net)
     net->grad_b = take(net, &used, rows * n);
     net->grad_s = take(net, &used, net->max_len * net->max_len);
     net->sym = take(net, &used, net->max_len * net->max_len);
+    net->encoder_vt = take(net, &used, net->conf.n_head * n * d);
+    net->grad_encoder_vt = take(net, &used, net->conf.n_head * n * d);
     net->dx = take(net, &used, rows * d);
     net->dz = take(net, &used, rows * d);
     net->dy = take(net, &used, rows * d);
@@ -303,8 +308,13 @@ forward_head(struct hw_train_net *net, const struct hw_train_params *params,
     if (batch->dropout > 0.0f)
         hw_ops_dropout(net->product, rows * n, batch->dropout,
                        batch->dropout_key + l * net->conf.n_head + h);
-    product_nn(net, rows, d, n, net->product, params->decoder + h * n * d, layer->z,
-               h == 0 ? 0.0f : 1.0f);
+    if (h == 0)
+        memset(layer->z, 0, rows * d * sizeof(float));
+    head->sparse = hw_sparse_pays(net->product, rows, n);
+    if (head->sparse)
+        hw_sparse_forward(net->product, params->decoder + h * n * d, layer->z, rows, n, d);
+    else
+        product_nn(net, rows, d, n, net->product, params->decoder + h * n * d, layer->z, 1.0f);
 }
 
 static float *
@@ -357,6 +367,58 @@ attend_back(struct hw_train_net *net, size_t len, const float *q, const float *x
     product_nn(net, len, n, len, net->sym, q, dq, 0.0f);
 }
 
+/* From the gradient of z, in net->dz, to that of LN(y), in net->dy, and of a, in net->grad_a. */
+static void
+back_to_normed(struct hw_train_net *net, const struct hw_train_params *params,
+               const struct hw_train_batch *batch, size_t l, size_t h, struct hw_train_params *grad)
+{
+    size_t n = net->conf.n_neuron, d = net->conf.n_embd, rows = batch->rows;
+    struct head_keep *head = &net->layers[l].heads[h];
+    uint64_t key = batch->dropout_key + l * net->conf.n_head + h;
+
+    product_nt(net, rows, n, d, net->dz, params->decoder + h * n * d, net->grad_b, n, 0.0f);
+    if (batch->dropout > 0.0f)
+        hw_ops_dropout(net->grad_b, rows * n, batch->dropout, key);
+    hw_ops_relu_product_back(net->grad_b, head->a, head->b, net->grad_a, net->product, rows * n);
+    if (batch->dropout > 0.0f)
+        hw_ops_dropout(net->product, rows * n, batch->dropout, key);
+    product_tn(net, n, d, rows, net->product, net->dz, grad->decoder + h * n * d);
+    product_nt(net, rows, d, n, net->grad_b, params->encoder_v + h * d * n, net->dy, d, 0.0f);
+    product_tn(net, d, n, rows, head->n, net->grad_b, grad->encoder_v + h * d * n);
+}
+
+/* The same by the active neurons alone. */
+static void
+back_to_normed_sparse(struct hw_train_net *net, const struct hw_train_params *params,
+                      const struct hw_train_batch *batch, size_t l, size_t h,
+                      struct hw_train_params *grad)
+{
+    size_t n = net->conf.n_neuron, d = net->conf.n_embd, rows = batch->rows;
+    struct head_keep *head = &net->layers[l].heads[h];
+
+    hw_ops_product(head->a, head->b, net->product, rows * n);
+    if (batch->dropout > 0.0f)
+        hw_ops_dropout(net->product, rows * n, batch->dropout,
+                       batch->dropout_key + l * net->conf.n_head + h);
+    hw_sparse_backward(&(struct hw_sparse_back){
+        .rows = rows,
+        .n = n,
+        .d = d,
+        .product = net->product,
+        .a = head->a,
+        .b = head->b,
+        .drop_scale = 1.0f / (1.0f - batch->dropout),
+        .grad_z = net->dz,
+        .normed = head->n,
+        .decoder = params->decoder + h * n * d,
+        .encoder_vt = net->encoder_vt + h * n * d,
+        .grad_decoder = grad->decoder + h * n * d,
+        .grad_encoder_vt = net->grad_encoder_vt + h * n * d,
+        .grad_normed = net->dy,
+        .grad_a = net->grad_a,
+    });
+}
+
 /* Adds this head's share to net->dx and to the gradients. net->dz holds the gradient of z. */
 static void
 backward_head(struct hw_train_net *net, const struct hw_train_params *params,
@@ -365,20 +427,14 @@ backward_head(struct hw_train_net *net, const struct hw_train_params *params,
     size_t n = net->conf.n_neuron, d = net->conf.n_embd, rows = batch->rows;
     struct layer_keep *layer = &net->layers[l];
     struct head_keep *head = &layer->heads[h];
-    size_t key = l * net->conf.n_head + h;
 
-    product_nt(net, rows, n, d, net->dz, params->decoder + h * n * d, net->grad_b, n, 0.0f);
-    if (batch->dropout > 0.0f)
-        hw_ops_dropout(net->grad_b, rows * n, batch->dropout, batch->dropout_key + key);
-    hw_ops_relu_product_back(net->grad_b, head->a, head->b, net->grad_a, net->product, rows * n);
-    if (batch->dropout > 0.0f)
-        hw_ops_dropout(net->product, rows * n, batch->dropout, batch->dropout_key + key);
-    product_tn(net, n, d, rows, net->product, net->dz, grad->decoder + h * n * d);
-    product_nt(net, rows, d, n, net->grad_b, params->encoder_v + h * d * n, net->dy, d, 0.0f);
-    product_tn(net, d, n, rows, head->n, net->grad_b, grad->encoder_v + h * d * n);
+    if (head->sparse)
+        back_to_normed_sparse(net, params, batch, l, h, grad);
+    else
+        back_to_normed(net, params, batch, l, h, grad);
     hw_ops_norm_back(net->dy, head->n, head->n_rstd, rows, d);
 
-    /* From here on grad_b is free and takes the gradient of q. */
+    /* grad_b is free and takes the gradient of q. */
     size_t row = 0, score = 0;
     for (size_t i = 0; i < batch->sequences; i++) {
         size_t len = batch->lengths[i];
@@ -394,6 +450,28 @@ backward_head(struct hw_train_net *net, const struct hw_train_params *params,
     product_tn(net, d, n, rows, layer->x, net->grad_a, grad->encoder + h * d * n);
 }
 
+/* The sparse way back reads encoder_v, and writes its gradient, a neuron at a time. */
+static void
+transpose_encoder_v(struct hw_train_net *net, const struct hw_train_params *params)
+{
+    size_t n = net->conf.n_neuron, d = net->conf.n_embd, heads = net->conf.n_head;
+
+    for (size_t h = 0; h < heads; h++)
+        hw_sparse_transpose(params->encoder_v + h * d * n, d, n, net->encoder_vt + h * d * n,
+                            false);
+    memset(net->grad_encoder_vt, 0, heads * d * n * sizeof(float));
+}
+
+static void
+collect_encoder_v(const struct hw_train_net *net, struct hw_train_params *grad)
+{
+    size_t n = net->conf.n_neuron, d = net->conf.n_embd;
+
+    for (size_t h = 0; h < net->conf.n_head; h++)
+        hw_sparse_transpose(net->grad_encoder_vt + h * d * n, n, d, grad->encoder_v + h * d * n,
+                            true);
+}
+
 /* net->dx holds the gradient of the last layer's output. */
 static void
 backward(struct hw_train_net *net, const struct hw_train_params *params,
@@ -401,6 +479,7 @@ backward(struct hw_train_net *net, const struct hw_train_params *params,
 {
     size_t d = net->conf.n_embd, rows = batch->rows;
 
+    transpose_encoder_v(net, params);
     for (size_t l = net->conf.n_layer; l-- > 0;) {
         struct layer_keep *layer = &net->layers[l];
         hw_ops_norm_back(net->dx, layer_output(net, l), layer->x_rstd, rows, d);
@@ -409,6 +488,7 @@ backward(struct hw_train_net *net, const struct hw_train_params *params,
         for (size_t h = 0; h < net->conf.n_head; h++)
             backward_head(net, params, batch, l, h, grad);
     }
+    collect_encoder_v(net, grad);
     hw_ops_norm_back(net->dx, net->layers[0].x, net->embed_rstd, rows, d);
     for (size_t r = 0; r < rows; r++)
         hw_ops_add(grad->embed + batch->tokens[r] * d, net->dx + r * d, d);

@@ -5,16 +5,7 @@
 
 #include <math.h>
 
-/* An ifunc's resolver runs before the sanitizers are up, and clang spells the feature differently:
- * there the plain build must do. sqrtf that may set errno would not vectorise. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define WIDE                                                                                       \
-    __attribute__((target_clones("avx512f", "avx2", "default"),                                    \
-                   optimize("no-math-errno", "no-trapping-math")))
-#else
-#define WIDE
-#endif
+#include "engine/train_wide.h"
 
 enum { PARTS = 16 };
 
@@ -56,7 +47,7 @@ row_dot(const float *v, const float *w, size_t d)
     return sum_parts(part);
 }
 
-WIDE void
+HW_WIDE void
 hw_ops_norm(const float *v, float *out, float *rstd, size_t rows, size_t d)
 {
     for (size_t r = 0; r < rows; r++) {
@@ -72,7 +63,7 @@ hw_ops_norm(const float *v, float *out, float *rstd, size_t rows, size_t d)
     }
 }
 
-WIDE void
+HW_WIDE void
 hw_ops_norm_back(float *grad, const float *normed, const float *rstd, size_t rows, size_t d)
 {
     for (size_t r = 0; r < rows; r++) {
@@ -99,7 +90,7 @@ hw_ops_rope_table(const float *freqs, size_t n, size_t len, float *cosine, float
         }
 }
 
-WIDE void
+HW_WIDE void
 hw_ops_rope(const float *a, float *q, const struct hw_ops_rope *rope, size_t len)
 {
     size_t half = rope->n / 2;
@@ -116,7 +107,7 @@ hw_ops_rope(const float *a, float *q, const struct hw_ops_rope *rope, size_t len
     }
 }
 
-WIDE void
+HW_WIDE void
 hw_ops_relu_rope(float *a, float *q, const struct hw_ops_rope *rope, size_t len)
 {
     size_t half = rope->n / 2;
@@ -137,7 +128,7 @@ hw_ops_relu_rope(float *a, float *q, const struct hw_ops_rope *rope, size_t len)
     }
 }
 
-WIDE void
+HW_WIDE void
 hw_ops_relu_rope_back(float *grad, const float *grad_q, const float *a,
                       const struct hw_ops_rope *rope, size_t len)
 {
@@ -158,7 +149,7 @@ hw_ops_relu_rope_back(float *grad, const float *grad_q, const float *a,
     }
 }
 
-WIDE void
+HW_WIDE void
 hw_ops_relu_product(float *restrict b, const float *restrict a, float *restrict product,
                     size_t count)
 {
@@ -169,7 +160,15 @@ hw_ops_relu_product(float *restrict b, const float *restrict a, float *restrict 
     }
 }
 
-WIDE void
+HW_WIDE void
+hw_ops_product(const float *restrict a, const float *restrict b, float *restrict product,
+               size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        product[i] = a[i] * b[i];
+}
+
+HW_WIDE void
 hw_ops_relu_product_back(float *restrict grad, const float *restrict a, const float *restrict b,
                          float *restrict grad_a, float *restrict product, size_t count)
 {
@@ -183,7 +182,7 @@ hw_ops_relu_product_back(float *restrict grad, const float *restrict a, const fl
 
 /* A counter hashed (32-bit finaliser of MurmurHash3): no state to carry, so that the way back draws
  * the same mask, and one instruction stream a vector lane. */
-WIDE void
+HW_WIDE void
 hw_ops_dropout(float *restrict v, size_t count, float drop, uint64_t key)
 {
     uint32_t low = (uint32_t)key, high = (uint32_t)(key >> 32);
@@ -221,20 +220,20 @@ hw_ops_cross_entropy(float *logits, size_t vocab, size_t target, float weight)
     return (float)log(sum) - wanted;
 }
 
-WIDE void
+HW_WIDE void
 hw_ops_add(float *restrict sum, const float *restrict more, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         sum[i] += more[i];
 }
 
-WIDE float
+HW_WIDE float
 hw_ops_squares(const float *v, size_t count)
 {
     return row_dot(v, v, count);
 }
 
-WIDE void
+HW_WIDE void
 hw_ops_adam(float *restrict w, const float *restrict grad, float *restrict m, float *restrict v,
             size_t count, const struct hw_ops_adam *adam)
 {

@@ -31,6 +31,8 @@ void hw_ops_relu_rope_back(float *grad, const float *grad_q, const float *a,
 
 /* b = relu(b), product = a * b. */
 void hw_ops_relu_product(float *b, const float *a, float *product, size_t count);
+/* product = a * b */
+void hw_ops_product(const float *a, const float *b, float *product, size_t count);
 /* The way back through product = a * relu(b): grad (of the product) becomes the gradient of b
  * before its relu, grad_a that of a; product is computed again. */
 void hw_ops_relu_product_back(float *grad, const float *a, const float *b, float *grad_a,
