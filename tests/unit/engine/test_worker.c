@@ -1,0 +1,613 @@
+/* A real worker process on the tiny random model, driven over its socket as the gateway would. */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/frame.h"
+#include "engine/textout.h"
+#include "engine/worker.h"
+
+#define VECTOR HW_SOURCE_DIR "/tests/vectors/bdh/tiny_s002/"
+#define PATIENCE_MS 20000
+
+static char folder[] = "/tmp/hatchway-test-worker-XXXXXX";
+static char socket_path[100];
+
+struct peer {
+    int fd;
+    struct hw_buf in, out;
+    struct hw_frame frame; /* the last one read; its payload is good until the next */
+    size_t used;
+};
+
+/* --- the worker process --- */
+
+static pid_t
+start_worker(uint32_t max_sessions)
+{
+    const struct hw_worker_conf conf = {.model_path = VECTOR "model.safetensors",
+                                        .socket_path = socket_path,
+                                        .max_sessions = max_sessions,
+                                        .memory_bytes = 1u << 30};
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct hw_err err = {{0}};
+        int rc = hw_worker_run(&conf, &err);
+        if (rc != 0)
+            fprintf(stderr, "worker: %s\n", err.msg);
+        exit(rc == 0 ? 0 : 1);
+    }
+    return pid;
+}
+
+static void
+expect_exit(pid_t pid)
+{
+    int status = -1;
+    for (int i = 0; i < PATIENCE_MS / 10; i++) {
+        pid_t gone = waitpid(pid, &status, WNOHANG);
+        if (gone == pid) {
+            assert_true(WIFEXITED(status));
+            assert_int_equal(WEXITSTATUS(status), 0);
+            assert_int_equal(access(socket_path, F_OK), -1); /* it took its socket away */
+            return;
+        }
+        usleep(10000);
+    }
+    kill(pid, SIGKILL);
+    fail_msg("the worker did not leave");
+}
+
+/* --- a connection to it --- */
+
+static void
+peer_connect(struct peer *peer)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
+    *peer = (struct peer){.fd = -1};
+    hw_buf_init(&peer->in, 4u << 20);
+    hw_buf_init(&peer->out, 32u << 20);
+    for (int i = 0; i < PATIENCE_MS / 10; i++) {
+        peer->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(peer->fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+            return;
+        close(peer->fd);
+        usleep(10000);
+    }
+    fail_msg("cannot connect to the worker");
+}
+
+static void
+peer_close(struct peer *peer)
+{
+    close(peer->fd);
+    hw_buf_free(&peer->in);
+    hw_buf_free(&peer->out);
+}
+
+/* Sends all of out, reading meanwhile: the worker stops reading from a peer that does not. */
+static void
+peer_send(struct peer *peer)
+{
+    assert_false(peer->out.failed);
+    while (peer->out.len > 0) {
+        struct pollfd fd = {.fd = peer->fd, .events = POLLOUT};
+        assert_int_equal(poll(&fd, 1, PATIENCE_MS), 1);
+        ssize_t n = send(peer->fd, peer->out.data, peer->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN)
+            continue;
+        if (n < 0)
+            break; /* closed on us: the reads will tell */
+        hw_buf_consume(&peer->out, (size_t)n);
+    }
+    hw_buf_clear(&peer->out);
+}
+
+/* The next frame but REPORTs, within ms: 1; 0 when none comes, -1 at the connection's end. */
+static int
+peer_read(struct peer *peer, int ms)
+{
+    for (;;) {
+        hw_buf_consume(&peer->in, peer->used);
+        peer->used = 0;
+        int rc = hw_frame_parse((const uint8_t *)peer->in.data, peer->in.len, &peer->frame,
+                                &peer->used, NULL);
+        assert_true(rc >= 0);
+        if (rc == 1 && peer->frame.type == HW_FRAME_REPORT)
+            continue;
+        if (rc == 1)
+            return 1;
+        struct pollfd fd = {.fd = peer->fd, .events = POLLIN};
+        if (poll(&fd, 1, ms) == 0)
+            return 0;
+        assert_int_equal(hw_buf_reserve(&peer->in, 65536), 0);
+        ssize_t n = recv(peer->fd, peer->in.data + peer->in.len, 65536, 0);
+        if (n <= 0)
+            return -1;
+        peer->in.len += (size_t)n;
+    }
+}
+
+static void
+expect_frame(struct peer *peer, enum hw_frame_type type, uint32_t stream)
+{
+    assert_int_equal(peer_read(peer, PATIENCE_MS), 1);
+    assert_int_equal(peer->frame.type, type);
+    assert_int_equal(peer->frame.stream, stream);
+}
+
+static void
+expect_closed(struct peer *peer)
+{
+    int rc;
+    while ((rc = peer_read(peer, PATIENCE_MS)) == 1)
+        ;
+    assert_int_equal(rc, -1);
+    peer_close(peer);
+}
+
+static void
+ask(struct peer *peer, uint32_t stream, const struct hw_frame_open *open, const char *prompt)
+{
+    hw_frame_put_open(&peer->out, stream, open);
+    hw_frame_put_turn(&peer->out, stream, HW_FRAME_ROLE_RAW, false, prompt, strlen(prompt));
+    hw_frame_write(&peer->out, HW_FRAME_ASK, stream, NULL, 0);
+    peer_send(peer);
+}
+
+static void
+cancel(struct peer *peer, uint32_t stream)
+{
+    hw_frame_write(&peer->out, HW_FRAME_CANCEL, stream, NULL, 0);
+    peer_send(peer);
+}
+
+/* Reads the stream's TEXT up to its DONE, granting credit; the answer is appended to text. */
+static struct hw_frame_done
+read_answer(struct peer *peer, uint32_t stream, struct hw_buf *text)
+{
+    struct hw_frame_done done = {0};
+    for (;;) {
+        assert_int_equal(peer_read(peer, PATIENCE_MS), 1);
+        if (peer->frame.stream != stream)
+            continue;
+        if (peer->frame.type == HW_FRAME_DONE) {
+            assert_int_equal(hw_frame_get_done(&peer->frame, &done, NULL), 0);
+            return done;
+        }
+        if (peer->frame.type != HW_FRAME_TEXT)
+            continue;
+        hw_buf_append(text, peer->frame.payload, peer->frame.length);
+        hw_frame_put_credit(&peer->out, stream, peer->frame.length);
+        peer_send(peer);
+    }
+}
+
+static struct hw_frame_hello
+expect_hello(struct peer *peer)
+{
+    struct hw_frame_hello hello = {0};
+    expect_frame(peer, HW_FRAME_HELLO, 0);
+    assert_int_equal(hw_frame_get_hello(&peer->frame, &hello, NULL), 0);
+    return hello;
+}
+
+static const struct hw_frame_open endless = {.max_tokens = UINT32_MAX};
+static const struct hw_frame_open brief = {.max_tokens = 5};
+
+/* --- stories --- */
+
+static void
+test_hello_and_answer(void **state)
+{
+    (void)state;
+    pid_t pid = start_worker(16);
+    struct peer peer;
+    struct stat st;
+    uint16_t tokens[48], greedy[32];
+    struct hw_buf text, expected;
+    struct hw_textout out;
+    struct hw_frame_open open = {.max_tokens = 32};
+    FILE *file = fopen(VECTOR "tokens.u16", "rb");
+    assert_true(file != NULL && fread(tokens, 2, 48, file) == 48);
+    fclose(file);
+    file = fopen(VECTOR "greedy.u16", "rb");
+    assert_true(file != NULL && fread(greedy, 2, 32, file) == 32);
+    fclose(file);
+
+    peer_connect(&peer);
+    struct hw_frame_hello hello = expect_hello(&peer);
+    assert_int_equal(hello.max_sessions, 16);
+    assert_int_equal(hello.vocab, 256);
+    assert_int_equal(hello.param_count, 40960);
+    assert_string_equal(hello.model, "model");
+    assert_string_equal(hello.device, "cpu");
+    assert_true(hello.decode_bytes_s > 0.0f && hello.prefill_bytes_s > 0.0f);
+    assert_int_equal(stat(socket_path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+
+    hw_frame_put_open(&peer.out, 9, &open);
+    for (int i = 0; i < 48; i++) /* a prompt in pieces of a byte */
+        hw_frame_put_turn(&peer.out, 9, HW_FRAME_ROLE_RAW, i > 0, &(uint8_t){(uint8_t)tokens[i]},
+                          1);
+    hw_frame_write(&peer.out, HW_FRAME_ASK, 9, NULL, 0);
+    peer_send(&peer);
+    hw_buf_init(&text, 1000);
+    hw_buf_init(&expected, 1000);
+    hw_textout_init(&out);
+    for (int i = 0; i < 32; i++)
+        hw_textout_byte(&out, (uint8_t)greedy[i], &expected);
+    hw_textout_finish(&out, &expected);
+    expect_frame(&peer, HW_FRAME_START, 9);
+    struct hw_frame_done done = read_answer(&peer, 9, &text);
+    assert_string_equal(text.data, expected.data);
+    assert_int_equal(done.finish, HW_FRAME_FINISH_LENGTH);
+    assert_int_equal(done.prompt_tokens, 48);
+    assert_int_equal(done.output_tokens, 32);
+    hw_buf_free(&text);
+    hw_buf_free(&expected);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
+static void
+test_seed_and_stop(void **state)
+{
+    (void)state;
+    pid_t pid = start_worker(4);
+    struct peer peer;
+    struct hw_buf texts[3];
+    struct hw_frame_open open = {
+        .max_tokens = 60, .temperature = 1.0f, .top_p = 1.0f, .seed = 5, .has_seed = true};
+    struct hw_frame_open stopping = {.max_tokens = 60, .stop_count = 1};
+    struct hw_buf first, cut;
+    peer_connect(&peer);
+    expect_hello(&peer);
+    for (uint32_t i = 0; i < 3; i++) {
+        hw_buf_init(&texts[i], 1000);
+        open.seed = i == 2 ? 6 : 5;
+        ask(&peer, i + 1, &open, "seeded");
+        read_answer(&peer, i + 1, &texts[i]);
+    }
+    assert_string_equal(texts[0].data, texts[1].data);
+    assert_string_not_equal(texts[0].data, texts[2].data);
+    for (int i = 0; i < 3; i++)
+        hw_buf_free(&texts[i]);
+
+    /* An answer asked again with three of its own bytes as the stop string ends before them. */
+    hw_buf_init(&first, 1000);
+    hw_buf_init(&cut, 1000);
+    ask(&peer, 10, &(struct hw_frame_open){.max_tokens = 20}, "The quick brown fox");
+    read_answer(&peer, 10, &first);
+    assert_true(first.len > 6);
+    memcpy(stopping.stops[0], first.data + first.len - 3, 3);
+    char *where = strstr(first.data, stopping.stops[0]);
+    ask(&peer, 11, &stopping, "The quick brown fox");
+    struct hw_frame_done done = read_answer(&peer, 11, &cut);
+    assert_int_equal(done.finish, HW_FRAME_FINISH_STOP);
+    assert_int_equal(cut.len, where - first.data);
+    assert_memory_equal(cut.data == NULL ? "" : cut.data, first.data, cut.len);
+    hw_buf_free(&first);
+    hw_buf_free(&cut);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
+static void
+test_side_by_side_and_cancel(void **state)
+{
+    (void)state;
+    pid_t pid = start_worker(16);
+    struct peer a, b;
+    struct hw_buf text;
+    hw_buf_init(&text, 1000);
+    peer_connect(&a);
+    peer_connect(&b);
+    expect_hello(&a);
+    expect_hello(&b);
+    ask(&a, 1, &endless, "on and on");
+    expect_frame(&a, HW_FRAME_START, 1);
+    expect_frame(&a, HW_FRAME_TEXT, 1);
+    ask(&b, 1, &brief, "a word"); /* the same id on another connection is another stream */
+    struct hw_frame_done done = read_answer(&b, 1, &text);
+    assert_int_equal(done.output_tokens, 5);
+
+    cancel(&a, 1);
+    ask(&a, 2, &brief, "after it");
+    do {
+        assert_int_equal(peer_read(&a, PATIENCE_MS), 1);
+        assert_int_not_equal(a.frame.type, HW_FRAME_DONE);
+    } while (a.frame.type != HW_FRAME_START);
+    do { /* stream 2 began behind the CANCEL: stream 1 is silent from there on */
+        assert_int_equal(peer_read(&a, PATIENCE_MS), 1);
+        assert_int_equal(a.frame.stream, 2);
+    } while (a.frame.type != HW_FRAME_DONE);
+    cancel(&a, 1); /* and again, crossing nothing: no harm */
+    hw_frame_put_credit(&a.out, 2, 10);
+    ask(&a, 1, &brief, "the id is free again");
+    read_answer(&a, 1, &text);
+    hw_buf_free(&text);
+
+    ask(&b, 2, &endless, "left alone");
+    expect_frame(&b, HW_FRAME_START, 2);
+    peer_close(&b); /* its stream goes with it */
+    peer_close(&a);
+    expect_exit(pid);
+}
+
+/* Text bytes of a stream until none has come for a while. */
+static size_t
+drain(struct peer *peer, uint32_t stream)
+{
+    size_t total = 0;
+    while (peer_read(peer, 400) == 1) {
+        assert_int_equal(peer->frame.stream, stream);
+        if (peer->frame.type == HW_FRAME_TEXT)
+            total += peer->frame.length;
+    }
+    return total;
+}
+
+static void
+test_credit_pauses_one_session(void **state)
+{
+    (void)state;
+    pid_t pid = start_worker(16);
+    struct peer peer;
+    struct hw_buf text;
+    hw_buf_init(&text, 1000);
+    peer_connect(&peer);
+    expect_hello(&peer);
+    ask(&peer, 1, &endless, "slow reader");
+    size_t got = drain(&peer, 1);
+    assert_true(got <= HW_FRAME_FIRST_CREDIT && got > HW_FRAME_FIRST_CREDIT - 4);
+    ask(&peer, 2, &brief, "somebody else");
+    read_answer(&peer, 2, &text);
+    hw_frame_put_credit(&peer.out, 1, 100);
+    peer_send(&peer);
+    got += drain(&peer, 1);
+    assert_true(got <= HW_FRAME_FIRST_CREDIT + 100 && got > HW_FRAME_FIRST_CREDIT + 96);
+    cancel(&peer, 1);
+    ask(&peer, 3, &brief, "still there");
+    read_answer(&peer, 3, &text);
+    hw_buf_free(&text);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
+static void
+test_queue(void **state)
+{
+    (void)state;
+    pid_t pid = start_worker(1);
+    struct peer peer;
+    peer_connect(&peer);
+    assert_int_equal(expect_hello(&peer).max_sessions, 1);
+    ask(&peer, 1, &(struct hw_frame_open){.max_tokens = 300}, "first");
+    ask(&peer, 2, &brief, "second");
+    ask(&peer, 3, &brief, "third");
+    cancel(&peer, 2); /* it leaves the queue unstarted */
+    expect_frame(&peer, HW_FRAME_START, 1);
+    do {
+        assert_int_equal(peer_read(&peer, PATIENCE_MS), 1);
+        assert_int_equal(peer.frame.stream, 1);
+    } while (peer.frame.type != HW_FRAME_DONE);
+    expect_frame(&peer, HW_FRAME_START, 3);
+    do {
+        assert_int_equal(peer_read(&peer, PATIENCE_MS), 1);
+        assert_int_equal(peer.frame.stream, 3);
+    } while (peer.frame.type != HW_FRAME_DONE);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
+/* While a prompt of half a megabyte is taken, others come and go. */
+static void
+test_long_prompt_starves_nobody(void **state)
+{
+    (void)state;
+    pid_t pid = start_worker(4);
+    struct peer peer;
+    struct hw_buf text;
+    char *prompt = malloc((512u << 10) + 1);
+    assert_non_null(prompt);
+    memset(prompt, 'x', 512u << 10);
+    prompt[512u << 10] = '\0';
+    hw_buf_init(&text, 1000);
+    peer_connect(&peer);
+    expect_hello(&peer);
+    ask(&peer, 1, &brief, prompt);
+    expect_frame(&peer, HW_FRAME_START, 1);
+    ask(&peer, 2, &brief, "quick");
+    expect_frame(&peer, HW_FRAME_START, 2);
+    do {
+        assert_int_equal(peer_read(&peer, PATIENCE_MS), 1);
+        assert_int_equal(peer.frame.stream, 2);
+    } while (peer.frame.type != HW_FRAME_DONE);
+    cancel(&peer, 1);
+    ask(&peer, 3, &brief, "after");
+    read_answer(&peer, 3, &text);
+    hw_buf_free(&text);
+    free(prompt);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
+static void
+expect_error(struct peer *peer, uint32_t stream, int code, const char *why)
+{
+    struct hw_frame_error error;
+    expect_frame(peer, HW_FRAME_ERROR, stream);
+    assert_int_equal(hw_frame_get_error(&peer->frame, &error, NULL), 0);
+    assert_int_equal(error.code, code);
+    assert_non_null(strstr(error.msg, why));
+}
+
+static void
+test_refusals(void **state)
+{
+    (void)state;
+    pid_t pid = start_worker(2);
+    struct peer peer;
+    struct hw_buf text;
+    char *piece = calloc(1, 1000000);
+    assert_non_null(piece);
+    hw_buf_init(&text, 1000);
+    peer_connect(&peer);
+    expect_hello(&peer);
+    ask(&peer, 1, &brief, "");
+    expect_error(&peer, 1, HW_EINVAL, "empty");
+
+    hw_frame_put_open(&peer.out, 2, &brief); /* 9 MB: refused on the way, the rest is swallowed */
+    for (int i = 0; i < 9; i++)
+        hw_frame_put_turn(&peer.out, 2, HW_FRAME_ROLE_RAW, true, piece, 1000000);
+    hw_frame_write(&peer.out, HW_FRAME_ASK, 2, NULL, 0);
+    peer_send(&peer);
+    expect_error(&peer, 2, HW_EINVAL, "8 MiB");
+    ask(&peer, 2, &brief, "the id is free again");
+    read_answer(&peer, 2, &text);
+
+    for (uint32_t id = 100; id < 1200; id++) /* more streams than a worker keeps */
+        hw_frame_put_open(&peer.out, id, &brief);
+    peer_send(&peer);
+    expect_error(&peer, 100 + 1024, HW_ELIMIT, "too many");
+    hw_buf_free(&text);
+    free(piece);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
+/* Each of these ends its own connection and nothing else. */
+static void
+test_hostile_peers(void **state)
+{
+    (void)state;
+    pid_t pid = start_worker(2);
+    struct peer good, bad;
+    struct hw_buf text;
+    static const uint8_t heads[][HW_FRAME_HEAD_BYTES] = {
+        {2, HW_FRAME_ASK, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0},              /* version */
+        {1, 99, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0},                        /* type */
+        {1, HW_FRAME_TURN, 0, 0, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}, /* length */
+        {1, HW_FRAME_ASK, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0},              /* unknown stream */
+        {1, HW_FRAME_OPEN, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0},             /* empty OPEN */
+        {1, HW_FRAME_CREDIT, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0},           /* empty CREDIT */
+        {1, HW_FRAME_START, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0}, /* not the gateway's to send */
+    };
+    hw_buf_init(&text, 1000);
+    peer_connect(&good);
+    expect_hello(&good);
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        peer_connect(&bad);
+        expect_hello(&bad);
+        hw_buf_append(&bad.out, heads[i], HW_FRAME_HEAD_BYTES);
+        peer_send(&bad);
+        expect_closed(&bad);
+    }
+    peer_connect(&bad); /* the same stream twice */
+    expect_hello(&bad);
+    ask(&bad, 1, &endless, "x");
+    hw_frame_put_open(&bad.out, 1, &endless);
+    peer_send(&bad);
+    expect_closed(&bad);
+    peer_connect(&bad); /* an unknown role */
+    expect_hello(&bad);
+    hw_frame_put_open(&bad.out, 1, &endless);
+    hw_frame_put_turn(&bad.out, 1, (enum hw_frame_role)4, false, "x", 1);
+    peer_send(&bad);
+    expect_closed(&bad);
+    peer_connect(&bad); /* half a frame, then gone */
+    hw_buf_append(&bad.out, heads[2], 7);
+    peer_send(&bad);
+    peer_close(&bad);
+
+    ask(&good, 1, &brief, "unharmed");
+    read_answer(&good, 1, &text);
+    hw_buf_free(&text);
+    peer_close(&good);
+    expect_exit(pid);
+}
+
+static void
+test_report_and_terminate(void **state)
+{
+    (void)state;
+    pid_t pid = start_worker(2);
+    struct peer peer;
+    struct hw_frame_report report = {0};
+    uint8_t bytes[4096];
+    peer_connect(&peer);
+    expect_hello(&peer);
+    ask(&peer, 1, &endless, "x");
+    expect_frame(&peer, HW_FRAME_START, 1);
+    for (size_t len = 0, tries = 0; report.active == 0; tries++) { /* below peer_read's filter */
+        struct hw_frame frame;
+        size_t used = 0;
+        ssize_t n = recv(peer.fd, bytes + len, sizeof(bytes) - len, 0);
+        assert_true(n > 0 && tries < 1000000);
+        len += (size_t)n;
+        while (hw_frame_parse(bytes, len, &frame, &used, NULL) == 1) {
+            if (frame.type == HW_FRAME_REPORT)
+                assert_int_equal(hw_frame_get_report(&frame, &report, NULL), 0);
+            memmove(bytes, bytes + used, len -= used);
+        }
+    }
+    assert_int_equal(report.active, 1);
+    assert_int_equal(report.prompt_tokens, 1);
+    assert_true(report.output_tokens > 0);
+    assert_int_equal(report.state_bytes, 2 * 2 * 128 * 32 * 4);
+    kill(pid, SIGTERM);
+    expect_exit(pid);
+    peer_close(&peer);
+}
+
+static int
+make_folder(void **state)
+{
+    (void)state;
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    snprintf(socket_path, sizeof(socket_path), "%s/worker.sock", folder);
+    return 0;
+}
+
+static int
+remove_folder(void **state)
+{
+    (void)state;
+    return rmdir(folder);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hello_and_answer),
+        cmocka_unit_test(test_seed_and_stop),
+        cmocka_unit_test(test_side_by_side_and_cancel),
+        cmocka_unit_test(test_credit_pauses_one_session),
+        cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_long_prompt_starves_nobody),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_hostile_peers),
+        cmocka_unit_test(test_report_and_terminate),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
