@@ -375,5 +375,6 @@ const struct hw_dialect hw_dialect_openai = {
     .write_whole = hw_openai_write_whole,
     .write_event = hw_openai_write_event,
     .keepalive = ": keep-alive\n\n",
+    .terminal = "data: [DONE]\n\n",
     .write_error = hw_openai_write_error,
 };

@@ -199,7 +199,8 @@ write_error_event(const struct hw_event *event, struct hw_buf *out)
     char message[1024];
     size_t len = event->len < sizeof(message) ? event->len : sizeof(message) - 1;
 
-    memcpy(message, event->text, len);
+    if (len > 0)
+        memcpy(message, event->text, len);
     message[len] = '\0';
     put(out, "data: ");
     hw_openai_write_error(event->status >= 400 ? event->status : 502, message, NULL, out);

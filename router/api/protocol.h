@@ -32,7 +32,8 @@ struct hw_protocol {
     enum hw_kind kind;
     const struct hw_dialect
         *dialect; /* answers of this dialect's queries may be passed on raw; NULL: none */
-    /* model: for the backend; NULL: leave what the agent asked, or the backend's default. */
+    /* model: for the backend; NULL: leave what the agent asked, or the backend's default. The
+     * caller has initialised out->text and out->dropped and frees them whatever comes back. */
     int (*write_request)(const struct hw_query *query, const char *model, struct hw_outgoing *out,
                          struct hw_err *err);
 };
@@ -47,7 +48,8 @@ const struct hw_protocol *hw_protocol_of(enum hw_kind kind);
 struct hw_reader *hw_reader_create(const struct hw_protocol *protocol, const struct hw_query *query,
                                    int status, const char *content_type, size_t content_type_len,
                                    size_t max_bytes);
-/* Emits events. After FINISH or ERROR further bytes are ignored. */
+/* Emits events. After FINISH or ERROR further bytes are ignored. The reader may be destroyed from
+ * within an event; the query outlives it. */
 void hw_reader_feed(struct hw_reader *reader, const char *bytes, size_t len, hw_on_event on_event,
                     void *ctx);
 /* The body ended: emits FINISH or ERROR if neither came ("the backend ended its stream early"). */

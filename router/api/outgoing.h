@@ -1,0 +1,27 @@
+/* router/api/outgoing.h - what the protocols' writers share; nobody else includes it. */
+#ifndef HW_ROUTER_API_OUTGOING_H
+#define HW_ROUTER_API_OUTGOING_H
+
+#include "router/api/protocol.h"
+
+/* Adds a name to what could not be carried; a name that is no plain word is shortened to "...",
+ * since the list becomes a header. The list is bounded and never fails the query. */
+void hw_outgoing_drop(struct hw_outgoing *out, const char *name, size_t len);
+/* Lists every top-level field of the agent's body that is set to more than null or false and stands
+ * not in `carried` (NULL behind the last). */
+void hw_outgoing_drop_others(struct hw_outgoing *out, const struct hw_query *query,
+                             const char *const *carried);
+/* The agent's body as JSON. */
+struct hw_json hw_query_root(const struct hw_query *query);
+
+/* Appends "name": (with a comma before it unless it is the first of its object). */
+void hw_put_key(struct hw_buf *buf, const char *name);
+void hw_put_raw(struct hw_buf *buf, const struct hw_json *value);
+/* A message's content as one JSON string: as sent where it was one, else its joined text. */
+void hw_put_content(struct hw_buf *buf, const struct hw_message *message);
+/* A number as the agent spelt it, or in our spelling where it did not. */
+void hw_put_number(struct hw_buf *buf, const struct hw_json *raw, double value);
+/* Makes out->text the only segment. 0, or why it failed. */
+int hw_outgoing_done(struct hw_outgoing *out, const char *path, struct hw_err *err);
+
+#endif

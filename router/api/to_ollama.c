@@ -1,0 +1,418 @@
+/* router/api/to_ollama.c - queries for Ollama's native /api/chat.
+ *
+ * Native rather than Ollama's own /v1, which ignores max_completion_tokens and forces a temperature
+ * of 1 where none is given. Strings and numbers are copied as source text wherever they keep their
+ * meaning, so nothing is decoded and encoded again on the way. */
+#include "router/api/protocol.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "router/api/dialect.h"
+#include "router/api/outgoing.h"
+
+/* How many calls a tool's answer looks back through for the one it answers. */
+#define MAX_LOOKED_AT 128
+
+struct writing {
+    const struct hw_query *query;
+    struct hw_outgoing *out;
+    struct hw_buf *text;
+};
+
+static void
+drop_at(struct writing *writing, size_t message, const char *what)
+{
+    char name[64];
+    int n = snprintf(name, sizeof(name), "messages[%zu].%s", message, what);
+
+    hw_outgoing_drop(writing->out, name, (size_t)n);
+}
+
+/* The bare base64 of a data: URL with an image that Ollama reads; false for everything else. raw is
+ * the inside of the URL's JSON string. */
+static bool
+put_image(struct hw_buf *text, const struct hw_json *url)
+{
+    static const char *const heads[] = {"data:image/png;base64,", "data:image/jpeg;base64,",
+                                        "data:image/jpg;base64,", "data:image/webp;base64,"};
+    struct hw_buf decoded;
+    const char *p = url->p + 1;
+    size_t len = url->len - 2;
+    bool done = false;
+
+    /* Some encoders write base64's slash as \/. */
+    hw_buf_init(&decoded, url->len);
+    if (memchr(p, '\\', len) != NULL) {
+        if (hw_json_append_decoded(url, &decoded) != 0)
+            return false;
+        p = decoded.data;
+        len = decoded.len;
+    }
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]) && !done; i++) {
+        size_t head = strlen(heads[i]);
+        if (len <= head || strncasecmp(p, heads[i], head) != 0)
+            continue;
+        hw_json_write_string(text, p + head, len - head);
+        done = true;
+    }
+    hw_buf_free(&decoded);
+    return done;
+}
+
+static void
+put_images(struct writing *writing, size_t at)
+{
+    struct hw_buf *text = writing->text;
+    struct hw_json_iter iter;
+    struct hw_json part, type, image, url;
+    bool any = false;
+
+    hw_json_iter_init(&iter, &writing->query->messages[at].content);
+    while (hw_json_next(&iter, NULL, &part)) {
+        if (!hw_json_get(&part, "type", &type) || hw_json_string_is(&type, "text") ||
+            hw_json_string_is(&type, "refusal"))
+            continue;
+        if (!hw_json_string_is(&type, "image_url")) {
+            drop_at(writing, at, "content");
+            continue;
+        }
+        if (!hw_json_get(&part, "image_url", &image) || !hw_json_get(&image, "url", &url))
+            continue;
+        size_t before = text->len;
+        if (any)
+            hw_buf_puts(text, ",");
+        else
+            hw_buf_puts(text, ",\"images\":[");
+        if (put_image(text, &url)) {
+            any = true;
+        } else {
+            /* Nothing is fetched on an agent's word. */
+            text->len = before;
+            drop_at(writing, at, "image_url");
+        }
+    }
+    if (any)
+        hw_buf_puts(text, "]");
+}
+
+/* OpenAI's arguments are a string of JSON, Ollama's an object. */
+static bool
+put_arguments(struct hw_buf *text, const struct hw_json *arguments)
+{
+    static const struct hw_json_limits limits = {.depth = 64, .nodes = 100000};
+    struct hw_buf decoded;
+    struct hw_json root;
+    bool good = false;
+
+    hw_buf_init(&decoded, arguments->len);
+    if (hw_json_append_decoded(arguments, &decoded) == 0 &&
+        hw_json_validate(decoded.data, decoded.len, &limits, &root, NULL) == 0 &&
+        root.type == HW_JSON_OBJECT) {
+        hw_put_raw(text, &root);
+        good = true;
+    }
+    hw_buf_free(&decoded);
+    return good;
+}
+
+static void
+put_tool_calls(struct writing *writing, size_t at)
+{
+    struct hw_buf *text = writing->text;
+    struct hw_json_iter iter;
+    struct hw_json call, function, name, arguments, id;
+
+    hw_json_iter_init(&iter, &writing->query->messages[at].tool_calls);
+    hw_put_key(text, "tool_calls");
+    hw_buf_puts(text, "[");
+    for (size_t i = 0; hw_json_next(&iter, NULL, &call); i++) {
+        if (!hw_json_get(&call, "function", &function) || !hw_json_get(&function, "name", &name))
+            continue;
+        hw_buf_puts(text, i == 0 ? "{" : ",{");
+        if (hw_json_get(&call, "id", &id)) {
+            hw_put_key(text, "id");
+            hw_put_raw(text, &id);
+        }
+        hw_put_key(text, "function");
+        hw_buf_puts(text, "{");
+        hw_put_key(text, "name");
+        hw_put_raw(text, &name);
+        hw_put_key(text, "arguments");
+        bool given = hw_json_get(&function, "arguments", &arguments) && arguments.len > 2;
+        if (!given || !put_arguments(text, &arguments)) {
+            hw_buf_puts(text, "{}");
+            if (given)
+                drop_at(writing, at, "tool_calls.arguments");
+        }
+        hw_buf_puts(text, "}}");
+    }
+    hw_buf_puts(text, "]");
+}
+
+static bool
+same_string(const struct hw_json *a, const struct hw_json *b)
+{
+    return a->len == b->len && memcmp(a->p, b->p, a->len) == 0;
+}
+
+/* The name of the function whose call a tool message answers: the nearest before it. */
+static bool
+tool_name_of(const struct hw_query *query, size_t at, struct hw_json *name)
+{
+    const struct hw_json *wanted = &query->messages[at].tool_call_id;
+    size_t looked_at = 0;
+
+    for (size_t i = at; i > 0; i--) {
+        const struct hw_json *calls = &query->messages[i - 1].tool_calls;
+        struct hw_json_iter iter;
+        struct hw_json call, id, function;
+        if (calls->p == NULL)
+            continue;
+        hw_json_iter_init(&iter, calls);
+        while (hw_json_next(&iter, NULL, &call)) {
+            if (looked_at++ == MAX_LOOKED_AT)
+                return false;
+            if (hw_json_get(&call, "id", &id) && same_string(&id, wanted))
+                return hw_json_get(&call, "function", &function) &&
+                       hw_json_get(&function, "name", name);
+        }
+    }
+    return false;
+}
+
+static void
+put_message(struct writing *writing, size_t at)
+{
+    static const char *const roles[] = {
+        [HW_MSG_SYSTEM] = "system",
+        [HW_MSG_USER] = "user",
+        [HW_MSG_ASSISTANT] = "assistant",
+        [HW_MSG_TOOL] = "tool",
+    };
+    const struct hw_message *message = &writing->query->messages[at];
+    struct hw_buf *text = writing->text;
+    struct hw_json name;
+
+    hw_buf_puts(text, at == 0 ? "{\"role\":\"" : ",{\"role\":\"");
+    hw_buf_puts(text, roles[message->role]);
+    hw_buf_puts(text, "\"");
+    hw_put_key(text, "content");
+    hw_put_content(text, message);
+    if (message->content.p != NULL && message->content.type == HW_JSON_ARRAY)
+        put_images(writing, at);
+    if (message->tool_calls.p != NULL)
+        put_tool_calls(writing, at);
+    if (message->tool_call_id.p != NULL) {
+        hw_put_key(text, "tool_call_id");
+        hw_put_raw(text, &message->tool_call_id);
+        if (tool_name_of(writing->query, at, &name)) {
+            hw_put_key(text, "tool_name");
+            hw_put_raw(text, &name);
+        }
+    }
+    hw_buf_puts(text, "}");
+}
+
+static void
+put_format(struct writing *writing)
+{
+    const struct hw_json *format = &writing->query->response_format;
+    struct hw_json wrapped, schema;
+
+    if (!writing->query->wants_json)
+        return;
+    hw_put_key(writing->text, "format");
+    if (hw_json_get(format, "json_schema", &wrapped) && hw_json_get(&wrapped, "schema", &schema))
+        hw_put_raw(writing->text, &schema);
+    else
+        hw_buf_puts(writing->text, "\"json\"");
+}
+
+static void
+put_stops(struct writing *writing)
+{
+    const struct hw_query *query = writing->query;
+
+    for (size_t i = 0; i < query->stop_count; i++) {
+        if (i == 0)
+            hw_put_key(writing->text, "stop");
+        hw_buf_puts(writing->text, i == 0 ? "[" : ",");
+        hw_json_write_string(writing->text, query->stops[i], query->stop_lens[i]);
+    }
+    if (query->stop_count > 0)
+        hw_buf_puts(writing->text, "]");
+}
+
+static void
+put_option(struct writing *writing, const char *name, const struct hw_json *value)
+{
+    if (value->p == NULL || value->type != HW_JSON_NUMBER)
+        return;
+    hw_put_key(writing->text, name);
+    hw_put_raw(writing->text, value);
+}
+
+/* Fields that no canonical query carries, since only this dialect and this protocol share them. */
+struct extras {
+    struct hw_json min_p, num_ctx, keep_alive, reasoning_effort;
+};
+
+static void
+put_options(struct writing *writing, const struct extras *extras)
+{
+    const struct hw_query *query = writing->query;
+    struct hw_buf *text = writing->text;
+
+    hw_put_key(text, "options");
+    hw_buf_puts(text, "{");
+    if (query->has_max_tokens) {
+        hw_put_key(text, "num_predict");
+        hw_buf_printf(text, "%u", query->max_tokens);
+    }
+    if (query->has_temperature) {
+        hw_put_key(text, "temperature");
+        hw_put_number(text, &query->temperature_raw, query->temperature);
+    }
+    put_option(writing, "top_p", &query->top_p_raw);
+    if (query->has_top_k) {
+        hw_put_key(text, "top_k");
+        hw_buf_printf(text, "%u", query->top_k);
+    }
+    put_option(writing, "min_p", &extras->min_p);
+    put_option(writing, "seed", &query->seed_raw);
+    put_option(writing, "presence_penalty", &query->presence_penalty);
+    put_option(writing, "frequency_penalty", &query->frequency_penalty);
+    put_option(writing, "num_ctx", &extras->num_ctx);
+    put_stops(writing);
+    hw_buf_puts(text, "}");
+}
+
+/* Levels stay levels; the two that Ollama lacks become their neighbours. */
+static void
+put_think(struct writing *writing, const struct hw_json *effort)
+{
+    static const char *const levels[][2] = {{"none", "false"},    {"minimal", "\"low\""},
+                                            {"low", "\"low\""},   {"medium", "\"medium\""},
+                                            {"high", "\"high\""}, {"xhigh", "\"high\""}};
+
+    if (effort->p == NULL)
+        return;
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
+        if (hw_json_string_is(effort, levels[i][0])) {
+            hw_put_key(writing->text, "think");
+            hw_buf_puts(writing->text, levels[i][1]);
+            return;
+        }
+    if (effort->type != HW_JSON_NULL)
+        hw_outgoing_drop(writing->out, "reasoning_effort", 16);
+}
+
+static void
+find_extras(const struct hw_query *query, struct extras *extras)
+{
+    struct hw_json root, value;
+
+    memset(extras, 0, sizeof(*extras));
+    if (query->dialect != &hw_dialect_openai)
+        return;
+    root = hw_query_root(query);
+    if (hw_json_get(&root, "min_p", &value))
+        extras->min_p = value;
+    if (hw_json_get(&root, "num_ctx", &value))
+        extras->num_ctx = value;
+    if (hw_json_get(&root, "keep_alive", &value))
+        extras->keep_alive = value;
+    if (hw_json_get(&root, "reasoning_effort", &value))
+        extras->reasoning_effort = value;
+}
+
+static void
+drop_uncarried(struct writing *writing)
+{
+    /* Carried, or without a meaning for the answer's text. */
+    static const char *const carried[] = {"model",
+                                          "messages",
+                                          "stream",
+                                          "stream_options",
+                                          "max_tokens",
+                                          "max_completion_tokens",
+                                          "temperature",
+                                          "top_p",
+                                          "top_k",
+                                          "min_p",
+                                          "seed",
+                                          "stop",
+                                          "presence_penalty",
+                                          "frequency_penalty",
+                                          "tools",
+                                          "tool_choice",
+                                          "response_format",
+                                          "reasoning_effort",
+                                          "num_ctx",
+                                          "keep_alive",
+                                          "question",
+                                          "n",
+                                          "user",
+                                          "metadata",
+                                          "safety_identifier",
+                                          "prompt_cache_key",
+                                          NULL};
+    const struct hw_query *query = writing->query;
+    const struct hw_json root = hw_query_root(query);
+    struct hw_json n;
+    uint64_t count;
+
+    if (query->tool_choice.p != NULL && !hw_json_string_is(&query->tool_choice, "auto") &&
+        !hw_json_string_is(&query->tool_choice, "none"))
+        hw_outgoing_drop(writing->out, "tool_choice", 11);
+    if (!query->keepable && hw_json_get(&root, "n", &n) && hw_json_uint(&n, &count) && count > 1)
+        hw_outgoing_drop(writing->out, "n", 1);
+    hw_outgoing_drop_others(writing->out, query, carried);
+}
+
+static int
+write_request(const struct hw_query *query, const char *model, struct hw_outgoing *out,
+              struct hw_err *err)
+{
+    struct writing writing = {query, out, &out->text};
+    struct hw_buf *text = &out->text;
+    struct extras extras;
+
+    if (model == NULL)
+        model = query->model;
+    if (model == NULL)
+        return hw_err_set(err, HW_EINVAL, "an ollama backend must be asked for a model by name");
+    find_extras(query, &extras);
+    hw_buf_puts(text, "{");
+    hw_put_key(text, "model");
+    hw_json_write_string(text, model, strlen(model));
+    hw_put_key(text, "messages");
+    hw_buf_puts(text, "[");
+    for (size_t i = 0; i < query->message_count; i++)
+        put_message(&writing, i);
+    hw_buf_puts(text, "]");
+    if (query->wants_tools) {
+        hw_put_key(text, "tools");
+        hw_put_raw(text, &query->tools);
+    }
+    put_format(&writing);
+    put_options(&writing, &extras);
+    hw_put_key(text, "stream");
+    hw_buf_puts(text, query->stream ? "true" : "false");
+    put_think(&writing, &extras.reasoning_effort);
+    if (extras.keep_alive.p != NULL &&
+        (extras.keep_alive.type == HW_JSON_STRING || extras.keep_alive.type == HW_JSON_NUMBER)) {
+        hw_put_key(text, "keep_alive");
+        hw_put_raw(text, &extras.keep_alive);
+    }
+    hw_buf_puts(text, "}");
+    drop_uncarried(&writing);
+    return hw_outgoing_done(out, "/api/chat", err);
+}
+
+const struct hw_protocol hw_protocol_ollama = {
+    .kind = HW_KIND_OLLAMA,
+    .dialect = NULL,
+    .write_request = write_request,
+};
