@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_BYTES ((size_t)4080) /* with the header: one malloc bin, no spill into a next page   \
-                                    */
+/* With its header about 4 KiB, and a multiple of ALIGN. */
+#define BLOCK_BYTES ((size_t)4080)
 #define ALIGN ((size_t)16)
 
 struct hw_arena_block {
@@ -66,7 +66,7 @@ hw_arena_alloc(struct hw_arena *arena, size_t size)
             arena->used = rounded;
         p = block->bytes;
     } else {
-        struct hw_arena_block *block = add_block(arena, BLOCK_BYTES & ~(ALIGN - 1), false);
+        struct hw_arena_block *block = add_block(arena, BLOCK_BYTES, false);
         if (block == NULL)
             return NULL;
         p = block->bytes;

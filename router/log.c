@@ -1,0 +1,139 @@
+/* router/log.c - the process log: JSON lines on stderr, one write(2) each.
+ *
+ * Rare by design (starts, reloads, failures), so that it may write from the loop itself; what comes
+ * with every query goes to the access log. */
+#include "router/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hatchway/buf.h"
+#include "router/api/json.h"
+#include "router/log_private.h"
+
+#define MESSAGE_BYTES 2048
+#define LINE_MAX_BYTES ((size_t)16 * 1024)
+
+static _Atomic int least_level = HW_LOG_INFO;
+
+void
+hw_log_time(char out[static HW_LOG_TIME_BYTES])
+{
+    struct timespec now;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    size_t n = strftime(out, HW_LOG_TIME_BYTES, "%Y-%m-%dT%H:%M:%S", &tm);
+    unsigned ms = (unsigned)(now.tv_nsec / 1000000) % 1000;
+    snprintf(out + n, HW_LOG_TIME_BYTES - n, ".%03uZ", ms);
+}
+
+bool
+hw_log_write_all(int fd, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, bytes, len);
+        if (n >= 0) {
+            bytes += n;
+            len -= (size_t)n;
+        } else if (errno == EAGAIN) {
+            struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
+            if (poll(&pollfd, 1, 1000) == 0)
+                return false;
+        } else if (errno != EINTR) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+write_line(const char *level, const char *topic, const char *fmt, va_list ap)
+{
+    char msg[MESSAGE_BYTES], time_text[HW_LOG_TIME_BYTES];
+    int n = vsnprintf(msg, sizeof(msg), fmt, ap);
+    if (n < 0)
+        return;
+    size_t len = (size_t)n < sizeof(msg) ? (size_t)n : sizeof(msg) - 1;
+
+    struct hw_buf line;
+    hw_buf_init(&line, LINE_MAX_BYTES);
+    hw_log_time(time_text);
+    hw_buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",", time_text, level);
+    if (topic != NULL)
+        hw_buf_printf(&line, "\"topic\":\"%s\",", topic);
+    hw_buf_puts(&line, "\"msg\":");
+    hw_json_write_string(&line, msg, len);
+    hw_buf_puts(&line, "}\n");
+    if (!line.failed)
+        hw_log_write_all(STDERR_FILENO, line.data, line.len);
+    hw_buf_free(&line);
+}
+
+void
+hw_log(enum hw_log_level level, const char *fmt, ...)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+
+    if ((int)level < atomic_load_explicit(&least_level, memory_order_relaxed))
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    write_line(names[level], NULL, fmt, ap);
+    va_end(ap);
+}
+
+void
+hw_log_set_level(enum hw_log_level level)
+{
+    atomic_store_explicit(&least_level, (int)level, memory_order_relaxed);
+}
+
+/* The variable is read once: getenv is not safe beside a setenv, and traces are asked for often. */
+static char trace_topics[256];
+static pthread_once_t trace_once = PTHREAD_ONCE_INIT;
+
+static void
+read_trace_topics(void)
+{
+    const char *topics = getenv("HATCHWAY_TRACE");
+    if (topics != NULL)
+        snprintf(trace_topics, sizeof(trace_topics), "%s", topics);
+}
+
+static bool
+topic_is_listed(const char *list, const char *topic)
+{
+    size_t len = strlen(topic);
+    while (*list != '\0') {
+        size_t n = strcspn(list, ",");
+        if ((n == len && memcmp(list, topic, n) == 0) || (n == 3 && memcmp(list, "all", 3) == 0))
+            return true;
+        list += n;
+        list += *list == ',';
+    }
+    return false;
+}
+
+bool
+hw_trace_on(const char *topic)
+{
+    pthread_once(&trace_once, read_trace_topics);
+    return trace_topics[0] != '\0' && topic_is_listed(trace_topics, topic);
+}
+
+void
+hw_trace(const char *topic, const char *fmt, ...)
+{
+    if (!hw_trace_on(topic))
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    write_line("trace", topic, fmt, ap);
+    va_end(ap);
+}
