@@ -1,0 +1,345 @@
+#include "policies/snapshot_builder.h"
+
+#include <stdio.h>
+
+static struct built built;
+static struct hw_backend_view views[MAX_BUILT];
+static struct hw_candidate out[MAX_BUILT];
+static struct hw_conf_route *route;
+
+enum { HATCHLING, REDFIN, BLUEFIN, SASASS2, CLOUD };
+enum { TRADING, LEGAL, ARCHIVE };
+
+static int
+setup(void **state)
+{
+    (void)state;
+    built_init(&built);
+    built_role(&built, "trading", "");
+    built_role(&built, "legal", "");
+    built_role(&built, "archive", "");
+    struct hw_conf_backend *hatchling =
+        built_backend(&built, "hatchling", HW_KIND_BDH, HW_DEVICE_CPU, NULL, NULL);
+    hatchling->model = built_text(&built, "/srv/m/hatchling.safetensors", 28);
+    built_backend(&built, "redfin", HW_KIND_OLLAMA, HW_DEVICE_CUDA, "llama3.1:8b, mistral",
+                  "trading");
+    built_backend(&built, "bluefin", HW_KIND_OLLAMA, HW_DEVICE_CUDA, "llama3.1:8b, qwen2.5:14b",
+                  "trading, legal");
+    struct hw_conf_backend *node =
+        built_backend(&built, "sasass2", HW_KIND_BDH, HW_DEVICE_MPS, NULL, "archive");
+    node->url = built_text(&built, "http://10.0.0.3:8010", 20);
+    built_backend(&built, "cloud", HW_KIND_OPENAI, HW_DEVICE_CUDA, "big-70b", "archive");
+    route = built_route(&built, "only");
+    memset(views, 0, sizeof(views));
+    for (size_t i = 0; i < built.snapshot.backend_count; i++) {
+        views[i].up = true;
+        hw_rank_prior(&built.backends[i], &views[i]);
+    }
+    return 0;
+}
+
+/* The candidates in order: * by the fallback, ! full. */
+static void
+expect_rank(const struct hw_traits *traits, const char *expected)
+{
+    struct hw_rank_input input = {&built.snapshot, route, traits, views};
+    size_t count = hw_rank(&input, out), len = 0;
+    char text[512] = "";
+
+    for (size_t i = 0; i < built.snapshot.backend_count; i++) {
+        assert_int_equal(out[i].out == HW_CANDIDATE, i < count);
+        if (i < count)
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s%s", i > 0 ? " " : "",
+                                    built.backends[out[i].backend].name, out[i].fallback ? "*" : "",
+                                    out[i].full ? "!" : "");
+    }
+    assert_string_equal(text, expected);
+}
+
+/* Why a backend is out, in the last ranking. */
+static const char *
+why_out(uint32_t backend)
+{
+    for (size_t i = 0; i < built.snapshot.backend_count; i++) {
+        if (out[i].backend == backend)
+            return hw_exclusion_names[out[i].out];
+    }
+    return "missing";
+}
+
+static struct hw_traits
+query(int role)
+{
+    struct hw_traits traits = traits_of("hello there");
+
+    traits.role = role;
+    return traits;
+}
+
+static void
+eligible_then_fast(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    views[REDFIN].decode_bytes_s = 700;
+    views[BLUEFIN].decode_bytes_s = 900;
+    views[HATCHLING].decode_bytes_s = 100;
+    expect_rank(&traits, "bluefin redfin hatchling");
+    traits.role = LEGAL;
+    expect_rank(&traits, "bluefin hatchling");
+    traits.role = -1;
+    expect_rank(&traits, "hatchling");
+    assert_string_equal(why_out(REDFIN), "not named");
+}
+
+static void
+quality_before_speed(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    views[HATCHLING].decode_bytes_s = 100000;
+    built.backends[REDFIN].quality = 1;
+    built.backends[BLUEFIN].quality = 1;
+    views[BLUEFIN].decode_bytes_s = 100;
+    expect_rank(&traits, "redfin bluefin hatchling");
+    views[REDFIN].breaker = HW_BREAKER_HALF_OPEN;
+    expect_rank(&traits, "bluefin redfin hatchling");
+}
+
+static void
+selectors_filter_and_name(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(-1);
+    route->to.has_kind = true;
+    route->to.kind = HW_KIND_OLLAMA;
+    views[REDFIN].decode_bytes_s = 900;
+    expect_rank(&traits, "redfin bluefin");
+    assert_string_equal(why_out(HATCHLING), "kind");
+    route->to = (struct hw_conf_selector){.present = true, .device_mask = 1u << HW_DEVICE_MPS};
+    expect_rank(&traits, "sasass2");
+    assert_string_equal(why_out(CLOUD), "device");
+    route->to = (struct hw_conf_selector){.present = true, .role_mask = 1u << ARCHIVE};
+    expect_rank(&traits, "cloud sasass2");
+    uint64_t mask = 1u << CLOUD | 1u << HATCHLING;
+    route->to = (struct hw_conf_selector){.present = true, .backend_mask = &mask};
+    views[HATCHLING].decode_bytes_s = 1;
+    expect_rank(&traits, "cloud hatchling");
+    route->to =
+        (struct hw_conf_selector){.present = true, .model = built_text(&built, "qwen2.5:14b", 11)};
+    expect_rank(&traits, "bluefin");
+    assert_string_equal(out[0].model, "qwen2.5:14b");
+}
+
+static void
+role_same(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(LEGAL);
+    route->to.role_same = true;
+    expect_rank(&traits, "bluefin");
+    traits.role = -1;
+    expect_rank(&traits, "hatchling");
+}
+
+static void
+a_model_asked_for_is_had_or_not(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(-1);
+    traits.model = "llama3.1:8b";
+    views[REDFIN].decode_bytes_s = 900;
+    expect_rank(&traits, "redfin bluefin");
+    assert_string_equal(out[0].model, "llama3.1:8b");
+    traits.model = "mistral:latest";
+    expect_rank(&traits, "redfin");
+    assert_string_equal(out[0].model, "mistral");
+    views[REDFIN].up = false; /* the general hatchling does not step in */
+    expect_rank(&traits, "");
+    route->fallback =
+        (struct hw_conf_selector){.present = true, .device_mask = 1u << HW_DEVICE_CPU};
+    expect_rank(&traits, "hatchling*");
+    assert_null(out[0].model);
+    traits.model = "cloud";
+    route->fallback.present = false;
+    expect_rank(&traits, "cloud");
+    traits.model = "nobody";
+    expect_rank(&traits, "");
+}
+
+static void
+fallback_comes_behind(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    route->to.role_same = true;
+    views[REDFIN].decode_bytes_s = 900;
+    route->fallback = (struct hw_conf_selector){
+        .present = true, .device_mask = 1u << HW_DEVICE_CPU | 1u << HW_DEVICE_CUDA};
+    views[HATCHLING].decode_bytes_s = 1e6;
+    expect_rank(&traits, "redfin bluefin hatchling* cloud*");
+    views[REDFIN].breaker = HW_BREAKER_OPEN;
+    views[BLUEFIN].up = false;
+    expect_rank(&traits, "hatchling* cloud*");
+    assert_string_equal(why_out(REDFIN), "breaker open");
+    assert_string_equal(why_out(BLUEFIN), "down");
+    assert_string_equal(why_out(SASASS2), "not named");
+}
+
+static void
+the_full_come_last(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    views[REDFIN].decode_bytes_s = 900;
+    views[HATCHLING].decode_bytes_s = 1;
+    built.backends[REDFIN].max_inflight = 4;
+    views[REDFIN].inflight = 4;
+    expect_rank(&traits, "bluefin hatchling redfin!");
+    built.backends[BLUEFIN].max_inflight = 1;
+    views[BLUEFIN].inflight = 1;
+    views[HATCHLING].up = false;
+    expect_rank(&traits, "redfin! bluefin!");
+}
+
+static void
+by_priority_and_inflight(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    views[REDFIN].decode_bytes_s = 9000;
+    built.backends[REDFIN].priority = 2;
+    built.backends[BLUEFIN].priority = 1;
+    built.backends[HATCHLING].priority = 3;
+    route->to.by = HW_BY_PRIORITY;
+    expect_rank(&traits, "bluefin redfin hatchling");
+    route->to.by = HW_BY_LEAST_INFLIGHT;
+    views[REDFIN].inflight = 2;
+    views[BLUEFIN].inflight = 1;
+    expect_rank(&traits, "hatchling bluefin redfin");
+}
+
+static void
+context_must_hold_the_prompt(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(ARCHIVE);
+    built.backends[CLOUD].context = 1000;
+    views[HATCHLING].up = false;
+    traits.prompt_tokens = 900;
+    traits.max_tokens = 100;
+    expect_rank(&traits, "cloud sasass2");
+    traits.max_tokens = 101;
+    expect_rank(&traits, "sasass2");
+    assert_string_equal(why_out(CLOUD), "context");
+    traits.max_tokens = UINT32_MAX;
+    traits.prompt_tokens = UINT32_MAX;
+    expect_rank(&traits, "sasass2");
+}
+
+static void
+many_backends(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(-1);
+    built_init(&built);
+    route = built_route(&built, "only");
+    for (int i = 0; i < 40; i++) {
+        built_backend(&built, "b", HW_KIND_OPENAI, HW_DEVICE_CPU, NULL, NULL);
+        views[i] = (struct hw_backend_view){.up = true, .ttft_ms = 100 - i, .decode_bytes_s = 100};
+    }
+    struct hw_rank_input input = {&built.snapshot, route, &traits, views};
+    assert_int_equal(hw_rank(&input, out), 40);
+    for (uint32_t i = 0; i < 40; i++)
+        assert_int_equal(out[i].backend, 39 - i);
+}
+
+static void
+names_resolve(void **state)
+{
+    (void)state;
+    const char *resolved;
+    int role;
+    char name[32];
+
+    assert_int_equal(hw_resolve_model(&built.snapshot, NULL, &role, &resolved), HW_MODEL_AUTO);
+    assert_int_equal(hw_resolve_model(&built.snapshot, "", &role, &resolved), HW_MODEL_AUTO);
+    assert_int_equal(hw_resolve_model(&built.snapshot, "auto", &role, &resolved), HW_MODEL_AUTO);
+    assert_int_equal(hw_resolve_model(&built.snapshot, "legal", &role, &resolved), HW_MODEL_ROLE);
+    assert_int_equal(role, LEGAL);
+    assert_int_equal(hw_resolve_model(&built.snapshot, "hatchling", &role, &resolved),
+                     HW_MODEL_MODEL);
+    assert_string_equal(resolved, "hatchling.safetensors");
+    assert_int_equal(hw_resolve_model(&built.snapshot, "bdh", &role, &resolved), HW_MODEL_MODEL);
+    assert_int_equal(hw_resolve_model(&built.snapshot, "hatch", &role, &resolved),
+                     HW_MODEL_UNKNOWN);
+    assert_int_equal(hw_resolve_model(&built.snapshot, "sasass2", &role, &resolved),
+                     HW_MODEL_BACKEND);
+    assert_string_equal(resolved, "sasass2");
+    assert_int_equal(hw_resolve_model(&built.snapshot, "gpt-4", &role, &resolved),
+                     HW_MODEL_UNKNOWN);
+    assert_null(resolved);
+    built_alias(&built, "gpt-4", "best");
+    built_alias(&built, "best", "qwen2.5:14b");
+    built_alias(&built, "any", "auto");
+    built_alias(&built, "ring", "gnir");
+    built_alias(&built, "gnir", "ring");
+    assert_int_equal(hw_resolve_model(&built.snapshot, "gpt-4", &role, &resolved), HW_MODEL_MODEL);
+    assert_string_equal(resolved, "qwen2.5:14b");
+    assert_int_equal(hw_resolve_model(&built.snapshot, "any", &role, &resolved), HW_MODEL_AUTO);
+    assert_int_equal(hw_resolve_model(&built.snapshot, "ring", &role, &resolved), HW_MODEL_UNKNOWN);
+    assert_int_equal(hw_backend_model_name(&built.backends[HATCHLING], name, sizeof(name)), 9);
+    assert_string_equal(name, "hatchling");
+    hw_backend_model_name(&built.backends[SASASS2], name, sizeof(name));
+    assert_string_equal(name, "bdh");
+    hw_backend_model_name(&built.backends[REDFIN], name, 6);
+    assert_string_equal(name, "llama");
+}
+
+static void
+priors_and_expectation(void **state)
+{
+    (void)state;
+    struct hw_backend_view view = {0};
+    struct hw_traits traits = query(-1);
+    hw_rank_prior(&built.backends[SASASS2], &view);
+    assert_true(view.decode_bytes_s > 56 && view.decode_bytes_s < 58);
+    hw_rank_prior(&built.backends[REDFIN], &view);
+    assert_true(view.decode_bytes_s > 799 && view.decode_bytes_s < 801);
+    hw_rank_prior(&built.backends[CLOUD], &view);
+    assert_true(view.decode_bytes_s > 91 && view.decode_bytes_s < 92);
+    view =
+        (struct hw_backend_view){.ttft_ms = 100, .prefill_bytes_s = 1000, .decode_bytes_s = 1024};
+    traits.prompt_bytes = 500;
+    double idle = hw_expected_ms(&view, &built.backends[REDFIN], &traits);
+    assert_true(idle > 1599 && idle < 1601);
+    traits.max_tokens = 64; /* 256 bytes */
+    double brief = hw_expected_ms(&view, &built.backends[REDFIN], &traits);
+    assert_true(brief > 849 && brief < 851);
+    view.inflight = 2;
+    double queued = hw_expected_ms(&view, &built.backends[REDFIN], &traits);
+    assert_true(queued > 3049 && queued < 3051);
+    view = (struct hw_backend_view){0}; /* nothing known: large, not infinite */
+    traits.prompt_bytes = UINT64_MAX;
+    assert_true(hw_expected_ms(&view, &built.backends[REDFIN], &traits) < 1e30);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(eligible_then_fast, setup),
+        cmocka_unit_test_setup(quality_before_speed, setup),
+        cmocka_unit_test_setup(selectors_filter_and_name, setup),
+        cmocka_unit_test_setup(role_same, setup),
+        cmocka_unit_test_setup(a_model_asked_for_is_had_or_not, setup),
+        cmocka_unit_test_setup(fallback_comes_behind, setup),
+        cmocka_unit_test_setup(the_full_come_last, setup),
+        cmocka_unit_test_setup(by_priority_and_inflight, setup),
+        cmocka_unit_test_setup(context_must_hold_the_prompt, setup),
+        cmocka_unit_test_setup(many_backends, setup),
+        cmocka_unit_test_setup(names_resolve, setup),
+        cmocka_unit_test_setup(priors_and_expectation, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
