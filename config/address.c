@@ -8,6 +8,8 @@
 #include "config/scalar.h"
 
 #define HOST_MAX 253
+/* It goes before the path of each request. */
+#define PATH_MAX_BYTES 256
 
 static bool
 parse_v4(const char *host, uint32_t *out)
@@ -190,6 +192,9 @@ hw_conf_url_parse(struct hw_conf_arena *arena, const char *text, struct hw_conf_
     size_t path_len = strlen(text + authority);
     while (path_len > 0 && text[authority + path_len - 1] == '/')
         path_len--;
+    if (path_len > PATH_MAX_BYTES)
+        return hw_err_set(err, HW_EINVAL, "the path of a url has at most %d bytes, got %zu",
+                          PATH_MAX_BYTES, path_len);
     url.path = hw_conf_arena_strndup(arena, text + authority, path_len);
     *out = url;
     return 0;

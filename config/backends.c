@@ -8,7 +8,7 @@
 #include "config/sections.h"
 
 #define MODEL_BYTES 128
-#define API_KEY_BYTES 4096
+#define API_KEY_BYTES 1000
 
 static void
 set_model(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
@@ -162,6 +162,16 @@ end_bdh(struct hw_load *load, const struct hw_node *map, struct hw_conf_backend 
         check_model_file(load, model, backend->model);
 }
 
+/* Base urls of OpenAI's dialect are usually given with the /v1 that each of its paths begins with.
+ */
+static void
+strip_version(struct hw_conf_backend *backend)
+{
+    size_t len = strlen(backend->path);
+    if (len >= 3 && strcmp(backend->path + len - 3, "/v1") == 0)
+        backend->path[len - 3] = '\0';
+}
+
 static void
 end_remote(struct hw_load *load, const struct hw_node *map, struct hw_conf_backend *backend)
 {
@@ -173,6 +183,8 @@ end_remote(struct hw_load *load, const struct hw_node *map, struct hw_conf_backe
     if (backend->url == NULL)
         hw_conf_report(load, map, "kind %s needs a url, as in http://127.0.0.1:11434",
                        hw_kind_names[backend->kind]);
+    if (backend->kind == HW_KIND_OPENAI && backend->url != NULL)
+        strip_version(backend);
     if (backend->kind == HW_KIND_OLLAMA && backend->models.count == 0)
         hw_conf_warn(
             load, map,

@@ -167,13 +167,13 @@ environment(void **state)
     unsetenv("HW_T_NONE");
     struct hw_snapshot *s =
         load("backends: [{ name: a, kind: openai, general: true, api_key: \"${HW_T_KEY}\",\n"
-             "  url: \"http://${HW_T_HOST}:80/v1\", models: [\"$${x}$\"] }]\n"
+             "  url: \"http://${HW_T_HOST}:80/up/v1/\", models: [\"$${x}$\"] }]\n"
              "cache: { redis: \"redis://:${HW_T_KEY}@${HW_T_HOST}\" }\n");
     assert_non_null(s);
     assert_string_equal(messages, "");
     assert_string_equal(s->backends[0].api_key, "s3cret");
-    assert_string_equal(s->backends[0].url, "http://127.0.0.1:80/v1");
-    assert_string_equal(s->backends[0].path, "/v1");
+    assert_string_equal(s->backends[0].url, "http://127.0.0.1:80/up/v1/");
+    assert_string_equal(s->backends[0].path, "/up");
     assert_string_equal(s->backends[0].models.items[0], "${x}$");
     assert_string_equal(s->cache.redis_password, "s3cret");
     hw_snapshot_unref(s);

@@ -136,7 +136,7 @@ backends(void **state)
                                           "clear: put it into the environment and write api_key: "
                                           "${NAME}"},
         {OLLAMA(LOCAL ", api_key: \"a b\""),
-         "t.yaml:2:92: error: backends[0].api_key: a key is at most 4096 characters of printable "
+         "t.yaml:2:92: error: backends[0].api_key: a key is at most 1000 characters of printable "
          "ASCII without blanks (a line break at its end?)"},
     };
     (void)state;
