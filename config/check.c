@@ -1,9 +1,12 @@
 /* config/check.c - what one section alone cannot tell. */
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "config/sections.h"
 
 #define ALIAS_HOPS_MAX 8
+#define GIB (1024.0 * 1024 * 1024)
 
 static void
 check_listen(struct hw_load *load, const struct hw_node *root)
@@ -208,6 +211,31 @@ warn_about_idle_backends(struct hw_load *load, const struct hw_node *root)
     }
 }
 
+/* Each worker holds its model in fp32; a checkpoint's file is that or half of it. */
+static void
+warn_about_memory(struct hw_load *load, const struct hw_node *root)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    double have = (double)pages * (double)page_bytes, need = 0;
+    if (pages <= 0 || page_bytes <= 0)
+        return;
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_conf_backend *backend = &snapshot->backends[i];
+        struct stat st;
+        if (backend->model == NULL || stat(backend->model, &st) != 0)
+            continue;
+        need += (double)st.st_size * backend->workers;
+        if (need <= have)
+            continue;
+        hw_conf_warn(load, hw_node_at(hw_node_find(root, "backends"), i),
+                     "backends[%zu]: the local workers down to '%s' need %.1f GiB for their models "
+                     "and this machine has %.1f GiB: fewer workers, or a smaller model",
+                     i, backend->name, need / GIB, have / GIB);
+        return;
+    }
+}
+
 void
 hw_check_all(struct hw_load *load, const struct hw_node *root)
 {
@@ -219,4 +247,5 @@ hw_check_all(struct hw_load *load, const struct hw_node *root)
     warn_about_routes(load, root);
     warn_about_roles(load, root);
     warn_about_idle_backends(load, root);
+    warn_about_memory(load, root);
 }

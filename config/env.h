@@ -12,8 +12,9 @@
 #define HW_ENV_BYTES_MAX (1024 * 1024)
 
 /* text with each ${NAME} replaced, in arena; `$${` stands for `${` itself. *budget is what the
- * environment may still add. HW_EINVAL: a NAME that is no name, is not set, or no closing brace. */
-int hw_env_expand(struct hw_conf_arena *arena, const char *text, size_t *budget, const char **out,
-                  bool *from_env, struct hw_err *err);
+ * environment may still add. HW_EINVAL: a NAME that is no name or
+ * is not set, or no closing brace. HW_ELIMIT: over budget. */
+int hw_conf_env_expand(struct hw_conf_arena *arena, const char *text, size_t *budget,
+                       const char **out, bool *from_env, struct hw_err *err);
 
 #endif

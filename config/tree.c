@@ -79,8 +79,8 @@ fill_scalar(struct builder *builder, const yaml_event_t *event, struct hw_node *
     if (node->raw == NULL)
         return;
     struct hw_err err;
-    if (hw_env_expand(builder->arena, node->raw, &builder->env_budget, &node->text, &node->from_env,
-                      &err) != 0) {
+    if (hw_conf_env_expand(builder->arena, node->raw, &builder->env_budget, &node->text,
+                           &node->from_env, &err) != 0) {
         report(builder, event->start_mark, "%s", err.msg);
         return;
     }

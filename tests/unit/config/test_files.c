@@ -98,6 +98,9 @@ the_default(void **state)
     s = load_file(path, 0);
     assert_true(s->backends[0].digest != digest);
     hw_snapshot_unref(s);
+    assert_int_equal(truncate(model, 1ll << 40), 0); /* a hole of 1 TiB */
+    hw_snapshot_unref(load_file(path, 0));
+    assert_non_null(strstr(messages, "'hatchling' need 1024.0 GiB for their models and this"));
     unlink(model);
     assert_null(load_file(path, HW_EINVAL));
     assert_non_null(strstr(messages, "hatchling.safetensors (No such file"));
