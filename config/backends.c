@@ -13,11 +13,10 @@
 static void
 set_model(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
-    char **path = field;
-    size_t errors_before = load->diags->errors;
-    hw_set_text(load, node, key, field);
-    if (load->diags->errors == errors_before)
-        *path = hw_resolve_path(load, *path);
+    char *text = NULL;
+    hw_set_text(load, node, key, &text);
+    if (text != NULL)
+        *(char **)field = hw_resolve_path(load, text);
 }
 
 static void

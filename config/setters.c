@@ -241,6 +241,16 @@ hw_set_section(struct hw_load *load, const struct hw_node *node, const struct hw
     hw_schema_read(load, node, key->keys, field);
 }
 
+/* A mapping none of whose values was given up when the tree was built. */
+static bool
+is_whole(const struct hw_node *map)
+{
+    for (const struct hw_node *node = map->first; node != NULL; node = node->next)
+        if (node->kind == HW_NODE_BAD)
+            return false;
+    return map->kind == HW_NODE_MAP;
+}
+
 static void
 read_record(struct hw_load *load, const struct hw_node *map, const struct hw_records *records,
             void *item)
@@ -250,7 +260,7 @@ read_record(struct hw_load *load, const struct hw_node *map, const struct hw_rec
     if (records->begin != NULL)
         records->begin(load, item);
     hw_schema_read(load, map, records->keys, item);
-    if (records->end != NULL && map->kind == HW_NODE_MAP && load->diags->errors == errors_before)
+    if (records->end != NULL && is_whole(map) && load->diags->errors == errors_before)
         records->end(load, map, item);
 }
 

@@ -61,28 +61,28 @@ set_access_log(struct hw_load *load, const struct hw_node *node, const struct hw
                void *field)
 {
     static const char *const words[] = {"stdout", "stderr", "off", NULL};
-    char **path = field;
-    size_t errors_before = load->diags->errors;
-    hw_set_text(load, node, key, field);
-    if (load->diags->errors == errors_before && hw_scalar_word(*path, words) < 0)
-        *path = hw_resolve_path(load, *path);
+    char *text = NULL;
+    hw_set_text(load, node, key, &text);
+    if (text != NULL)
+        *(char **)field = hw_scalar_word(text, words) < 0 ? hw_resolve_path(load, text) : text;
 }
 
 static void
 set_worker_dir(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
                void *field)
 {
-    char **path = field;
-    size_t errors_before = load->diags->errors;
-    hw_set_text(load, node, key, field);
-    if (load->diags->errors != errors_before)
+    char *text = NULL;
+    hw_set_text(load, node, key, &text);
+    if (text == NULL)
         return;
-    if (**path != '/')
+    if (*text != '/')
         hw_conf_report(load, node, "expected an absolute path such as /run/hatchway, got '%s'",
                        hw_conf_shown(node->raw));
-    else if (strlen(*path) > WORKER_DIR_MAX)
+    else if (strlen(text) > WORKER_DIR_MAX)
         hw_conf_report(load, node, "at most %d bytes (socket names are short), got %zu",
-                       WORKER_DIR_MAX, strlen(*path));
+                       WORKER_DIR_MAX, strlen(text));
+    else
+        *(char **)field = text;
 }
 
 void

@@ -189,6 +189,22 @@ environment(void **state)
         "${)\n");
 }
 
+/* What has been called wrong once is not called missing, empty or twice there as well. */
+static void
+given_up_values(void **state)
+{
+    (void)state;
+    unsetenv("HW_T_NONE");
+    assert_null(load("backends:\n- { name: a, kind: bdh, model: \"${HW_T_NONE}\" }\n"
+                     "- { name: b, kind: ollama, url: \"${HW_T_NONE}\" }\n"
+                     "- *x\nagents:\n- { name: a, key: *x }\n- { name: b, key: *x }\n"
+                     "access_log: *x\nworker_dir: *x\nlisten: *x\nroles: *x\nroutes: [*x]\n"));
+    size_t lines = 0;
+    for (const char *at = messages; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    assert_int_equal(lines, 10);
+}
+
 static void
 digests(void **state)
 {
@@ -219,6 +235,7 @@ main(void)
         cmocka_unit_test(backends_and_routes),
         cmocka_unit_test(lookups_and_references),
         cmocka_unit_test(environment),
+        cmocka_unit_test(given_up_values),
         cmocka_unit_test(digests),
     };
     unsetenv("XDG_RUNTIME_DIR");
