@@ -1,0 +1,144 @@
+"""`hatchway bdh ...` and `hatchway worker` by hand: what they print, and how they refuse."""
+import array
+import json
+import shutil
+
+import pytest
+
+from harness.gateway import TINY_MODEL, VECTORS, run
+
+NAMES = sorted(path.name for path in VECTORS.iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_agree_with_the_mathematics(name):
+    folder = VECTORS / name
+    tokens = (folder / "tokens.u16").read_bytes()
+    expected = array.array("f", (folder / "logits_ref64.f32").read_bytes())
+
+    done = run("bdh", "logits", folder / "model.safetensors", "--tokens", "u16", stdin=tokens)
+
+    got = array.array("f", done.stdout)
+    assert done.returncode == 0
+    assert len(got) == len(expected)
+    bound = 2e-5 * max(1.0, max(map(abs, expected)))
+    assert max(abs(a - b) for a, b in zip(got, expected)) <= bound
+
+
+def test_logits_of_bytes_are_those_of_the_same_tokens():
+    model = VECTORS / "tiny_s002" / "model.safetensors"
+
+    as_bytes = run("bdh", "logits", model, stdin=b"hatch")
+    as_tokens = run("bdh", "logits", model, "--tokens", "u16", stdin="hatch".encode("utf-16-le"))
+
+    assert len(as_bytes.stdout) == 5 * 256 * 4
+    assert as_bytes.stdout == as_tokens.stdout
+
+
+def test_logits_refuse_what_is_no_token():
+    half = run("bdh", "logits", TINY_MODEL, "--tokens", "u16", stdin=b"a\0b")
+    assert half.returncode == 1
+    assert b"inside a 16-bit token" in half.stderr
+
+    outside = run("bdh", "logits", VECTORS / "h2_d4_tiny" / "model.safetensors", stdin=b"\x01\x0b")
+    assert outside.returncode == 1
+    assert b"token 11 at position 1 is outside the vocabulary of 11" in outside.stderr
+
+
+def test_inspect_shows_what_a_checkpoint_holds():
+    done = run("bdh", "inspect", VECTORS / "tiny_s002" / "model.safetensors")
+
+    shown = dict(line.split(maxsplit=1) for line in done.stdout.decode().splitlines()
+                 if len(line.split()) == 2)
+    assert done.returncode == 0
+    assert shown["parameters"] == "40960"
+    assert shown["n_layer"] == "2"
+    assert shown["vocab_size"] == "256"
+    assert len(shown["digest"]) == 64
+
+
+def test_generate_draws_the_same_text_for_the_same_seed():
+    asked = ["bdh", "generate", TINY_MODEL, "--prompt", "Once", "--max-tokens", 40]
+    sampled = asked + ["--temperature", 1, "--top-k", 20, "--top-p", 0.9]
+
+    greedy = run(*asked).stdout
+    assert greedy == run(*sampled, "--greedy").stdout
+    assert run(*sampled, "--seed", 1).stdout == run(*sampled, "--seed", 1).stdout
+    assert run(*sampled, "--seed", 1).stdout != run(*sampled, "--seed", 2).stdout
+    greedy.decode()  # whatever the model says, it is printed as UTF-8
+
+
+def test_generate_reads_a_prompt_from_stdin():
+    asked = ["bdh", "generate", TINY_MODEL, "--max-tokens", 10, "--prompt"]
+
+    assert run(*asked, "-", stdin=b"Once").stdout == run(*asked, "Once").stdout
+
+
+@pytest.mark.parametrize("args, status, why", [
+    ([], 2, "which command?"),
+    (["quack"], 2, 'no command "quack"'),
+    (["inspect"], 2, "one MODEL"),
+    (["inspect", "/nowhere"], 1, "/nowhere: cannot open: No such file"),
+    (["generate", TINY_MODEL], 2, "--prompt are needed"),
+    (["generate", TINY_MODEL, "--prompt"], 2, "--prompt needs a value"),
+    (["generate", TINY_MODEL, "--prompt", ""], 1, "the prompt is empty"),
+    (["generate", TINY_MODEL, "--prompt", "x", "--colour"], 2, "unknown option --colour"),
+    (["generate", TINY_MODEL, "--prompt", "x", "--top-p", "2"], 2, "--top-p must be a number"),
+    (["generate", TINY_MODEL, "--prompt", "x", "--max-tokens", "-1"], 2, "--max-tokens must be"),
+    (["generate", TINY_MODEL, "--prompt", "x", "--stop", ""], 2, "--stop: at most 4"),
+    (["logits", TINY_MODEL, "--tokens", "u8"], 2, "--tokens must be bytes or u16"),
+])
+def test_refusals_say_what_to_mend(args, status, why):
+    done = run("bdh", *args)
+
+    assert done.returncode == status
+    assert done.stderr.startswith(b"hatchway: ")
+    assert why in done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", [["bdh"], ["bdh", "inspect"], ["bdh", "generate"],
+                                     ["bdh", "logits"], ["worker"]])
+def test_help(command):
+    done = run(*command, "--help")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"usage: hatchway " + " ".join(command).encode())
+
+
+def test_a_pytorch_file_is_named_as_such(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"PK\x03\x04" + bytes(100))
+
+    done = run("bdh", "inspect", tmp_path / "model.pt")
+
+    assert done.returncode == 1
+    assert "not safetensors" in done.stderr.decode()
+
+
+def test_configuration_beside_the_model(tmp_path):
+    shutil.copy(VECTORS / "h3_d36_one" / "model.safetensors", tmp_path)
+    alone = run("bdh", "inspect", tmp_path / "model.safetensors")
+    assert alone.returncode == 1
+    assert "config.json" in alone.stderr.decode()
+
+    config = json.loads((VECTORS / "h3_d36_one" / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert run("bdh", "inspect", tmp_path / "model.safetensors").returncode == 0
+
+    config["n_embd"] += 6
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    wrong = run("bdh", "inspect", tmp_path / "model.safetensors")
+    assert wrong.returncode == 1
+    assert "another shape" in wrong.stderr.decode()
+
+
+def test_a_worker_says_why_it_cannot_start(tmp_path):
+    done = run("worker", "--model", "/nowhere", "--socket", tmp_path / "s")
+    assert done.returncode == 1
+    assert "/nowhere" in done.stderr.decode()
+
+    done = run("worker", "--model", TINY_MODEL, "--socket", "/" + "x" * 200)
+    assert done.returncode == 1
+    assert "--socket: the path must be under 108 bytes" in done.stderr.decode()
+
+    done = run("worker", "--model", TINY_MODEL)
+    assert done.returncode == 2
