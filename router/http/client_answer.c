@@ -8,14 +8,14 @@
 #include <string.h>
 
 static int
-refuse(struct hw_answer *answer, const char *what)
+refuse(struct hw_client_answer *answer, const char *what)
 {
     snprintf(answer->error, sizeof(answer->error), "%s", what);
     return HPE_USER;
 }
 
 static int
-proceed(const struct hw_answer *answer)
+proceed(const struct hw_client_answer *answer)
 {
     return answer->stop ? HPE_PAUSED : 0;
 }
@@ -24,17 +24,17 @@ proceed(const struct hw_answer *answer)
 static int
 on_extra(llhttp_t *parser, const char *at, size_t len)
 {
-    struct hw_answer *answer = parser->data;
+    struct hw_client_answer *answer = parser->data;
 
     (void)at;
     answer->extra_bytes += len;
-    if (answer->extra_bytes > HW_ANSWER_MAX_EXTRA_BYTES)
+    if (answer->extra_bytes > HW_CLIENT_ANSWER_MAX_EXTRA_BYTES)
         return refuse(answer, "too many bytes of chunk extensions or trailers");
     return 0;
 }
 
 static int
-append_text(struct hw_answer *answer, const char *at, size_t len)
+append_text(struct hw_client_answer *answer, const char *at, size_t len)
 {
     if (hw_buf_append(&answer->text, at, len) != 0)
         return refuse(answer, "the head is larger than 64 KiB");
@@ -44,15 +44,15 @@ append_text(struct hw_answer *answer, const char *at, size_t len)
 static int
 on_field_name(llhttp_t *parser, const char *at, size_t len)
 {
-    struct hw_answer *answer = parser->data;
+    struct hw_client_answer *answer = parser->data;
 
     if (answer->head_done)
         return on_extra(parser, at, len);
     if (answer->field_count == 0 || answer->in_value) {
-        if (answer->field_count == HW_ANSWER_MAX_FIELDS)
+        if (answer->field_count == HW_CLIENT_ANSWER_MAX_FIELDS)
             return refuse(answer, "the head has more than 200 fields");
         answer->fields[answer->field_count++] =
-            (struct hw_answer_field){.name_at = (uint32_t)answer->text.len};
+            (struct hw_client_answer_field){.name_at = (uint32_t)answer->text.len};
         answer->in_value = false;
     }
     answer->fields[answer->field_count - 1].name_len += (uint32_t)len;
@@ -62,13 +62,13 @@ on_field_name(llhttp_t *parser, const char *at, size_t len)
 static int
 on_field_value(llhttp_t *parser, const char *at, size_t len)
 {
-    struct hw_answer *answer = parser->data;
+    struct hw_client_answer *answer = parser->data;
 
     if (answer->head_done)
         return on_extra(parser, at, len);
     if (answer->field_count == 0)
         return refuse(answer, "a header value without a name");
-    struct hw_answer_field *field = &answer->fields[answer->field_count - 1];
+    struct hw_client_answer_field *field = &answer->fields[answer->field_count - 1];
     if (!answer->in_value) {
         field->value_at = (uint32_t)answer->text.len;
         answer->in_value = true;
@@ -90,13 +90,13 @@ trimmed(const char *p, size_t len)
 }
 
 static void
-deliver_head(struct hw_answer *answer)
+deliver_head(struct hw_client_answer *answer)
 {
-    struct hw_http_received_field fields[HW_ANSWER_MAX_FIELDS];
+    struct hw_http_received_field fields[HW_CLIENT_ANSWER_MAX_FIELDS];
     const char *text = answer->text.data;
 
     for (size_t i = 0; i < answer->field_count; i++) {
-        const struct hw_answer_field *field = &answer->fields[i];
+        const struct hw_client_answer_field *field = &answer->fields[i];
         fields[i].name = (struct hw_http_slice){text + field->name_at, field->name_len};
         fields[i].value = field->value_len > 0 ? trimmed(text + field->value_at, field->value_len)
                                                : (struct hw_http_slice){"", 0};
@@ -108,7 +108,7 @@ deliver_head(struct hw_answer *answer)
 static int
 on_head_complete(llhttp_t *parser)
 {
-    struct hw_answer *answer = parser->data;
+    struct hw_client_answer *answer = parser->data;
 
     if (parser->http_major != 1)
         return refuse(answer, "not HTTP/1");
@@ -134,7 +134,7 @@ on_head_complete(llhttp_t *parser)
 static int
 on_body(llhttp_t *parser, const char *at, size_t len)
 {
-    struct hw_answer *answer = parser->data;
+    struct hw_client_answer *answer = parser->data;
 
     if (len > answer->max_bytes - answer->body_bytes)
         return refuse(answer, "the body is larger than the limit");
@@ -147,7 +147,7 @@ on_body(llhttp_t *parser, const char *at, size_t len)
 static int
 on_message_complete(llhttp_t *parser)
 {
-    struct hw_answer *answer = parser->data;
+    struct hw_client_answer *answer = parser->data;
 
     if (!answer->head_done) { /* a 1xx: the answer proper is still to come */
         answer->field_count = 0;
@@ -157,7 +157,8 @@ on_message_complete(llhttp_t *parser)
     }
     answer->complete = true;
     answer->keep_alive = llhttp_should_keep_alive(parser) != 0;
-    return HPE_PAUSED; /* what follows is not ours: hw_answer_feed reports where that begins */
+    return HPE_PAUSED; /* what follows is not ours: hw_client_answer_feed reports where that begins
+                        */
 }
 
 static const llhttp_settings_t *
@@ -177,21 +178,22 @@ settings(void)
 }
 
 void
-hw_answer_init(struct hw_answer *answer, const struct hw_answer_events *events, void *ctx)
+hw_client_answer_init(struct hw_client_answer *answer, const struct hw_client_answer_events *events,
+                      void *ctx)
 {
     answer->events = events;
     answer->ctx = ctx;
-    hw_buf_init(&answer->text, HW_ANSWER_MAX_HEAD_BYTES);
+    hw_buf_init(&answer->text, HW_CLIENT_ANSWER_MAX_HEAD_BYTES);
 }
 
 void
-hw_answer_free(struct hw_answer *answer)
+hw_client_answer_free(struct hw_client_answer *answer)
 {
     hw_buf_free(&answer->text);
 }
 
 void
-hw_answer_begin(struct hw_answer *answer, bool head_request, uint64_t max_bytes)
+hw_client_answer_begin(struct hw_client_answer *answer, bool head_request, uint64_t max_bytes)
 {
     llhttp_init(&answer->parser, HTTP_RESPONSE, settings());
     answer->parser.data = answer;
@@ -206,32 +208,32 @@ hw_answer_begin(struct hw_answer *answer, bool head_request, uint64_t max_bytes)
     answer->error[0] = '\0';
 }
 
-static enum hw_answer_result
-result_of(struct hw_answer *answer, llhttp_errno_t rc)
+static enum hw_client_answer_result
+result_of(struct hw_client_answer *answer, llhttp_errno_t rc)
 {
     if (answer->complete)
-        return HW_ANSWER_COMPLETE;
+        return HW_CLIENT_ANSWER_COMPLETE;
     if (rc == HPE_PAUSED)
-        return HW_ANSWER_STOPPED;
+        return HW_CLIENT_ANSWER_STOPPED;
     if (rc != HPE_OK) {
         if (answer->error[0] == '\0') {
             const char *reason = llhttp_get_error_reason(&answer->parser);
             snprintf(answer->error, sizeof(answer->error), "%s",
                      reason != NULL ? reason : llhttp_errno_name(rc));
         }
-        return HW_ANSWER_BAD;
+        return HW_CLIENT_ANSWER_BAD;
     }
-    return HW_ANSWER_MORE;
+    return HW_CLIENT_ANSWER_MORE;
 }
 
-enum hw_answer_result
-hw_answer_feed(struct hw_answer *answer, const char *bytes, size_t len, size_t *used)
+enum hw_client_answer_result
+hw_client_answer_feed(struct hw_client_answer *answer, const char *bytes, size_t len, size_t *used)
 {
     answer->stop = false;
     *used = len;
     if (answer->complete) {
         *used = 0;
-        return HW_ANSWER_COMPLETE;
+        return HW_CLIENT_ANSWER_COMPLETE;
     }
     if (llhttp_get_errno(&answer->parser) == HPE_PAUSED)
         llhttp_resume(&answer->parser);
@@ -241,30 +243,31 @@ hw_answer_feed(struct hw_answer *answer, const char *bytes, size_t len, size_t *
     if (rc == HPE_PAUSED)
         *used = (size_t)(llhttp_get_error_pos(&answer->parser) - bytes);
     /* Spans do not see white space and line ends: a head of nothing but these is bounded here. */
-    if (rc == HPE_OK && !answer->head_done && answer->head_bytes > HW_ANSWER_MAX_HEAD_BYTES) {
+    if (rc == HPE_OK && !answer->head_done &&
+        answer->head_bytes > HW_CLIENT_ANSWER_MAX_HEAD_BYTES) {
         refuse(answer, "the head is larger than 64 KiB");
         rc = HPE_USER;
     }
     return result_of(answer, rc);
 }
 
-enum hw_answer_result
-hw_answer_end(struct hw_answer *answer)
+enum hw_client_answer_result
+hw_client_answer_end(struct hw_client_answer *answer)
 {
     answer->stop = false;
     if (!answer->head_done) {
         refuse(answer, "the connection ended before the head was whole");
-        return HW_ANSWER_BAD;
+        return HW_CLIENT_ANSWER_BAD;
     }
     llhttp_finish(&answer->parser); /* completes a body that runs until the end */
     if (answer->complete)
-        return HW_ANSWER_COMPLETE;
+        return HW_CLIENT_ANSWER_COMPLETE;
     refuse(answer, "the connection ended before the answer was complete");
-    return HW_ANSWER_BAD;
+    return HW_CLIENT_ANSWER_BAD;
 }
 
 void
-hw_answer_stop(struct hw_answer *answer)
+hw_client_answer_stop(struct hw_client_answer *answer)
 {
     answer->stop = true;
 }

@@ -279,7 +279,7 @@ hw_plain_conn_send(struct hw_plain_conn *conn, struct hw_plain_call *call)
     call->conn = conn;
     conn->state = HW_PLAIN_BUSY;
     conn->got_bytes = conn->stopped = conn->resuming = false;
-    hw_answer_begin(&conn->answer, call->head_request, call->base.max_response_bytes);
+    hw_client_answer_begin(&conn->answer, call->head_request, call->base.max_response_bytes);
     if (!write_request(conn)) {
         uv_read_stop((uv_stream_t *)&conn->tcp);
         fail_soon(conn, HW_CALL_RESET, "cannot write the request");
@@ -308,7 +308,7 @@ on_body(void *ctx, const char *bytes, size_t len)
     call->events.on_body(call->ctx, bytes, len);
 }
 
-const struct hw_answer_events hw_plain_conn_answer_events = {on_head, on_body};
+const struct hw_client_answer_events hw_plain_conn_answer_events = {on_head, on_body};
 
 /* The connection is idle before the call hears of its end, so that a next one can have it. */
 static void
@@ -335,28 +335,29 @@ static void
 feed(struct hw_plain_conn *conn, const char *bytes, size_t len)
 {
     size_t used = len;
-    enum hw_answer_result result = bytes != NULL ? hw_answer_feed(&conn->answer, bytes, len, &used)
-                                                 : hw_answer_end(&conn->answer);
+    enum hw_client_answer_result result =
+        bytes != NULL ? hw_client_answer_feed(&conn->answer, bytes, len, &used)
+                      : hw_client_answer_end(&conn->answer);
 
     if (conn->state != HW_PLAIN_BUSY)
         return;
-    conn->stopped = result == HW_ANSWER_STOPPED;
+    conn->stopped = result == HW_CLIENT_ANSWER_STOPPED;
     switch (result) {
-    case HW_ANSWER_MORE:
+    case HW_CLIENT_ANSWER_MORE:
         if (conn->answer.body_bytes > 0 && !conn->call->base.paused)
             hw_plain_conn_arm(conn, now_ms(conn) + conn->call->base.idle_ms);
         break;
-    case HW_ANSWER_STOPPED:
+    case HW_CLIENT_ANSWER_STOPPED:
         uv_read_stop((uv_stream_t *)&conn->tcp); /* also when it was resumed meanwhile */
         if (hw_buf_append(&conn->held, bytes + used, len - used) != 0)
             broken(conn, "out of memory");
         else if (!conn->call->base.paused)
             hw_plain_conn_resume(conn);
         break;
-    case HW_ANSWER_COMPLETE:
+    case HW_CLIENT_ANSWER_COMPLETE:
         done(conn, bytes != NULL && used == len);
         break;
-    case HW_ANSWER_BAD: {
+    case HW_CLIENT_ANSWER_BAD: {
         struct hw_err err;
         hw_err_set(&err, HW_EIO, "%s:%u: %s", conn->origin->host, (unsigned)conn->origin->port,
                    conn->answer.error);
@@ -374,7 +375,7 @@ hw_plain_conn_pause(struct hw_plain_conn *conn)
     conn->resuming = false;
     if (conn->state != HW_PLAIN_BUSY)
         return;
-    hw_answer_stop(&conn->answer);
+    hw_client_answer_stop(&conn->answer);
     uv_read_stop((uv_stream_t *)&conn->tcp);
     conn->deadline_ms = HW_PLAIN_NEVER;
 }

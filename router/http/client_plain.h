@@ -74,7 +74,7 @@ struct hw_plain_conn {
     struct hw_resolve_waiter waiter;
     struct hw_addresses addresses;
     size_t next_address;
-    struct hw_answer answer;
+    struct hw_client_answer answer;
     struct hw_buf held;           /* read, but not yet wanted by a paused call */
     enum hw_call_failure failure; /* of FAILED */
     struct hw_err error;
@@ -128,7 +128,7 @@ void hw_plain_conn_resume(struct hw_plain_conn *conn);
 void hw_plain_conn_arm(struct hw_plain_conn *conn, uint64_t deadline_ms);
 void hw_plain_conn_on_timer(uv_timer_t *timer);
 void hw_plain_conn_on_tcp_closed(uv_handle_t *handle);
-extern const struct hw_answer_events hw_plain_conn_answer_events;
+extern const struct hw_client_answer_events hw_plain_conn_answer_events;
 
 /* client_plain.c: a call leaves its connection and its object is spare again. */
 void hw_plain_call_release(struct hw_plain_call *call);

@@ -79,7 +79,7 @@ object_new(struct hw_plain *plain)
     conn->connect_req.data = conn;
     conn->write_req.data = conn;
     uv_timer_init(plain->loop, &conn->timer);
-    hw_answer_init(&conn->answer, &hw_plain_conn_answer_events, conn);
+    hw_client_answer_init(&conn->answer, &hw_plain_conn_answer_events, conn);
     hw_buf_init(&conn->held, HW_PLAIN_READ_BYTES);
     plain->object_count++;
     return conn;
@@ -163,7 +163,7 @@ hw_plain_conn_close(struct hw_plain_conn *conn)
     conn->state = HW_PLAIN_CLOSING;
     conn->call = NULL;
     conn->resuming = conn->stopped = false;
-    hw_answer_stop(&conn->answer);
+    hw_client_answer_stop(&conn->answer);
     hw_resolver_forget(&conn->waiter);
     uv_timer_stop(&conn->timer);
     if (!conn->tcp_open)
@@ -178,7 +178,7 @@ on_object_closed(uv_handle_t *handle)
     struct hw_plain_conn *conn = handle->data;
     struct hw_plain *plain = conn->plain;
 
-    hw_answer_free(&conn->answer);
+    hw_client_answer_free(&conn->answer);
     hw_buf_free(&conn->held);
     free(conn);
     plain->object_count--;
