@@ -9,6 +9,16 @@
 
 #define WORD_MAX 64
 
+static struct hw_diag *
+append(struct hw_diags *diags)
+{
+    struct hw_diag *items = realloc(diags->items, (diags->count + 1) * sizeof(*items));
+    HW_ASSERT(items != NULL);
+    diags->items = items;
+    items[diags->count] = (struct hw_diag){0};
+    return &items[diags->count++];
+}
+
 void
 hw_diags_add(struct hw_diags *diags, bool warning, uint32_t line, uint32_t column, const char *fmt,
              va_list ap)
@@ -21,11 +31,10 @@ hw_diags_add(struct hw_diags *diags, bool warning, uint32_t line, uint32_t colum
         diags->errors++;
     if (kept >= HW_DIAGS_MAX)
         return;
-    struct hw_diag *items = realloc(diags->items, (diags->count + 1) * sizeof(*items));
-    HW_ASSERT(items != NULL);
-    diags->items = items;
-    struct hw_diag *diag = &items[diags->count++];
-    *diag = (struct hw_diag){.warning = warning, .line = line, .column = column};
+    struct hw_diag *diag = append(diags);
+    diag->warning = warning;
+    diag->line = line;
+    diag->column = column;
     vsnprintf(diag->msg, sizeof(diag->msg), fmt, ap);
 }
 
@@ -45,8 +54,8 @@ comes_before(const struct hw_diag *a, const struct hw_diag *b)
     return a->line != b->line ? a->line < b->line : a->column < b->column;
 }
 
-void
-hw_diags_sort(struct hw_diags *diags)
+static void
+sort(struct hw_diags *diags)
 {
     /* Insertion keeps the order of equals; there are at most 2 * HW_DIAGS_MAX. */
     for (size_t i = 1; i < diags->count; i++) {
@@ -56,6 +65,18 @@ hw_diags_sort(struct hw_diags *diags)
             diags->items[at] = diags->items[at - 1];
         diags->items[at] = moving;
     }
+}
+
+void
+hw_diags_finish(struct hw_diags *diags)
+{
+    sort(diags);
+    if (diags->errors <= HW_DIAGS_MAX)
+        return;
+    struct hw_diag *last = append(diags);
+    last->warning = true;
+    snprintf(last->msg, sizeof(last->msg), "%zu more errors are not shown",
+             diags->errors - HW_DIAGS_MAX);
 }
 
 void

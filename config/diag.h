@@ -15,7 +15,7 @@ void hw_diags_add(struct hw_diags *diags, bool warning, uint32_t line, uint32_t 
                   const char *fmt, va_list ap) __attribute__((format(printf, 5, 0)));
 void hw_diags_addf(struct hw_diags *diags, bool warning, uint32_t line, uint32_t column,
                    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-/* By line, then column; what was found first stays first. */
-void hw_diags_sort(struct hw_diags *diags);
+/* Sorts by line, then column (what was found first stays first), and says what was left out. */
+void hw_diags_finish(struct hw_diags *diags);
 
 #endif

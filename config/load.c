@@ -68,7 +68,7 @@ hw_config_parse(const char *path, const char *yaml, size_t len, struct hw_snapsh
     struct hw_load load = {.snapshot = snapshot, .arena = &snapshot->priv->arena, .diags = diags};
     *diags = (struct hw_diags){0};
     int rc = fill(&load, path, yaml, len);
-    hw_diags_sort(diags);
+    hw_diags_finish(diags);
     if (rc == 0)
         *out = snapshot;
     else

@@ -200,6 +200,8 @@ counts(void **state)
     }
     assert_null(load_many("", "k@: 1\n", 2000, ""));
     assert_non_null(strstr(messages, "more than 1024 keys in one mapping"));
+    assert_null(load_many("", "k@: 1\n", 130, ""));
+    assert_non_null(strstr(messages, "\nt.yaml: warning: 30 more errors are not shown\n"));
     assert_null(load_many("", "#@\n", 200000, ""));
     assert_string_equal(messages, "t.yaml: error: the file has more than 1048576 bytes\n");
 }
