@@ -59,7 +59,7 @@ struct hw_records {
     const char *what; /* "backend", for messages */
     const struct hw_key *keys;
     size_t item_size;
-    size_t count_offset; /* where in the enclosing struct the array's size_t count is */
+    size_t count_offset; /* of the array's size_t count in struct hw_snapshot */
     /* Both may be NULL. begin: defaults that are not constants. end: what one key alone cannot
      * tell; called only when the record's keys were right. */
     void (*begin)(struct hw_load *load, void *item);
