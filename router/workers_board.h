@@ -1,0 +1,64 @@
+/* router/workers_board.h - what supervisor and loops know of the worker processes, in common.
+ *
+ * The supervisor writes which processes there are; each loop writes what a process told it (HELLO,
+ * REPORT) and whether it still holds a connection. Everything here may be called from any thread
+ * and holds the mutex for a few list steps only. Whoever listens is poked (uv_async_send) when
+ * something changed that it may have to act upon, and reads the board then. */
+#ifndef HW_ROUTER_WORKERS_BOARD_H
+#define HW_ROUTER_WORKERS_BOARD_H
+
+#include <sys/un.h>
+
+#include "router/workers.h"
+
+#define HW_BOARD_PATH_BYTES sizeof(((struct sockaddr_un *)0)->sun_path)
+
+struct hw_board;
+
+struct hw_board *hw_board_create(void); /* one reference */
+struct hw_board *hw_board_ref(struct hw_board *board);
+void hw_board_unref(struct hw_board *board);
+
+/* async is open until hw_board_unlisten has returned. */
+void hw_board_listen(struct hw_board *board, uv_async_t *async);
+void hw_board_unlisten(struct hw_board *board, uv_async_t *async);
+
+/* --- the supervisor's side --- */
+
+/* Adds a backend, or changes how many workers it should have. changed_model forgets its HELLO. */
+void hw_board_set_backend(struct hw_board *board, const char *name, uint32_t workers,
+                          bool changed_model);
+void hw_board_drop_backend(struct hw_board *board, const char *name);
+
+/* A slot is one worker process and its successors after a crash. Returns its id, never 0. */
+uint64_t hw_board_add_slot(struct hw_board *board, const char *backend, const char *path);
+void hw_board_slot_started(struct hw_board *board, uint64_t id, int pid);
+/* It died. True: it had said HELLO to somebody. restart counts it as one. */
+bool hw_board_slot_died(struct hw_board *board, uint64_t id, bool restart);
+/* No more asks; loops close their connections as they get idle. */
+void hw_board_slot_retire(struct hw_board *board, uint64_t id);
+void hw_board_remove_slot(struct hw_board *board, uint64_t id);
+uint32_t hw_board_slot_links(struct hw_board *board, uint64_t id);
+
+/* --- a loop's side --- */
+
+struct hw_board_view { /* of a slot */
+    uint64_t id;
+    bool running, retiring;
+    char *backend;
+    char path[HW_BOARD_PATH_BYTES];
+};
+/* A copy of all slots; free with hw_board_views_free. */
+size_t hw_board_views(struct hw_board *board, struct hw_board_view **out);
+void hw_board_views_free(struct hw_board_view *views, size_t count);
+
+bool hw_board_has_backend(struct hw_board *board, const char *name);
+bool hw_board_slot_running(struct hw_board *board, uint64_t id);
+void hw_board_slot_linked(struct hw_board *board, uint64_t id, int delta);
+void hw_board_slot_greeted(struct hw_board *board, uint64_t id, const struct hw_frame_hello *hello);
+void hw_board_slot_reported(struct hw_board *board, uint64_t id,
+                            const struct hw_frame_report *report);
+
+bool hw_board_info(struct hw_board *board, const char *backend, struct hw_worker_info *out);
+
+#endif
