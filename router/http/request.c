@@ -187,6 +187,8 @@ check_target(struct hw_request_reader *reader)
     if (reader->url_len == 0 || (url[0] != '/' && !asterisk) ||
         (asterisk && reader->request.method != HW_HTTP_OPTIONS))
         return fail(reader, 400, "the request target must be a path");
+    if (reader->url_at < 2 || url[-2] == ' ')
+        return fail(reader, 400, "malformed request line"); /* llhttp skips any number of spaces */
     for (size_t i = 0; i < reader->url_len; i++) {
         unsigned char c = (unsigned char)url[i];
         if (c <= 0x20 || c == 0x7f || c == '#')
@@ -459,7 +461,7 @@ hw_request_begin(struct hw_request_reader *reader, const struct hw_http_limits *
     reader->request.body = NULL;
     reader->url_at = reader->url_len = reader->line_len = 0;
     reader->first_line = true;
-    reader->after_cr = reader->in_name = reader->in_trailers = false;
+    reader->head_ended = reader->after_cr = reader->in_name = reader->in_trailers = false;
     reader->skipped_bytes = reader->field_count = 0;
     reader->body_bytes = reader->extension_bytes = reader->trailer_bytes = 0;
     llhttp_reset(&reader->parser);
@@ -496,9 +498,9 @@ scan_lines(struct hw_request_reader *reader, const char *bytes, size_t len, cons
 {
     size_t at = 0;
     while (at < len) {
-        if (reader->line_len == 0 && !reader->first_line &&
-            (bytes[at] == ' ' || bytes[at] == '\t')) {
-            *what = "a header field is folded over two lines";
+        if (reader->line_len == 0 && !reader->first_line && strchr(" \t:", bytes[at]) != NULL) {
+            *what = bytes[at] == ':' ? "a header field has no name"
+                                     : "a header field is folded over two lines";
             return at;
         }
         const char *lf = memchr(bytes + at, '\n', len - at);
@@ -516,8 +518,10 @@ scan_lines(struct hw_request_reader *reader, const char *bytes, size_t len, cons
         reader->line_len = 0;
         reader->first_line = reader->after_cr = false;
         at = end + 1;
-        if (line_len == 1) /* only its CR: the head ends here */
+        if (line_len == 1) { /* only its CR: the head ends here */
+            reader->head_ended = true;
             return at;
+        }
     }
     return len;
 }
@@ -608,6 +612,8 @@ hw_request_feed(struct hw_request_reader *reader, const char *bytes, size_t len)
             feed_head(reader, bytes + used, n);
         if (what != NULL)
             fail(reader, 400, what);
+        if (reader->head_ended && reader->state == HW_REQUEST_HEAD)
+            fail(reader, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here"); /* h2's preface */
         if (reader->state == HW_REQUEST_FAILED)
             make_target(reader); /* the error's shape goes by the path */
         used += n;

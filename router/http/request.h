@@ -42,7 +42,7 @@ struct hw_request_reader {
     struct hw_buf head; /* the head's bytes as they came: all slices point into it */
     size_t url_at, url_len;
     size_t line_len; /* of the line that is being read, its LF not counted */
-    bool first_line, after_cr, in_name, in_trailers;
+    bool first_line, head_ended, after_cr, in_name, in_trailers;
     size_t skipped_bytes; /* empty lines in front of the request */
     struct hw_request_span *spans;
     struct hw_http_received_field *fields;
