@@ -1,6 +1,10 @@
 /* A row becomes one short sequence of its own, so that attention, whose cost grows with the square
  * of the length, stays cheap and nothing is padded. Some sequences go on with further pairs, as a
- * conversation does: otherwise a second question would meet a context never seen. */
+ * conversation does: otherwise a second question would meet a context never seen.
+ *
+ * Where two answers that began alike part, the question alone tells how to go on: a fork. All other
+ * bytes of an answer follow from those before it. Forks are few, and without a weight of their own
+ * the model learns them last, after it has all answers by heart. */
 #include "engine/train_data.h"
 
 #include <stdlib.h>
@@ -22,11 +26,16 @@ struct held_out {
     size_t row, question;
 };
 
+struct fork_map {
+    bool *at; /* [bytes of the answer + 1]; the last is for the answer's end */
+};
+
 struct hw_train_data {
     struct hw_train_data_conf conf;
     struct hw_bdh_template tmpl;
     struct hw_train_rows rows;
-    size_t train_rows; /* rows[0 .. train_rows) are trained on */
+    struct fork_map *forks; /* [rows.count] */
+    size_t train_rows;      /* rows[0 .. train_rows) are trained on */
     struct text *texts;
     size_t text_count;
     struct held_out *held_out;
@@ -57,6 +66,9 @@ hw_train_data_destroy(struct hw_train_data **data)
     for (size_t i = 0; i < (*data)->text_count; i++)
         free((*data)->texts[i].bytes);
     free((*data)->texts);
+    for (size_t i = 0; (*data)->forks != NULL && i < (*data)->rows.count; i++)
+        free((*data)->forks[i].at);
+    free((*data)->forks);
     free((*data)->held_out);
     free((*data)->order);
     hw_train_rows_free(&(*data)->rows);
@@ -127,6 +139,25 @@ list_held_out(struct hw_train_data *data)
             data->held_out[data->held_out_count++] = (struct held_out){r, q};
 }
 
+/* Every pair of rows is compared: thousands of rows take well under a second. */
+static void
+find_forks(struct hw_train_data *data)
+{
+    data->forks = hw_xcalloc(data->rows.count + 1, sizeof(*data->forks));
+    for (size_t r = 0; r < data->rows.count; r++) {
+        const char *answer = data->rows.rows[r].answer;
+        data->forks[r].at = hw_xcalloc(strlen(answer) + 1, sizeof(bool));
+        for (size_t other = 0; other < data->rows.count; other++) {
+            const char *rival = data->rows.rows[other].answer;
+            size_t same = 0;
+            while (answer[same] != '\0' && answer[same] == rival[same])
+                same++;
+            if (answer[same] != rival[same])
+                data->forks[r].at[same] = true;
+        }
+    }
+}
+
 int
 hw_train_data_ready(struct hw_train_data *data, struct hw_err *err)
 {
@@ -138,6 +169,7 @@ hw_train_data_ready(struct hw_train_data *data, struct hw_err *err)
             return rc;
     }
     list_held_out(data);
+    find_forks(data);
     for (size_t i = 0; i < data->text_count; i++) {
         struct text *text = &data->texts[i];
         text->train = (size_t)((double)text->len * (1.0 - (double)data->conf.val_fraction));
@@ -191,18 +223,26 @@ append(struct hw_train_sequence *sequence, size_t *bytes, const char *text, size
     *bytes += len;
 }
 
+/* with_question: its bytes count too, and forks have their weight. */
 static void
 append_pair(const struct hw_train_data *data, struct hw_train_sequence *sequence, size_t *bytes,
-            const char *question, const char *answer, float question_weight)
+            size_t r, const char *question, bool with_question)
 {
     const struct hw_bdh_template *tmpl = &data->tmpl;
+    const char *answer = data->rows.rows[r].answer;
+    size_t answer_len = strlen(answer);
+    float question_weight = with_question ? data->conf.question_weight : 0.0f;
 
     append(sequence, bytes, tmpl->before_user, strlen(tmpl->before_user), question_weight);
     append(sequence, bytes, question, strlen(question), question_weight);
     append(sequence, bytes, tmpl->before_assistant, strlen(tmpl->before_assistant),
            question_weight);
-    append(sequence, bytes, answer, strlen(answer), 1.0f);
+    size_t first = *bytes - 1; /* the row that predicts the answer's first byte */
+    append(sequence, bytes, answer, answer_len, 1.0f);
     append(sequence, bytes, tmpl->after_assistant, strlen(tmpl->after_assistant), 1.0f);
+    for (size_t i = 0; with_question && i <= answer_len && first + i < sequence->rows; i++)
+        if (data->forks[r].at[i])
+            sequence->weights[first + i] = data->conf.fork_weight;
 }
 
 static void
@@ -241,7 +281,7 @@ draw_pair(const struct hw_train_data *data, size_t r, struct hw_train_rng *rng,
         question = changed;
     if (pair_bytes(data, question, row->answer) > room)
         return false;
-    append_pair(data, sequence, bytes, question, row->answer, data->conf.question_weight);
+    append_pair(data, sequence, bytes, r, question, true);
     return true;
 }
 
@@ -305,9 +345,9 @@ hw_train_data_validation(const struct hw_train_data *data, size_t index,
         const struct held_out *held = &data->held_out[index];
         const struct hw_train_row *row = &data->rows.rows[held->row];
         size_t bytes = 0;
-        append_pair(data, sequence, &bytes,
+        append_pair(data, sequence, &bytes, held->row,
                     row->held_out_count > 0 ? row->held_out[held->question] : row->questions[0],
-                    row->answer, 0.0f);
+                    false);
         return;
     }
     size_t block = index - data->held_out_count;

@@ -11,11 +11,13 @@
 #include "engine/train_rows.h"
 
 struct hw_train_data_conf {
-    size_t block;          /* rows (tokens) of a sequence at most */
-    float val_fraction;    /* of a text's end; of rows only when no row has held-out phrasings */
-    float question_weight; /* what a question's byte counts in the loss; an answer's counts 1 */
-    float augment;         /* how often a question is asked in another way */
-    float chat;            /* how often further pairs follow in the same sequence */
+    size_t block;       /* rows (tokens) of a sequence at most */
+    float val_fraction; /* of a text's end; of rows only when no row has held-out phrasings */
+    float fork_weight;  /* what an answer's byte counts where answers part (see train_data.c) */
+    float
+        question_weight; /* what a question's byte counts in the loss; an answer's other bytes: 1 */
+    float augment;       /* how often a question is asked in another way */
+    float chat;          /* how often further pairs follow in the same sequence */
     uint64_t seed;
 };
 

@@ -57,7 +57,8 @@ static void
 test_pair(void **state)
 {
     (void)state;
-    struct hw_train_data_conf conf = {.block = BLOCK, .question_weight = 0.25f};
+    struct hw_train_data_conf conf = {
+        .block = BLOCK, .fork_weight = 1.0f, .question_weight = 0.25f};
     struct hw_train_data *data =
         make_data("pair.jsonl", "\n{\"question\": \" why? \", \"answer\": \"so.\", \"id\": 3}\n",
                   &conf, NULL);
@@ -115,6 +116,32 @@ test_epochs_and_held_out(void **state)
     sequence_text(text);
     assert_string_equal(text, "Q: What's two?\nA: due\n");
     assert_true(weights[0] == 0.0f && weights[sequence.rows - 1] == 1.0f);
+    hw_train_data_destroy(&data);
+}
+
+/* "abcd", "abxy", "ab": they part behind "ab", and at the first letter from "zz". */
+static void
+test_forks(void **state)
+{
+    (void)state;
+    struct hw_train_data_conf conf = {.block = BLOCK, .fork_weight = 7.0f};
+    struct hw_train_data *data = make_data("forks.jsonl",
+                                           "{\"question\": \"1\", \"answer\": \"abcd\"}\n"
+                                           "{\"question\": \"2\", \"answer\": \"abxy\"}\n"
+                                           "{\"question\": \"3\", \"answer\": \"ab\"}\n"
+                                           "{\"question\": \"4\", \"answer\": \"zz\"}\n",
+                                           &conf, NULL);
+    static const char *const forks[] = {"1.1..", "1.1..", "1.1", "1.."};
+
+    assert_non_null(data);
+    for (uint64_t i = 0; i < 4; i++) {
+        hw_train_data_draw(data, i, &sequence);
+        const char *wanted = forks[tokens[strlen("Q: ")] - '1'];
+        size_t first = strlen("Q: 1\nA: ") - 1;
+        assert_int_equal(sequence.rows - first, strlen(wanted));
+        for (size_t k = 0; wanted[k] != '\0'; k++)
+            assert_true(weights[first + k] == (wanted[k] == '1' ? 7.0f : 1.0f));
+    }
     hw_train_data_destroy(&data);
 }
 
@@ -201,6 +228,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pair),
         cmocka_unit_test(test_epochs_and_held_out),
+        cmocka_unit_test(test_forks),
         cmocka_unit_test(test_text_is_split),
         cmocka_unit_test(test_mistakes_are_named),
         cmocka_unit_test(test_changes_keep_their_bounds),
