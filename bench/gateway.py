@@ -103,6 +103,7 @@ class Server:
 
 
 def nginx_conf(directory, name, port, location, extra=""):
+    name = re.sub(r"\W+", "-", name)
     path = os.path.join(directory, f"{name}.conf")
     with open(path, "w") as f:
         f.write(
@@ -215,6 +216,7 @@ def main():
             sys.exit(f"{tool} is missing: apt-get install nginx-light haproxy wrk util-linux")
     os.environ["PATH"] += ":/usr/sbin"
     directory = tempfile.mkdtemp(prefix="hatchway-bench-")
+    os.chmod(directory, 0o755)  # nginx workers run as another user
     servers = []
     try:
         run(args, directory, servers)
