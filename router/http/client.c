@@ -156,3 +156,15 @@ hw_call_field_is_ours(const char *name)
             return true;
     return false;
 }
+
+bool
+hw_call_segment_is_kept(const struct hw_call_request *request,
+                        const struct hw_call_segment *segment)
+{
+    const struct hw_body *body = request->body;
+    uintptr_t at = (uintptr_t)segment->bytes;
+
+    return body != NULL && at >= (uintptr_t)body->bytes &&
+           at - (uintptr_t)body->bytes <= body->len &&
+           segment->len <= body->len - (at - (uintptr_t)body->bytes);
+}

@@ -51,7 +51,19 @@ append_head(struct hw_buf *head, const struct hw_plain_origin *origin,
     hw_buf_append(head, "\r\n", 2);
 }
 
-/* parts[0] is the head, and what had to be copied behind it; the rest point into the body. */
+/* Adds bytes to what is sent, to the last part where they follow on it. */
+static void
+add_part(struct hw_plain_call *call, const char *bytes, size_t len)
+{
+    uv_buf_t *last = call->part_count > 0 ? &call->parts[call->part_count - 1] : NULL;
+
+    if (last != NULL && last->base + last->len == bytes)
+        last->len += len;
+    else
+        call->parts[call->part_count++] = (uv_buf_t){.base = (char *)(uintptr_t)bytes, .len = len};
+}
+
+/* The head's buffer also takes copies of those segments that do not live in the body. */
 static int
 build(struct hw_plain_call *call, const struct hw_plain_origin *origin,
       const struct hw_call_request *request, struct hw_err *err)
@@ -63,22 +75,25 @@ build(struct hw_plain_call *call, const struct hw_plain_origin *origin,
             return hw_err_set(err, HW_ELIMIT, "the request is too large");
         total += request->segments[i].len;
     }
-    call->head.max = request->body != NULL ? MAX_HEAD_BYTES : MAX_COPIED_BYTES;
+    call->head.max = MAX_COPIED_BYTES;
     append_head(&call->head, origin, request, total);
-    call->part_count = 1;
+    size_t head_len = call->head.len;
+    for (size_t i = 0; i < request->segment_count; i++)
+        if (!hw_call_segment_is_kept(request, &request->segments[i]))
+            hw_buf_append(&call->head, request->segments[i].bytes, request->segments[i].len);
+    if (call->head.failed || head_len > MAX_HEAD_BYTES)
+        return hw_err_set(err, HW_ELIMIT, "the request's head or copied body is too large");
+
+    const char *copied = call->head.data + head_len; /* the buffer does not move any more */
+    call->part_count = 0;
+    add_part(call, call->head.data, head_len);
     for (size_t i = 0; i < request->segment_count; i++) {
         const struct hw_call_segment *segment = &request->segments[i];
-        if (segment->len == 0)
-            continue;
-        if (request->body == NULL)
-            hw_buf_append(&call->head, segment->bytes, segment->len);
-        else
-            call->parts[call->part_count++] =
-                (uv_buf_t){.base = (char *)(uintptr_t)segment->bytes, .len = segment->len};
+        bool kept = hw_call_segment_is_kept(request, segment);
+        if (segment->len > 0)
+            add_part(call, kept ? segment->bytes : copied, segment->len);
+        copied += kept ? 0 : segment->len;
     }
-    if (call->head.failed)
-        return hw_err_set(err, HW_ELIMIT, "the request's head or copied body is too large");
-    call->parts[0] = (uv_buf_t){.base = call->head.data, .len = call->head.len};
     if (request->body != NULL)
         call->body = hw_body_ref(request->body);
     return 0;

@@ -44,7 +44,7 @@ struct hw_plain_call {
     struct hw_plain *plain;
     struct hw_plain_conn *conn;
     struct hw_plain_call *next_spare;
-    struct hw_buf head; /* request line, fields, and segments that had no body to live in */
+    struct hw_buf head; /* request line, fields, and copies of segments outside the body */
     uv_buf_t parts[1 + HW_CALL_MAX_SEGMENTS];
     unsigned part_count;
     struct hw_body *body;

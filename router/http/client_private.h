@@ -36,6 +36,9 @@ void hw_call_init(struct hw_call *call, const struct hw_call_driver *driver,
 int hw_call_request_check(const struct hw_call_request *request, struct hw_err *err);
 /* Host, Content-Length, Connection and the like are the client's own: a caller's are left out. */
 bool hw_call_field_is_ours(const char *name);
+/* Does the segment point into the request's body, whose reference keeps it alive? */
+bool hw_call_segment_is_kept(const struct hw_call_request *request,
+                             const struct hw_call_segment *segment);
 
 struct hw_plain;
 struct hw_plain *hw_plain_create(uv_loop_t *loop);

@@ -266,16 +266,20 @@ add_headers(struct hw_curl_call *call, const struct hw_call_request *request)
                                                                                        : HW_ENOMEM;
 }
 
-/* Keeps the segments: by their body, or copied into one. Returns the total. */
+/* Keeps the segments: by their body, or (when one lives elsewhere) all copied into one. Returns the
+ * total. */
 static int
 keep_segments(struct hw_curl_call *call, const struct hw_call_request *request, curl_off_t *total)
 {
     size_t sum = 0;
+    bool kept = request->body != NULL;
 
-    for (size_t i = 0; i < request->segment_count; i++)
+    for (size_t i = 0; i < request->segment_count; i++) {
         sum += request->segments[i].len;
+        kept = kept && hw_call_segment_is_kept(request, &request->segments[i]);
+    }
     *total = (curl_off_t)sum;
-    if (request->body != NULL) {
+    if (kept) {
         call->body = hw_body_ref(request->body);
         call->segment_count = request->segment_count;
         memcpy(call->segments, request->segments, sizeof(call->segments));
