@@ -216,6 +216,41 @@ const struct hw_records hw_records_backends = {
     .end = end_backend,
 };
 
+static bool
+is_with_tag(const char *model, const char *plain)
+{
+    size_t len = strlen(plain);
+    return strncmp(model, plain, len) == 0 && strcmp(model + len, ":latest") == 0;
+}
+
+/* A local checkpoint goes by its file's name, with or without what follows the last dot. */
+static bool
+is_file_of(const char *path, const char *model)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash != NULL ? slash + 1 : path;
+    const char *dot = strrchr(base, '.');
+    size_t stem = dot != NULL ? (size_t)(dot - base) : strlen(base);
+    return strcmp(base, model) == 0 || (strlen(model) == stem && memcmp(base, model, stem) == 0);
+}
+
+bool
+hw_conf_has_model(const struct hw_conf_backend *backend, const char *model)
+{
+    for (size_t i = 0; i < backend->models.count; i++) {
+        const char *item = backend->models.items[i];
+        if (strcmp(item, model) == 0)
+            return true;
+        if (backend->kind == HW_KIND_OLLAMA &&
+            (is_with_tag(item, model) || is_with_tag(model, item)))
+            return true;
+    }
+    if (backend->kind != HW_KIND_BDH)
+        return false;
+    return strcmp(model, "bdh") == 0 ||
+           (backend->model != NULL && is_file_of(backend->model, model));
+}
+
 const char *const *
 hw_backend_words(struct hw_load *load)
 {

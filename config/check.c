@@ -70,10 +70,13 @@ target_words(struct hw_load *load)
 }
 
 static bool
-is_among(const char *const *words, const char *text)
+is_target(const struct hw_snapshot *snapshot, const char *const *words, const char *text)
 {
     for (; *words != NULL; words++)
         if (strcmp(*words, text) == 0)
+            return true;
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        if (hw_conf_has_model(&snapshot->backends[i], text))
             return true;
     return false;
 }
@@ -92,7 +95,7 @@ check_aliases(struct hw_load *load, const struct hw_node *root)
         const struct hw_node *node = hw_node_at(aliases, i);
         if (alias->target == NULL)
             continue;
-        if (!is_among(words, alias->target)) {
+        if (!is_target(snapshot, words, alias->target)) {
             hw_conf_report_unknown(load, node, "role, model or backend", words);
             continue;
         }
@@ -152,14 +155,36 @@ warn_about_routes(struct hw_load *load, const struct hw_node *root)
                      "{ name: default, to: { by: latency } })");
 }
 
-/* Roles whose queries a route sends to backends it names. */
+/* A selector names a backend when it has any condition at all that this backend meets. */
+static bool
+is_named_by(const struct hw_conf_selector *selector, const struct hw_conf_backend *backend,
+            size_t i)
+{
+    bool conditions = selector->has_kind || selector->device_mask != 0 ||
+                      selector->role_mask != 0 || selector->backend_mask != NULL ||
+                      selector->model != NULL;
+    return selector->present && conditions && hw_conf_selects(selector, 0, backend, i);
+}
+
+static bool
+names_any(const struct hw_snapshot *snapshot, const struct hw_conf_selector *selector)
+{
+    if (selector->role_same) /* only a backend that has the role already */
+        return false;
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        if (is_named_by(selector, &snapshot->backends[i], i))
+            return true;
+    return false;
+}
+
+/* Roles whose queries a route takes to backends that need not have the role. */
 static uint64_t
 routed_roles(const struct hw_snapshot *snapshot)
 {
     uint64_t mask = 0;
     for (size_t i = 0; i < snapshot->route_count; i++) {
         const struct hw_conf_route *route = &snapshot->routes[i];
-        if (route->to.backend_mask != NULL || route->fallback.backend_mask != NULL)
+        if (names_any(snapshot, &route->to) || names_any(snapshot, &route->fallback))
             mask |= route->when.role_mask != 0 ? route->when.role_mask : UINT64_MAX;
     }
     return mask;
@@ -180,16 +205,6 @@ warn_about_roles(struct hw_load *load, const struct hw_node *root)
             hw_conf_warn(load, hw_node_at(hw_node_find(root, "roles"), i),
                          "roles.%s: no backend serves this role and none is general",
                          snapshot->roles[i].name);
-}
-
-/* A selector names a backend when it has any condition at all that this backend meets. */
-static bool
-is_named_by(const struct hw_conf_selector *selector, const struct hw_conf_backend *backend,
-            size_t i)
-{
-    bool conditions = selector->has_kind || selector->device_mask != 0 ||
-                      selector->backend_mask != NULL || selector->model != NULL;
-    return selector->present && conditions && hw_conf_selects(selector, 0, backend, i);
 }
 
 static void

@@ -223,17 +223,6 @@ hw_add_default_route(struct hw_load *load)
     load->snapshot->route_count = 1;
 }
 
-static bool
-has_model(const struct hw_conf_backend *backend, const char *model)
-{
-    if (backend->models.count == 0 || strcmp(backend->name, model) == 0)
-        return true;
-    for (size_t i = 0; i < backend->models.count; i++)
-        if (strcmp(backend->models.items[i], model) == 0)
-            return true;
-    return false;
-}
-
 bool
 hw_conf_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask,
                 const struct hw_conf_backend *backend, size_t i)
@@ -245,7 +234,7 @@ hw_conf_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask
         return false;
     if (selector->backend_mask != NULL && (selector->backend_mask[i / 64] >> i % 64 & 1) == 0)
         return false;
-    if (roles != 0 && (roles & backend->role_mask) == 0 && !backend->general)
+    if (roles != 0 && (roles & backend->role_mask) == 0)
         return false;
-    return selector->model == NULL || has_model(backend, selector->model);
+    return selector->model == NULL || hw_conf_has_model(backend, selector->model);
 }

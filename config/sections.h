@@ -27,6 +27,8 @@ const char *const *hw_backend_words(struct hw_load *load);
 /* The route that stands when none is written. */
 void hw_add_default_route(struct hw_load *load);
 uint64_t hw_backend_digest(const struct hw_conf_backend *backend);
+/* Whether a backend answers to this model name. */
+bool hw_conf_has_model(const struct hw_conf_backend *backend, const char *model);
 /* Whether a backend passes the conditions of a selector. same_role_mask: the roles `role: same`
  * may stand for; 0: any. */
 bool hw_conf_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask,

@@ -90,7 +90,7 @@ backends_and_routes(void **state)
              "    lane: realtime\n"
              "    cache: none\n"
              "  - { name: r2, to: { role: red } }\n"
-             "aliases: { gpt-4: m1, x: gpt-4, y: auto, z: red }\n");
+             "aliases: { gpt-4: m1, x: gpt-4, y: auto, z: red, u: \"m1:latest\", v: bdh }\n");
     (void)state;
     assert_non_null(s);
     assert_string_equal(messages, "");
@@ -121,7 +121,7 @@ backends_and_routes(void **state)
     assert_int_equal(r->line, BASE_LINES + 1);
     assert_int_equal(s->routes[1].to.role_mask, 1);
     assert_null(s->routes[1].to.backend_mask);
-    assert_int_equal(s->alias_count, 4);
+    assert_int_equal(s->alias_count, 6);
     hw_snapshot_unref(s);
 }
 
