@@ -314,6 +314,8 @@ decide(const struct hw_classifier *classifier, const struct match *match, struct
             heaviest = phrase;
     }
     size_t len = strnlen(heaviest->keyword, sizeof(traits->matched_keyword) - 1);
+    while (len > 0 && ((uint8_t)heaviest->keyword[len] & 0xc0) == 0x80)
+        len--; /* cut between characters: it is shown as JSON */
     memcpy(traits->matched_keyword, heaviest->keyword, len);
     traits->matched_keyword[len] = '\0';
 }

@@ -90,6 +90,17 @@ phrases_weigh_more(void **state)
 }
 
 static void
+a_long_keyword_is_cut_between_characters(void **state)
+{
+    (void)state;
+    static const char keyword[] = "a very long keyword that goes on for 47 bytes \xc3\xa9t\xc3\xa9";
+    built_role(&built, "long", keyword);
+    struct hw_traits traits = classified(keyword);
+    assert_int_equal(traits.role, 5);
+    assert_int_equal(strlen(traits.matched_keyword), 46);
+}
+
+static void
 ties_go_to_the_first_role(void **state)
 {
     (void)state;
@@ -255,6 +266,7 @@ main(void)
         cmocka_unit_test_setup(whole_words_in_any_case, setup),
         cmocka_unit_test_setup(signs_can_be_keywords, setup),
         cmocka_unit_test_setup(phrases_weigh_more, setup),
+        cmocka_unit_test_setup(a_long_keyword_is_cut_between_characters, setup),
         cmocka_unit_test_setup(ties_go_to_the_first_role, setup),
         cmocka_unit_test_setup(the_asked_role_wins, setup),
         cmocka_unit_test_setup(long_texts_are_windowed, setup),
