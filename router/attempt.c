@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "hatchway/assert.h"
 #include "router/api/to_worker.h"
@@ -27,6 +28,7 @@ close_down(struct hw_attempt *attempt)
     if (attempt->worker_call != NULL)
         hw_worker_call_cancel(attempt->worker_call);
     attempt->worker_call = NULL;
+    hw_buf_free(&attempt->tail);
     hw_reader_destroy(&attempt->reader);
 }
 
@@ -80,6 +82,15 @@ note_content(struct hw_attempt *attempt, size_t len)
     attempt->pieces++;
 }
 
+static void
+pass_event_on(struct hw_attempt *attempt)
+{
+    if (attempt->event == NULL)
+        return;
+    attempt->events->on_raw(attempt->ctx, attempt->event, attempt->event_len);
+    attempt->event = NULL;
+}
+
 /* From the reader, within on_body or at the body's end. */
 static void
 on_reader_event(void *ctx, const struct hw_event *event)
@@ -95,7 +106,6 @@ on_reader_event(void *ctx, const struct hw_event *event)
         attempt->end.status = event->status != 0 ? event->status : attempt->status;
         attempt->end.result =
             attempt->status >= 400 ? result_of_status(attempt->status) : HW_ATTEMPT_BROKEN;
-        attempt->end.said_so = attempt->raw && !attempt->in_feed_end;
         return;
     case HW_EVENT_FINISH:
         attempt->finished = true;
@@ -108,6 +118,7 @@ on_reader_event(void *ctx, const struct hw_event *event)
         note_content(attempt, event->len);
         break;
     }
+    pass_event_on(attempt);
     attempt->events->on_event(attempt->ctx, event);
 }
 
@@ -135,6 +146,76 @@ tell_failure(struct hw_attempt *attempt)
     end_attempt(attempt, attempt->end);
 }
 
+static bool
+is_raw_event_stream(const struct hw_attempt *attempt)
+{
+    return attempt->raw && strncasecmp(attempt->content_type, "text/event-stream", 17) == 0;
+}
+
+/* How long the first event is, with the blank line that ends it; 0: its end has not come. Nothing
+ * before `from` needs to be looked at again. */
+static size_t
+event_length(const char *bytes, size_t len, size_t from)
+{
+    const char *end = bytes + len, *at = bytes + (from > 2 ? from - 2 : 0);
+
+    while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        at++;
+        if (at < end && *at == '\n')
+            return (size_t)(at + 1 - bytes);
+        if (end - at >= 2 && at[0] == '\r' && at[1] == '\n')
+            return (size_t)(at + 2 - bytes);
+    }
+    return 0;
+}
+
+static void
+feed_event(struct hw_attempt *attempt, const char *bytes, size_t len)
+{
+    attempt->event = bytes;
+    attempt->event_len = len;
+    hw_reader_feed(attempt->reader, bytes, len, on_reader_event, attempt);
+    if (!attempt->failed)
+        pass_event_on(attempt);
+    attempt->event = NULL;
+}
+
+static void
+fail_for_size(struct hw_attempt *attempt)
+{
+    attempt->failed = true;
+    attempt->end.result = HW_ATTEMPT_BROKEN;
+    snprintf(attempt->message, sizeof(attempt->message), "an event of its stream is too large");
+}
+
+/* Event by event; what is left over waits in the tail. */
+static void
+feed_events(struct hw_attempt *attempt, const char *bytes, size_t len)
+{
+    struct hw_buf gathered = attempt->tail;
+    size_t from = attempt->tail_searched, used = 0, n;
+
+    if (gathered.len > 0 && hw_buf_append(&gathered, bytes, len) == 0) {
+        bytes = gathered.data;
+        len = gathered.len;
+    }
+    hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
+    while (!gathered.failed && !attempt->failed && !attempt->finished &&
+           (n = event_length(bytes + used, len - used, from)) > 0) {
+        feed_event(attempt, bytes + used, n);
+        used += n;
+        from = 0;
+    }
+    if (used == 0 && bytes == gathered.data) { /* grows in place, so that many pieces cost little */
+        attempt->tail = gathered;
+        hw_buf_init(&gathered, 0);
+    } else if (gathered.failed || hw_buf_append(&attempt->tail, bytes + used, len - used) != 0) {
+        fail_for_size(attempt);
+    }
+    attempt->tail_searched = attempt->tail.len;
+    hw_buf_free(&gathered);
+}
+
 static void
 on_body(void *ctx, const char *bytes, size_t len)
 {
@@ -142,11 +223,27 @@ on_body(void *ctx, const char *bytes, size_t len)
 
     if (attempt->finished)
         return; /* what follows a terminal event is nobody's */
-    if (attempt->raw)
-        attempt->events->on_raw(attempt->ctx, bytes, len);
-    hw_reader_feed(attempt->reader, bytes, len, on_reader_event, attempt);
+    if (is_raw_event_stream(attempt)) {
+        feed_events(attempt, bytes, len);
+    } else {
+        if (attempt->raw)
+            attempt->events->on_raw(attempt->ctx, bytes, len);
+        hw_reader_feed(attempt->reader, bytes, len, on_reader_event, attempt);
+    }
     if (attempt->failed)
         tell_failure(attempt);
+}
+
+/* A last event without its blank line still counts. */
+static void
+feed_tail(struct hw_attempt *attempt)
+{
+    struct hw_buf last = attempt->tail;
+
+    hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
+    if (last.len > 0 && !attempt->finished && hw_buf_append(&last, "\n\n", 2) == 0)
+        feed_event(attempt, last.data, last.len);
+    hw_buf_free(&last);
 }
 
 static void
@@ -155,8 +252,11 @@ on_done(void *ctx)
     struct hw_attempt *attempt = ctx;
 
     attempt->call = NULL; /* gone by contract */
-    attempt->in_feed_end = true;
-    hw_reader_end(attempt->reader, on_reader_event, attempt);
+    feed_tail(attempt);
+    if (!attempt->failed) {
+        attempt->in_feed_end = true;
+        hw_reader_end(attempt->reader, on_reader_event, attempt);
+    }
     if (attempt->failed) {
         tell_failure(attempt);
         return;
@@ -360,6 +460,7 @@ hw_attempt_start(struct hw_attempt *attempt, struct hw_loop *loop,
     attempt->raw = !local && attempt->protocol->dialect != NULL &&
                    attempt->protocol->dialect == request->query->dialect;
     hw_buf_init(&attempt->dropped, 1024);
+    hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
     attempt->sent_ns = uv_hrtime();
 
     int rc = local ? start_worker(attempt, request, &err) : start_call(attempt, request, &err);

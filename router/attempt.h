@@ -5,8 +5,9 @@
  *
  * on_event: TEXT, REASONING, TOOL_CALL and, when the answer is complete, FINISH. on_raw: the bytes
  * as they came, before the events that are in them; only when the backend speaks the agent's
- * dialect. on_end comes exactly once, last, never from within start; the attempt may be reset in
- * it. */
+ * dialect. Of an event stream only whole events are passed on, none that reports an error and none
+ * behind the terminal one: so whoever listens may add an event of its own at any time. on_end comes
+ * exactly once, last, never from within start; the attempt may be reset in it. */
 #ifndef HW_ROUTER_ATTEMPT_H
 #define HW_ROUTER_ATTEMPT_H
 
@@ -22,7 +23,6 @@ struct hw_attempt_end {
     enum hw_attempt_result result;
     int status;          /* the backend's; 0: it gave none */
     const char *message; /* what went wrong, or "" */
-    bool said_so;        /* the error came in the backend's own stream: on_raw has passed it on */
     bool died;           /* a worker process died under it: a successor may be asked again */
 };
 
@@ -55,6 +55,10 @@ struct hw_attempt {
     bool running;
     bool raw;
     bool paused;
+    struct hw_buf tail;   /* raw event stream: an event that is not complete yet */
+    size_t tail_searched; /* how much of it is known to hold no end of an event */
+    const char *event;    /* raw event stream: the event being read, not passed on yet; or NULL */
+    size_t event_len;
     bool finished;    /* FINISH was seen */
     bool in_feed_end; /* the reader is being told that the body ended */
     int status;

@@ -401,14 +401,13 @@ break_off(struct hw_exchange *ex, const struct hw_attempt_end *end)
 
     snprintf(ex->error_text, sizeof(ex->error_text), "%s", end->message);
     ex->error = ex->error_text;
-    if (!end->said_so) {
-        struct hw_event event = {.type = HW_EVENT_ERROR, .status = 502};
-        char text[640];
-        int len = snprintf(text, sizeof(text), "%s broke off: %s", ex->reply.backend, end->message);
-        event.text = text;
-        event.len = (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1;
-        hw_exchange_write_event(ex, &event);
-    }
+    char text[640];
+    int len = snprintf(text, sizeof(text), "%s broke off: %s", ex->reply.backend, end->message);
+    struct hw_event event = {.type = HW_EVENT_ERROR,
+                             .status = 502,
+                             .text = text,
+                             .len = (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1};
+    hw_exchange_write_event(ex, &event);
     ex->stream = NULL;
     hw_http_finish(stream);
     hw_exchange_done(ex);
