@@ -157,7 +157,6 @@ start_sweeping(struct hw_http_server *server)
         return;
     uint64_t ms = sweep_ms(&server->limits);
     uv_timer_start(&server->sweep, on_sweep, ms, ms);
-    uv_unref((uv_handle_t *)&server->sweep);
 }
 
 /* One connection off the backlog. False: there is none, or none can be taken now. */

@@ -160,7 +160,7 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 static void
 keep_pending(struct hw_conn *conn, const char *bytes, size_t len)
 {
-    if (conn->state == HW_CONN_CLOSED || len == 0)
+    if (conn->state == HW_CONN_CLOSED || conn->state == HW_CONN_LINGER || len == 0)
         return;
     if (hw_buf_append(&conn->pending, bytes, len) != 0)
         hw_conn_close(conn);
