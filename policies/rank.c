@@ -29,7 +29,6 @@ struct entry {
     struct hw_candidate candidate;
     int quality;
     uint32_t priority, inflight;
-    bool half_open;
     enum hw_by by;
 };
 
@@ -139,6 +138,8 @@ gate_state(const struct hw_backend_view *view)
         return HW_OUT_DOWN;
     if (view->breaker == HW_BREAKER_OPEN)
         return HW_OUT_BREAKER;
+    /* Half open: in its own place, or it would never be tried again while another one is well. Its
+     * trial is one query, which moves on if it fails. */
     return HW_CANDIDATE;
 }
 
@@ -154,7 +155,6 @@ judge(const struct hw_rank_input *input, size_t i, const struct asked *asked, st
     *entry = (struct entry){.quality = backend->quality,
                             .priority = backend->priority,
                             .inflight = view->inflight,
-                            .half_open = view->breaker == HW_BREAKER_HALF_OPEN,
                             .by = route->to.by};
     candidate->backend = (uint32_t)i;
     candidate->out = gate_route(input, i, &route->to, asked, &candidate->model);
@@ -187,8 +187,6 @@ compare(const void *pa, const void *pb)
         return ca->fallback ? 1 : -1;
     if (a->quality != b->quality)
         return a->quality > b->quality ? -1 : 1;
-    if (a->half_open != b->half_open)
-        return a->half_open ? 1 : -1;
     if (a->by == HW_BY_PRIORITY && a->priority != b->priority)
         return a->priority < b->priority ? -1 : 1;
     if (a->by == HW_BY_LEAST_INFLIGHT && a->inflight != b->inflight)

@@ -1,4 +1,8 @@
 """Before the first byte to the agent a failure moves the query on; the agent sees nothing of it."""
+import contextlib
+import socket
+import types
+
 import pytest
 
 from harness.backend import (byte_by_byte, closes, dies_after, hangs, ollama, openai, resets,
@@ -38,6 +42,17 @@ def streams_an_error_first(reply):
 def ends_before_any_content(reply):
     reply.head(content_type="text/event-stream")
     reply.end()
+
+
+@contextlib.contextmanager
+def deaf_server():
+    """Its queue of new connections is full and nobody accepts: connecting takes forever."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(server.getsockname())
+        yield types.SimpleNamespace(url=f"http://127.0.0.1:{server.getsockname()[1]}")
 
 
 FAILURES = [closes, resets, hangs, says_head_then_hangs, says_garbage, says_nothing_in_200, says_html,
@@ -109,16 +124,15 @@ def test_an_ollama_that_hangs(hatchway, backend):
 def test_an_unreachable_address_costs_the_connect_time_only(hatchway, backend):
     helper = backend(openai("I am here"))
 
-    class Nowhere:
-        url = "http://10.255.255.1:9"
-    gateway = hatchway(**without_cache(
-        ordered(openai_backend("nowhere", Nowhere, timeouts={"connect": "200ms"}),
-                openai_backend("helper", helper))), limits={"retry_percent": 100})
+    with deaf_server() as deaf:
+        gateway = hatchway(**without_cache(
+            ordered(openai_backend("deaf", deaf, timeouts={"connect": "200ms"}),
+                    openai_backend("helper", helper))), limits={"retry_percent": 100})
 
-    answer, seconds = timed(lambda: ask(gateway, "hello"))
+        answer, seconds = timed(lambda: ask(gateway, "hello"))
 
     assert answer.backend == "helper"
-    assert seconds < 1.5
+    assert 0.15 < seconds < 1.5
 
 
 def test_after_the_first_byte_there_is_no_way_back(hatchway, backend):
@@ -179,17 +193,6 @@ def test_over_the_rate_limit_everywhere(hatchway, backend):
     assert answer.status == 429
     assert answer.json()["error"]["type"] == "rate_limit_error"
     assert answer.headers["retry-after"]
-
-
-def test_retries_have_a_budget(hatchway, backend):
-    first, second = backend(status(500)), backend(openai("ok"))
-    gateway = hatchway(**without_cache(ordered(openai_backend("first", first),
-                                               openai_backend("second", second))),
-                       limits={"retry_percent": 0})
-
-    statuses = [ask(gateway, f"hello {i}").status for i in range(40)]
-
-    assert 502 in statuses  # what a backend refuses is not multiplied without bound
 
 
 def test_a_backend_that_keeps_failing_is_left_alone(hatchway, backend):

@@ -1,4 +1,6 @@
 """A query by keyword goes to Ollama, translated; its answer comes back translated."""
+import json
+
 from harness.backend import byte_by_byte, ndjson, ollama, ollama_last, ollama_line, status
 from harness.client import Stream, ask, chat, post
 from harness.policy import bdh
@@ -75,7 +77,8 @@ def test_every_field_is_translated(hatchway, backend):
         {"role": "system", "content": "You trade."},
         {"role": "user", "content": "The price?"},
         {"role": "assistant", "content": "",
-         "tool_calls": [{"function": {"name": "price", "arguments": {"of": "gold"}}}]},
+         "tool_calls": [{"id": "call_1",
+                         "function": {"name": "price", "arguments": {"of": "gold"}}}]},
         {"role": "tool", "content": "2400", "tool_name": "price"},
         {"role": "user", "content": "Hedge?"}]
     assert sent["options"] == {"num_predict": 12, "temperature": 0.25, "top_p": 0.5,
@@ -105,8 +108,8 @@ def test_tool_calls_come_back(hatchway, backend):
 
     choice = ask(gateway, QUESTION, tools=tools).json()["choices"][0]
     assert choice["finish_reason"] == "tool_calls"
-    assert choice["message"]["tool_calls"][0]["function"] == {"name": "price",
-                                                              "arguments": '{"of":"gold"}'}
+    function = choice["message"]["tool_calls"][0]["function"]
+    assert function["name"] == "price" and json.loads(function["arguments"]) == {"of": "gold"}
     events = ask(gateway, QUESTION + " Now?", tools=tools, stream=True).events
     assert events[-2]["choices"][0]["finish_reason"] == "tool_calls"
     assert any(event["choices"][0]["delta"].get("tool_calls") for event in events[:-1])
