@@ -4,7 +4,8 @@
  *
  * Where two answers that began alike part, the question alone tells how to go on: a fork. All other
  * bytes of an answer follow from those before it. Forks are few, and without a weight of their own
- * the model learns them last, after it has all answers by heart. */
+ * the model learns them last, after it has all answers by heart. For the same reason most sequences
+ * may end soon after the last fork: they cost half, and teach as much of what is hard. */
 #include "engine/train_data.h"
 
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #include "engine/train_rng.h"
 #include "hatchway/assert.h"
 
-enum { CHAT_PAIRS = 3 };
+enum { CHAT_PAIRS = 3, CUT_SLACK = 8 };
 
 struct text {
     char *bytes;
@@ -27,6 +28,7 @@ struct held_out {
 };
 
 struct fork_map {
+    size_t last;
     bool *at; /* [bytes of the answer + 1]; the last is for the answer's end */
 };
 
@@ -152,8 +154,10 @@ find_forks(struct hw_train_data *data)
             size_t same = 0;
             while (answer[same] != '\0' && answer[same] == rival[same])
                 same++;
-            if (answer[same] != rival[same])
-                data->forks[r].at[same] = true;
+            if (answer[same] == rival[same])
+                continue;
+            data->forks[r].at[same] = true;
+            data->forks[r].last = same > data->forks[r].last ? same : data->forks[r].last;
         }
     }
 }
@@ -223,24 +227,28 @@ append(struct hw_train_sequence *sequence, size_t *bytes, const char *text, size
     *bytes += len;
 }
 
-/* with_question: its bytes count too, and forks have their weight. */
+enum purpose { WHOLE, CUT, VALIDATION };
+
+/* For validation questions have no weight and forks none of their own. */
 static void
 append_pair(const struct hw_train_data *data, struct hw_train_sequence *sequence, size_t *bytes,
-            size_t r, const char *question, bool with_question)
+            size_t r, const char *question, enum purpose purpose)
 {
     const struct hw_bdh_template *tmpl = &data->tmpl;
     const char *answer = data->rows.rows[r].answer;
-    size_t answer_len = strlen(answer);
-    float question_weight = with_question ? data->conf.question_weight : 0.0f;
+    size_t answer_len = strlen(answer), reach = data->forks[r].last + CUT_SLACK;
+    bool cut = purpose == CUT && reach < answer_len;
+    float question_weight = purpose != VALIDATION ? data->conf.question_weight : 0.0f;
 
     append(sequence, bytes, tmpl->before_user, strlen(tmpl->before_user), question_weight);
     append(sequence, bytes, question, strlen(question), question_weight);
     append(sequence, bytes, tmpl->before_assistant, strlen(tmpl->before_assistant),
            question_weight);
     size_t first = *bytes - 1; /* the row that predicts the answer's first byte */
-    append(sequence, bytes, answer, answer_len, 1.0f);
-    append(sequence, bytes, tmpl->after_assistant, strlen(tmpl->after_assistant), 1.0f);
-    for (size_t i = 0; with_question && i <= answer_len && first + i < sequence->rows; i++)
+    append(sequence, bytes, answer, cut ? reach : answer_len, 1.0f);
+    if (!cut)
+        append(sequence, bytes, tmpl->after_assistant, strlen(tmpl->after_assistant), 1.0f);
+    for (size_t i = 0; purpose != VALIDATION && i <= answer_len && first + i < sequence->rows; i++)
         if (data->forks[r].at[i])
             sequence->weights[first + i] = data->conf.fork_weight;
 }
@@ -267,7 +275,7 @@ is_held_out(const struct hw_train_row *row, const char *question)
 
 static bool
 draw_pair(const struct hw_train_data *data, size_t r, struct hw_train_rng *rng,
-          struct hw_train_sequence *sequence, size_t *bytes)
+          enum purpose purpose, struct hw_train_sequence *sequence, size_t *bytes)
 {
     const struct hw_train_row *row = &data->rows.rows[r];
     const char *question = row->questions[hw_train_rng_below(rng, row->question_count)];
@@ -281,7 +289,7 @@ draw_pair(const struct hw_train_data *data, size_t r, struct hw_train_rng *rng,
         question = changed;
     if (pair_bytes(data, question, row->answer) > room)
         return false;
-    append_pair(data, sequence, bytes, r, question, true);
+    append_pair(data, sequence, bytes, r, question, purpose);
     return true;
 }
 
@@ -330,11 +338,13 @@ hw_train_data_draw(struct hw_train_data *data, uint64_t number, struct hw_train_
         draw_text(data, item - data->train_rows, &rng, sequence);
         return;
     }
-    draw_pair(data, item, &rng, sequence, &bytes);
-    if (hw_train_rng_unit(&rng) < data->conf.chat)
-        while (pairs++ < CHAT_PAIRS &&
-               draw_pair(data, hw_train_rng_below(&rng, data->train_rows), &rng, sequence, &bytes))
-            continue;
+    bool chat = hw_train_rng_unit(&rng) < data->conf.chat;
+    bool cut = hw_train_rng_unit(&rng) < data->conf.cut;
+    draw_pair(data, item, &rng, cut && !chat ? CUT : WHOLE, sequence, &bytes);
+    while (
+        chat && pairs++ < CHAT_PAIRS &&
+        draw_pair(data, hw_train_rng_below(&rng, data->train_rows), &rng, WHOLE, sequence, &bytes))
+        continue;
 }
 
 void
@@ -347,7 +357,7 @@ hw_train_data_validation(const struct hw_train_data *data, size_t index,
         size_t bytes = 0;
         append_pair(data, sequence, &bytes, held->row,
                     row->held_out_count > 0 ? row->held_out[held->question] : row->questions[0],
-                    false);
+                    VALIDATION);
         return;
     }
     size_t block = index - data->held_out_count;

@@ -17,6 +17,7 @@ struct hw_train_data_conf {
     float
         question_weight; /* what a question's byte counts in the loss; an answer's other bytes: 1 */
     float augment;       /* how often a question is asked in another way */
+    float cut;           /* how often an answer ends soon after its last fork */
     float chat;          /* how often further pairs follow in the same sequence */
     uint64_t seed;
 };
