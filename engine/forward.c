@@ -4,7 +4,11 @@
  * left (trained models), so the rest works on index lists: the state's rows of the pairs that RoPE
  * mixes, encoder_v's rows of neurons with a > 0, the decoder's of those with a * b > 0. For that
  * encoder_v is transposed, its row beside the decoder's. D is padded to whole vectors with zeros,
- * N to whole panels: no loop has a remainder. */
+ * N to whole panels: no loop has a remainder.
+ *
+ * Several known tokens (a prompt) go through layer by layer and head by head together: one head's
+ * weights and state stay in the second-level cache while all tokens of the chunk pass. Each value
+ * comes from the same operations in the same order as token by token. */
 #include "engine/forward.h"
 
 #include <math.h>
@@ -17,6 +21,7 @@
 #include "engine/rope.h"
 
 #define LN_EPS 1e-5
+#define CHUNK 16u /* tokens that pass together */
 
 struct hw_bdh_engine {
     struct hw_bdh_config conf;
@@ -36,15 +41,17 @@ struct hw_bdh_session {
     uint64_t position;
     float *state; /* [n_layer][H][N][width] */
     size_t state_floats;
-    /* scratch of one step */
-    float *cosines, *sines; /* [N] */
-    float *x, *y, *z;       /* [width] */
-    float *fired;           /* [head_panels * HW_PANEL]: a of one head, before relu */
-    uint32_t *rows;         /* [N] state rows with q != 0, then neurons with a * b > 0 */
-    float *values;          /* [N] beside rows */
-    uint32_t *active;       /* [N] neurons with a > 0 */
-    float *dots;            /* [N] beside active */
-    float *logits;          /* [vocab_panels * HW_PANEL] */
+    /* scratch of one chunk */
+    float *cosines, *sines; /* [CHUNK][N] */
+    float *x, *z;           /* [CHUNK][width] */
+    float *fired;           /* [CHUNK][head_panels * HW_PANEL]: a of one head, before relu */
+    /* scratch of one token in one head */
+    float *y;         /* [width] */
+    uint32_t *rows;   /* [N] state rows with q != 0, then neurons with a * b > 0 */
+    float *values;    /* [N] beside rows */
+    uint32_t *active; /* [N] neurons with a > 0 */
+    float *dots;      /* [N] beside active */
+    float *logits;    /* [vocab_panels * HW_PANEL] */
 };
 
 static size_t
@@ -206,12 +213,12 @@ hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session 
                           hw_bdh_state_bytes(&engine->conf));
     }
     s->state = alloc_floats(s->state_floats);
-    s->cosines = alloc_floats(n);
-    s->sines = alloc_floats(n);
-    s->x = alloc_floats(engine->width);
+    s->cosines = alloc_floats(CHUNK * n);
+    s->sines = alloc_floats(CHUNK * n);
+    s->x = alloc_floats(CHUNK * engine->width);
+    s->z = alloc_floats(CHUNK * engine->width);
+    s->fired = alloc_floats(CHUNK * engine->head_panels * HW_PANEL);
     s->y = alloc_floats(engine->width);
-    s->z = alloc_floats(engine->width);
-    s->fired = alloc_floats(engine->head_panels * HW_PANEL);
     s->rows = alloc_floats(n);
     s->values = alloc_floats(n);
     s->active = alloc_floats(n);
@@ -264,14 +271,23 @@ hw_bdh_session_position(const struct hw_bdh_session *session)
     return session->position;
 }
 
-/* relu and RoPE on a pair at a time, leaving two lists: state rows with their q, and neurons that
- * fire. Writes are unconditional and the counters move by comparison: the outcome is a coin toss
- * that no branch predictor learns. Returns the number of rows, the neurons in *active_count. */
-static size_t
-list_fired(struct hw_bdh_session *s, size_t *active_count)
+/* Token `token` of the chunk: its encoder outputs in the head at hand. */
+static float *
+fired_of(const struct hw_bdh_session *s, size_t token)
 {
-    const float *fired = s->fired, *cosines = s->cosines, *sines = s->sines;
+    return s->fired + token * s->engine->head_panels * HW_PANEL;
+}
+
+/* relu and RoPE of one token, a pair at a time, leaving two lists: state rows with their q, and
+ * neurons that fire. Writes are unconditional and the counters move by comparison: the outcome is a
+ * coin toss that no branch predictor learns. Returns the number of rows, the neurons in
+ * *active_count. */
+static size_t
+list_fired(struct hw_bdh_session *s, size_t token, size_t *active_count)
+{
     size_t n = s->engine->conf.n_neuron, rows = 0, active = 0;
+    const float *fired = fired_of(s, token);
+    const float *cosines = s->cosines + token * n, *sines = s->sines + token * n;
 
     for (size_t i = 0; i < n; i += 2) {
         float even = fired[i] > 0.0f ? fired[i] : 0.0f;
@@ -295,13 +311,14 @@ list_fired(struct hw_bdh_session *s, size_t *active_count)
 
 /* Of the active neurons, those with a * b > 0, into rows and values. */
 static size_t
-list_gated(struct hw_bdh_session *s, size_t active_count)
+list_gated(struct hw_bdh_session *s, size_t token, size_t active_count)
 {
+    const float *fired = fired_of(s, token);
     size_t gated = 0;
 
     for (size_t k = 0; k < active_count; k++) {
         uint32_t neuron = s->active[k];
-        float product = s->fired[neuron] * s->dots[k];
+        float product = fired[neuron] * s->dots[k];
         s->rows[gated] = neuron;
         s->values[gated] = product;
         gated += product > 0.0f;
@@ -309,54 +326,88 @@ list_gated(struct hw_bdh_session *s, size_t active_count)
     return gated;
 }
 
-/* One head of one layer: moves its state on and, where the output is wanted, adds its share to z.
- */
+/* One token in one head of one layer: moves the head's state on and, where the output is wanted,
+ * adds its share to the token's z. */
 static void
-step_head(struct hw_bdh_session *s, size_t layer, size_t head, bool wanted)
+pass_token(struct hw_bdh_session *s, size_t layer, size_t head, size_t token, bool wanted)
 {
     const struct hw_bdh_engine *e = s->engine;
     const struct hw_kernels *kernels = e->kernels;
-    size_t d = e->conf.n_embd, n = e->conf.n_neuron, width = e->width, active;
+    size_t n = e->conf.n_neuron, width = e->width, active;
     float *state = s->state + (layer * e->conf.n_head + head) * n * width;
     const float *neurons = e->neurons + head * n * 2 * width;
 
-    kernels->dense(e->encoder + head * e->head_panels * d * HW_PANEL, e->head_panels, d, s->x,
-                   s->fired);
-    size_t rows = list_fired(s, &active);
+    size_t rows = list_fired(s, token, &active);
     memset(s->y, 0, width * sizeof(float));
-    kernels->attend(state, width, s->rows, s->values, rows, s->x, s->y);
+    kernels->attend(state, width, s->rows, s->values, rows, s->x + token * width, s->y);
     if (!wanted)
         return;
-    layer_norm(s->y, d);
+    layer_norm(s->y, e->conf.n_embd);
     kernels->dots(neurons, 2 * width, width, s->active, active, s->y, s->dots);
-    size_t gated = list_gated(s, active);
-    kernels->combine(neurons + width, 2 * width, width, s->rows, s->values, gated, s->z);
+    size_t gated = list_gated(s, token, active);
+    kernels->combine(neurons + width, 2 * width, width, s->rows, s->values, gated,
+                     s->z + token * width);
+}
+
+/* All tokens of a chunk through one layer; those from `wanted_from` on get an output. */
+static void
+pass_layer(struct hw_bdh_session *s, size_t layer, size_t count, size_t wanted_from)
+{
+    const struct hw_bdh_engine *e = s->engine;
+    size_t d = e->conf.n_embd, width = e->width;
+
+    memset(s->z, 0, count * width * sizeof(float));
+    for (size_t head = 0; head < e->conf.n_head; head++) {
+        const float *encoder = e->encoder + head * e->head_panels * d * HW_PANEL;
+        for (size_t i = 0; i < count; i++)
+            e->kernels->dense(encoder, e->head_panels, d, s->x + i * width, fired_of(s, i));
+        for (size_t i = 0; i < count; i++)
+            pass_token(s, layer, head, i, i >= wanted_from);
+    }
+    for (size_t i = wanted_from; i < count; i++) {
+        float *x = s->x + i * width, *z = s->z + i * width;
+        layer_norm(z, d);
+        for (size_t j = 0; j < d; j++)
+            x[j] += z[j];
+        layer_norm(x, d);
+    }
+}
+
+static void
+feed_chunk(struct hw_bdh_session *s, const uint32_t *tokens, size_t count, float *logits)
+{
+    const struct hw_bdh_engine *e = s->engine;
+    size_t n = e->conf.n_neuron, width = e->width;
+
+    for (size_t i = 0; i < count; i++) {
+        hw_rope_angles(e->freqs, n, s->position + i, s->cosines + i * n, s->sines + i * n);
+        memcpy(s->x + i * width, e->embed + tokens[i] % e->conf.vocab * width,
+               width * sizeof(float));
+    }
+    for (size_t layer = 0; layer + 1 < e->conf.n_layer; layer++)
+        pass_layer(s, layer, count, 0);
+    /* The last layer's outputs serve the logits alone; its state must move on all the same. */
+    pass_layer(s, e->conf.n_layer - 1, count, logits != NULL ? count - 1 : count);
+    s->position += count;
+    if (logits == NULL)
+        return;
+    e->kernels->dense(e->lm_head, e->vocab_panels, e->conf.n_embd, s->x + (count - 1) * width,
+                      s->logits);
+    memcpy(logits, s->logits, e->conf.vocab * sizeof(float));
 }
 
 void
-hw_bdh_session_step(struct hw_bdh_session *s, uint32_t token, float *logits)
+hw_bdh_session_feed(struct hw_bdh_session *session, const uint32_t *tokens, size_t count,
+                    float *logits)
 {
-    const struct hw_bdh_engine *e = s->engine;
-    size_t d = e->conf.n_embd;
-
-    hw_rope_angles(e->freqs, e->conf.n_neuron, s->position, s->cosines, s->sines);
-    memcpy(s->x, e->embed + token % e->conf.vocab * e->width, e->width * sizeof(float));
-    for (size_t layer = 0; layer < e->conf.n_layer; layer++) {
-        /* The last layer's output serves the logits alone; its state must move on all the same. */
-        bool wanted = logits != NULL || layer + 1 < e->conf.n_layer;
-        memset(s->z, 0, e->width * sizeof(float));
-        for (size_t head = 0; head < e->conf.n_head; head++)
-            step_head(s, layer, head, wanted);
-        if (!wanted)
-            break;
-        layer_norm(s->z, d);
-        for (size_t i = 0; i < d; i++)
-            s->x[i] += s->z[i];
-        layer_norm(s->x, d);
+    for (size_t done = 0, n; done < count; done += n) {
+        n = count - done < CHUNK ? count - done : CHUNK;
+        feed_chunk(session, tokens + done, n, done + n == count ? logits : NULL);
     }
-    s->position++;
-    if (logits == NULL)
-        return;
-    e->kernels->dense(e->lm_head, e->vocab_panels, d, s->x, s->logits);
-    memcpy(logits, s->logits, e->conf.vocab * sizeof(float));
+}
+
+void
+hw_bdh_session_step(struct hw_bdh_session *session, uint32_t token, float *logits)
+{
+    feed_chunk(session, &token, 1, logits);
 }

@@ -27,9 +27,12 @@ int hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_sess
 void hw_bdh_session_reset(struct hw_bdh_session *session);
 void hw_bdh_session_destroy(struct hw_bdh_session **session); /* NULL-safe, nulls it */
 uint64_t hw_bdh_session_position(const struct hw_bdh_session *session);
-/* Takes one token (below vocab; a larger one is taken modulo vocab) and, unless logits is NULL,
- * fills logits [vocab] for the next. Without logits the step is cheaper: for all but a prompt's
- * last token. */
+/* Takes tokens (below vocab; a larger one is taken modulo vocab) and, unless logits is NULL, fills
+ * logits [vocab] for what follows the last. Many at once are cheaper than one by one, to the same
+ * values, bit by bit. */
+void hw_bdh_session_feed(struct hw_bdh_session *session, const uint32_t *tokens, size_t count,
+                         float *logits);
+/* One token. */
 void hw_bdh_session_step(struct hw_bdh_session *session, uint32_t token, float *logits);
 
 #endif

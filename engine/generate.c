@@ -8,6 +8,8 @@
 #include "engine/prompt.h"
 #include "engine/textout.h"
 
+#define PREFILL_TOKENS 64u
+
 struct hw_generation {
     struct hw_bdh_session *session;
     struct hw_sampler *sampler;
@@ -107,10 +109,15 @@ hw_generation_output_tokens(const struct hw_generation *generation)
 void
 hw_generation_prefill(struct hw_generation *g, size_t max_tokens)
 {
-    while (g->state == HW_GENERATION_PREFILL && max_tokens-- > 0) {
-        bool last = g->prompt_at + 1 == g->prompt_len;
-        hw_bdh_session_step(g->session, g->prompt[g->prompt_at++], last ? g->logits : NULL);
-        if (last) {
+    uint32_t tokens[PREFILL_TOKENS];
+
+    while (g->state == HW_GENERATION_PREFILL && max_tokens > 0) {
+        size_t left = g->prompt_len - g->prompt_at, n = 0;
+        while (n < left && n < max_tokens && n < PREFILL_TOKENS)
+            tokens[n++] = g->prompt[g->prompt_at++];
+        hw_bdh_session_feed(g->session, tokens, n, n == left ? g->logits : NULL);
+        max_tokens -= n;
+        if (n == left) {
             g->state = HW_GENERATION_DECODE;
             free(g->prompt);
             g->prompt = NULL;

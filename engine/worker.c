@@ -82,19 +82,20 @@ set_signals(void)
     sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
-/* Steps for a while on a session of its own: bytes a second, with or without logits. */
+/* Runs for a while as serving will, `count` tokens at a time: bytes a second. */
 static float
-measure(struct hw_bdh_session *session, float *logits)
+measure(struct hw_bdh_session *session, size_t count, float *logits)
 {
     uint64_t start = worker_now_us(), now = start;
-    uint32_t steps = 0;
+    uint32_t tokens[WORKER_UNIT_PREFILL], taken = 0;
 
     while (now - start < BENCHMARK_US) {
-        hw_bdh_session_step(session, 'a' + steps % 26, logits);
-        steps++;
+        for (size_t i = 0; i < count; i++)
+            tokens[i] = 'a' + taken++ % 26;
+        hw_bdh_session_feed(session, tokens, count, logits);
         now = worker_now_us();
     }
-    return (float)((double)steps * 1e6 / (double)(now - start));
+    return (float)((double)taken * 1e6 / (double)(now - start));
 }
 
 static int
@@ -116,12 +117,13 @@ start_engine(struct worker *w, struct hw_err *err)
     else
         rc = hw_bdh_session_create(w->engine, &session, err);
     if (rc == 0) {
-        w->hello = (struct hw_frame_hello){.max_sessions = sessions,
-                                           .vocab = model->vocab,
-                                           .param_count = hw_bdh_param_count(model),
-                                           .decode_bytes_s = measure(session, logits),
-                                           .prefill_bytes_s = measure(session, NULL),
-                                           .device = "cpu"};
+        w->hello =
+            (struct hw_frame_hello){.max_sessions = sessions,
+                                    .vocab = model->vocab,
+                                    .param_count = hw_bdh_param_count(model),
+                                    .decode_bytes_s = measure(session, 1, logits),
+                                    .prefill_bytes_s = measure(session, WORKER_UNIT_PREFILL, NULL),
+                                    .device = "cpu"};
         memcpy(w->hello.digest, w->model->digest, sizeof(w->hello.digest));
         memcpy(w->hello.model, w->model->name, sizeof(w->hello.model));
         w->spare[w->spare_count++] = session;

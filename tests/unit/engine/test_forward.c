@@ -151,12 +151,46 @@ test_quiet_steps_and_reset(void **state)
     hw_bdh_engine_destroy(&engine);
 }
 
+/* Tokens fed together, however they are cut, leave the same bits as one by one. */
+static void
+test_feeding_is_stepping(void **state)
+{
+    (void)state;
+    static const size_t cuts[] = {1, 2, 15, 16, 17, 40, 90};
+    struct hw_bdh_engine *engine = load_engine(HW_SOURCE_DIR "/tests/vectors/bdh/h5_d36_s02");
+    uint32_t vocab = hw_bdh_engine_config(engine)->vocab, tokens[90];
+    struct hw_bdh_session *stepped, *fed;
+    float *a = calloc(vocab, sizeof(float)), *b = calloc(vocab, sizeof(float));
+    assert_int_equal(hw_bdh_session_create(engine, &stepped, NULL), 0);
+    assert_int_equal(hw_bdh_session_create(engine, &fed, NULL), 0);
+    for (uint32_t i = 0; i < 90; i++)
+        tokens[i] = i * 31 % vocab;
+    for (size_t c = 0; c < sizeof(cuts) / sizeof(cuts[0]); c++) {
+        hw_bdh_session_reset(stepped);
+        hw_bdh_session_reset(fed);
+        for (size_t at = 0; at < 90; at += cuts[c]) {
+            size_t n = cuts[c] < 90 - at ? cuts[c] : 90 - at;
+            for (size_t i = 0; i < n; i++)
+                hw_bdh_session_step(stepped, tokens[at + i], a);
+            hw_bdh_session_feed(fed, tokens + at, n, b);
+            assert_memory_equal(a, b, vocab * sizeof(float));
+        }
+        assert_int_equal(hw_bdh_session_position(fed), 90);
+    }
+    free(a);
+    free(b);
+    hw_bdh_session_destroy(&stepped);
+    hw_bdh_session_destroy(&fed);
+    hw_bdh_engine_destroy(&engine);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_quiet_steps_and_reset),
+        cmocka_unit_test(test_feeding_is_stepping),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
