@@ -312,6 +312,8 @@ int
 hw_json_validate(const char *text, size_t len, const struct hw_json_limits *limits,
                  struct hw_json *root, struct hw_err *err)
 {
+    if (len == 0)
+        text = ""; /* an empty body may have no bytes at all */
     struct scan scan = {
         .start = text,
         .end = text + len,

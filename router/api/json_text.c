@@ -229,8 +229,9 @@ write_control(struct hw_buf *out, unsigned char c)
 int
 hw_json_write_escaped(struct hw_buf *out, const char *text, size_t len)
 {
+    if (len == 0)
+        return 0; /* text may be NULL */
     const char *p = text, *end = text + len;
-
     while (p < end) {
         /* As much as can stand as it is: plain bytes and whole characters. */
         const char *run = p;
