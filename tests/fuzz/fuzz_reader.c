@@ -1,0 +1,83 @@
+/* Any bytes as a backend's answer, in every framing: the same events whole and in pieces, ended by
+ * exactly one FINISH or ERROR; and what an agent would be sent of them is written.
+ *
+ * The first byte chooses kind, content type and status; the second the size of the pieces. */
+#include "hatchway/assert.h"
+#include "router/api/dialect.h"
+#include "router/api/protocol.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct heard {
+    struct hw_buf log;
+    struct hw_reply reply;
+    struct hw_answer answer;
+    struct hw_buf sent;
+    int ends;
+};
+
+static void
+on_event(void *ctx, const struct hw_event *event)
+{
+    struct heard *heard = ctx;
+    uint32_t head[4] = {event->type, (uint32_t)event->len, event->index, (uint32_t)event->finish};
+
+    HW_ASSERT(heard->ends == 0);
+    if (event->type == HW_EVENT_FINISH || event->type == HW_EVENT_ERROR)
+        heard->ends++;
+    hw_buf_append(&heard->log, head, sizeof(head));
+    hw_buf_append(&heard->log, event->text, event->len);
+    if (event->type == HW_EVENT_TOOL_CALL && event->id != NULL) {
+        hw_buf_puts(&heard->log, event->id);
+        hw_buf_puts(&heard->log, event->name);
+    }
+    hw_answer_add(&heard->answer, event);
+    hw_dialect_openai.write_event(&heard->reply, event, &heard->sent);
+}
+
+static void
+read_in_pieces(uint8_t choice, size_t piece, const char *bytes, size_t len, struct heard *heard)
+{
+    static const char *const types[] = {"text/event-stream", "application/x-ndjson",
+                                        "application/json", ""};
+    static const struct hw_message asked = {.role = HW_MSG_USER, .text = "q", .text_len = 1};
+    const struct hw_query query = {
+        .last_user = &asked, .stream = (choice & 64) != 0, .include_usage = true};
+    const char *type = types[choice / 4 % 4];
+    const struct hw_protocol *protocol = hw_protocol_of((enum hw_kind)(choice % HW_KIND_COUNT));
+    struct hw_reader *reader = hw_reader_create(protocol, &query, (choice & 128) != 0 ? 500 : 200,
+                                                type, strlen(type), 1000);
+
+    memset(heard, 0, sizeof(*heard));
+    hw_buf_init(&heard->log, (size_t)1 << 24);
+    hw_buf_init(&heard->sent, (size_t)1 << 24);
+    hw_answer_init(&heard->answer, 500);
+    heard->reply = (struct hw_reply){.query = &query, .id = "i", .model = "m", .device = "cpu"};
+    for (size_t at = 0; at < len; at += piece)
+        hw_reader_feed(reader, bytes + at, len - at < piece ? len - at : piece, on_event, heard);
+    hw_reader_end(reader, on_event, heard);
+    HW_ASSERT(heard->ends == 1);
+    hw_reader_destroy(&reader);
+    if (!heard->answer.overflowed)
+        hw_dialect_openai.write_whole(&heard->reply, &heard->answer, &heard->sent);
+    hw_answer_free(&heard->answer);
+    hw_buf_free(&heard->sent);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct heard whole, pieces;
+
+    if (size < 2)
+        return 0;
+    const char *bytes = (const char *)data + 2;
+    size_t piece = data[1] % 16u + 1;
+    read_in_pieces(data[0], size, bytes, size - 2, &whole);
+    read_in_pieces(data[0], piece, bytes, size - 2, &pieces);
+    HW_ASSERT(whole.log.len == pieces.log.len);
+    HW_ASSERT(memcmp(whole.log.data, pieces.log.data, whole.log.len) == 0);
+    hw_buf_free(&whole.log);
+    hw_buf_free(&pieces.log);
+    return 0;
+}
