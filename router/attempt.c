@@ -523,13 +523,14 @@ older_than(uint64_t since_ns, uint64_t now_ns, uint64_t ms)
 void
 hw_attempt_sweep(struct hw_attempt *attempt, uint64_t now_ns)
 {
+    char text[96];
+
+    if (!attempt->running) /* perhaps it has never been sent: there is no conf then */
+        return;
     const struct hw_conf_timeouts *timeouts = &attempt->conf->timeouts;
     bool whole_raw = attempt->raw && !attempt->query->stream;
     uint64_t first_ms = whole_raw ? timeouts->total : timeouts->first_byte;
-    char text[96];
 
-    if (!attempt->running)
-        return;
     if (attempt->finished) {
         if (older_than(attempt->finished_ns, now_ns, GRACE_AFTER_FINISH_MS))
             end_failed(attempt, HW_ATTEMPT_BROKEN, ""); /* finished: becomes a success */
