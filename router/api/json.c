@@ -75,6 +75,24 @@ hex4(const char *p, const char *end)
     return value;
 }
 
+static bool
+is_short_escape(char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* At a backslash. */
 static int
 scan_escape(struct scan *scan)
@@ -84,7 +102,7 @@ scan_escape(struct scan *scan)
     if (p == scan->end)
         return bad(scan, "the text ends in an escape");
     if (*p != 'u') {
-        if (*p == '\0' || strchr("\"\\/bfnrt", *p) == NULL)
+        if (!is_short_escape(*p))
             return bad(scan, "no such escape");
         scan->p = p + 1;
         return 0;

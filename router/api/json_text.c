@@ -99,9 +99,8 @@ hw_json_string_is(const struct hw_json *string, const char *text)
     if (string->type != HW_JSON_STRING || string->len < len + 2)
         return false;
     const char *p = string->p + 1, *end = string->p + string->len - 1;
-    if ((size_t)(end - p) == len && memcmp(p, text, len) == 0)
-        return memchr(text, '\\', len) == NULL;
     size_t at = 0;
+    /* Nearly every comparison is of a name with another one: decided by the first byte. */
     while (p < end) {
         char unit[4];
         size_t n = 1;
@@ -109,8 +108,11 @@ hw_json_string_is(const struct hw_json *string, const char *text)
             n = decode_escape(&p, unit);
         else
             unit[0] = *p++;
-        if (n > len - at || memcmp(text + at, unit, n) != 0)
+        if (n > len - at)
             return false;
+        for (size_t i = 0; i < n; i++)
+            if (unit[i] != text[at + i])
+                return false;
         at += n;
     }
     return at == len;
