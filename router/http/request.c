@@ -3,13 +3,11 @@
  * The head's bytes are kept as they came in one block, and llhttp reads them there: a field is an
  * offset and a length, nothing is copied twice, and a head that arrives a byte at a time is no
  * special case. In front of llhttp a walk over the lines finds where the head ends and refuses what
- * llhttp's strict mode lets through (obs-fold, bare LF); behind it check_fields refuses what two
- * parsers could read differently (Host, Content-Length and Transfer-Encoding: request smuggling).
+ * llhttp's strict mode lets through (obs-fold, bare LF); behind it request_check.c refuses what two
+ * parsers could read differently.
  *
  * The block may move while it grows, so that slices are made only when the head is complete. */
-#include "router/http/request.h"
-
-#include <strings.h>
+#include "router/http/request_private.h"
 
 #define URL_MAX_BYTES ((size_t)8192)
 #define SKIPPED_MAX_BYTES ((size_t)16)
@@ -24,17 +22,6 @@ struct hw_request_span {
     uint32_t name_at, name_len;
     uint32_t value_at, value_len;
 };
-
-static int
-fail(struct hw_request_reader *reader, int status, const char *what)
-{
-    if (reader->state != HW_REQUEST_FAILED) {
-        reader->state = HW_REQUEST_FAILED;
-        reader->status = status;
-        reader->what = what;
-    }
-    return HPE_USER;
-}
 
 static struct hw_request_reader *
 reader_of(llhttp_t *parser)
@@ -56,7 +43,7 @@ on_url(llhttp_t *parser, const char *at, size_t len)
         reader->url_at = offset_of(reader, at);
     reader->url_len += len;
     if (reader->url_len > URL_MAX_BYTES)
-        return fail(reader, 414, "the request target is too long");
+        return hw_request_fail(reader, 414, "the request target is too long");
     return 0;
 }
 
@@ -65,7 +52,7 @@ count_trailer(struct hw_request_reader *reader, size_t len)
 {
     reader->trailer_bytes += len;
     if (reader->trailer_bytes > reader->head.max)
-        return fail(reader, 431, "the trailers are too large");
+        return hw_request_fail(reader, 431, "the trailers are too large");
     return 0;
 }
 
@@ -94,9 +81,9 @@ on_field(llhttp_t *parser, const char *at, size_t len)
         return count_trailer(reader, len);
     if (!reader->in_name) {
         if (reader->field_count == reader->max_fields)
-            return fail(reader, 431, "too many header fields");
+            return hw_request_fail(reader, 431, "too many header fields");
         if (reader->field_count == reader->field_cap && grow_fields(reader) != 0)
-            return fail(reader, 503, "out of memory");
+            return hw_request_fail(reader, 503, "out of memory");
         reader->spans[reader->field_count++] =
             (struct hw_request_span){.name_at = (uint32_t)offset_of(reader, at)};
         reader->in_name = true;
@@ -122,7 +109,7 @@ on_value(llhttp_t *parser, const char *at, size_t len)
     if (reader->in_trailers)
         return count_trailer(reader, len);
     if (reader->field_count == 0)
-        return fail(reader, 400, "malformed header field");
+        return hw_request_fail(reader, 400, "malformed header field");
     struct hw_request_span *span = &reader->spans[reader->field_count - 1];
     size_t begin = offset_of(reader, at);
     if (span->value_len == 0)
@@ -138,14 +125,8 @@ on_extension(llhttp_t *parser, const char *at, size_t len)
     struct hw_request_reader *reader = reader_of(parser);
     reader->extension_bytes += len;
     if (reader->extension_bytes > EXTENSION_MAX_BYTES)
-        return fail(reader, 400, "the chunk extensions are too large");
+        return hw_request_fail(reader, 400, "the chunk extensions are too large");
     return 0;
-}
-
-static bool
-slice_equals(struct hw_http_slice slice, const char *lower)
-{
-    return hw_http_slice_is(&slice, lower);
 }
 
 static void
@@ -179,108 +160,6 @@ make_target(struct hw_request_reader *reader)
         reader->request.query = (struct hw_http_slice){mark + 1, reader->url_len - path_len - 1};
 }
 
-static int
-check_target(struct hw_request_reader *reader)
-{
-    const char *url = reader->head.data + reader->url_at;
-    bool asterisk = reader->url_len == 1 && url[0] == '*';
-    if (reader->url_len == 0 || (url[0] != '/' && !asterisk) ||
-        (asterisk && reader->request.method != HW_HTTP_OPTIONS))
-        return fail(reader, 400, "the request target must be a path");
-    if (reader->url_at < 2 || url[-2] == ' ')
-        return fail(reader, 400, "malformed request line"); /* llhttp skips any number of spaces */
-    for (size_t i = 0; i < reader->url_len; i++) {
-        unsigned char c = (unsigned char)url[i];
-        if (c <= 0x20 || c == 0x7f || c == '#')
-            return fail(reader, 400, "the request target holds a byte that is not allowed");
-    }
-    return 0;
-}
-
-/* llhttp takes "GET / RTSP/1.0" and "SOURCE / ICE/1.0" for requests as well. */
-static int
-check_version(struct hw_request_reader *reader)
-{
-    const char *behind = reader->head.data + reader->url_at + reader->url_len;
-    size_t left = reader->head.len - reader->url_at - reader->url_len;
-    if (left < 7 || memcmp(behind, " HTTP/1", 7) != 0)
-        return fail(reader, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
-    reader->http10 = reader->parser.http_minor == 0;
-    return 0;
-}
-
-static bool
-is_length(struct hw_http_slice value)
-{
-    if (value.len == 0 || value.len > 19)
-        return false;
-    for (size_t i = 0; i < value.len; i++)
-        if (value.p[i] < '0' || value.p[i] > '9')
-            return false;
-    return true;
-}
-
-static bool
-is_host(struct hw_http_slice value)
-{
-    for (size_t i = 0; i < value.len; i++)
-        if (strchr(" \t,/@?#\\", value.p[i]) != NULL)
-            return false;
-    return true;
-}
-
-struct seen {
-    int hosts, lengths, encodings, expectations;
-    bool chunked, bad_host, bad_length, bad_expectation;
-};
-
-static void
-look_at_field(const struct hw_http_received_field *field, struct seen *seen)
-{
-    struct hw_http_slice name = field->name, value = field->value;
-    if (name.len == 4 && slice_equals(name, "host")) {
-        seen->hosts++;
-        seen->bad_host |= !is_host(value);
-    } else if (name.len == 14 && slice_equals(name, "content-length")) {
-        seen->lengths++;
-        seen->bad_length |= !is_length(value);
-    } else if (name.len == 17 && slice_equals(name, "transfer-encoding")) {
-        seen->encodings++;
-        seen->chunked = slice_equals(value, "chunked");
-    } else if (name.len == 6 && slice_equals(name, "expect")) {
-        seen->expectations++;
-        seen->bad_expectation |= !slice_equals(value, "100-continue");
-    }
-}
-
-static int
-check_fields(struct hw_request_reader *reader)
-{
-    struct seen seen = {0};
-    for (size_t i = 0; i < reader->field_count; i++)
-        look_at_field(&reader->fields[i], &seen);
-
-    if (seen.hosts > 1 || seen.bad_host || (seen.hosts == 0 && !reader->http10))
-        return fail(reader, 400, "there must be exactly one Host field, with one name in it");
-    if (seen.lengths > 1 || seen.bad_length)
-        return fail(reader, 400, "Content-Length must be one decimal number, sent once");
-    if (seen.encodings > 0 && (seen.lengths > 0 || reader->http10))
-        return fail(reader, 400,
-                    "Transfer-Encoding goes neither with Content-Length nor with HTTP/1.0");
-    if (seen.encodings > 1)
-        return fail(reader, 400, "Transfer-Encoding was sent more than once");
-    if (seen.encodings == 1 && !seen.chunked)
-        return fail(reader, 501, "the only Transfer-Encoding known here is chunked");
-    if (seen.bad_expectation)
-        return fail(reader, 417, "the only Expect known here is 100-continue");
-    if (seen.lengths > 0 && reader->parser.content_length > reader->max_body)
-        return fail(reader, 413, "the body is larger than the limit");
-
-    bool body = seen.chunked || reader->parser.content_length > 0;
-    reader->expects_continue = seen.expectations > 0 && body && !reader->http10;
-    return 0;
-}
-
 static enum hw_http_method
 method_of(const llhttp_t *parser)
 {
@@ -309,7 +188,7 @@ on_head_complete(llhttp_t *parser)
     parser->upgrade = 0; /* an offer we do not take up: the request is answered as plain HTTP */
     make_target(reader);
     make_slices(reader);
-    if (check_version(reader) != 0 || check_target(reader) != 0 || check_fields(reader) != 0)
+    if (hw_request_check(reader) != 0)
         return HPE_USER;
     reader->state = HW_REQUEST_BODY;
     reader->in_trailers = true; /* whatever fields come now stand behind the body */
@@ -322,7 +201,7 @@ on_chunk_header(llhttp_t *parser)
     struct hw_request_reader *reader = reader_of(parser);
     uint64_t have = reader->body == NULL ? 0 : reader->body->len;
     if (parser->content_length > reader->max_body - have)
-        return fail(reader, 413, "the body is larger than the limit");
+        return hw_request_fail(reader, 413, "the body is larger than the limit");
     return 0;
 }
 
@@ -364,9 +243,9 @@ on_body(llhttp_t *parser, const char *at, size_t len)
     struct hw_request_reader *reader = reader_of(parser);
     size_t have = reader->body == NULL ? 0 : reader->body->len;
     if (len > reader->max_body - have)
-        return fail(reader, 413, "the body is larger than the limit");
+        return hw_request_fail(reader, 413, "the body is larger than the limit");
     if (grow_body(reader, len) != 0)
-        return fail(reader, 503, "out of memory");
+        return hw_request_fail(reader, 503, "out of memory");
     struct hw_body *body = reader->body;
     memcpy(body->bytes + body->len, at, len);
     body->len += len;
@@ -475,7 +354,7 @@ skip_empty_lines(struct hw_request_reader *reader, const char *bytes, size_t len
     size_t n = 0;
     while (n < len && (bytes[n] == '\r' || bytes[n] == '\n')) {
         if ((bytes[n] == '\n') != reader->after_cr || ++reader->skipped_bytes > SKIPPED_MAX_BYTES) {
-            fail(reader, 400, "malformed request line");
+            hw_request_fail(reader, 400, "malformed request line");
             return n;
         }
         reader->after_cr = bytes[n] == '\r';
@@ -484,7 +363,7 @@ skip_empty_lines(struct hw_request_reader *reader, const char *bytes, size_t len
     if (n == len)
         return n;
     if (reader->after_cr || bytes[n] < 'A' || bytes[n] > 'Z')
-        fail(reader, 400, "malformed request line");
+        hw_request_fail(reader, 400, "malformed request line");
     else
         reader->state = HW_REQUEST_HEAD;
     return n;
@@ -532,22 +411,23 @@ fail_as_llhttp(struct hw_request_reader *reader)
     switch (llhttp_get_errno(&reader->parser)) {
     case HPE_INVALID_VERSION:
     case HPE_PAUSED_H2_UPGRADE:
-        fail(reader, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
+        hw_request_fail(reader, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
         break;
     case HPE_INVALID_METHOD:
-        fail(reader, 400, "unknown method");
+        hw_request_fail(reader, 400, "unknown method");
         break;
     case HPE_INVALID_URL:
-        fail(reader, 400, "malformed request target");
+        hw_request_fail(reader, 400, "malformed request target");
         break;
     case HPE_INVALID_CONSTANT:
-        fail(reader, 400, "malformed request line");
+        hw_request_fail(reader, 400, "malformed request line");
         break;
     case HPE_INVALID_CHUNK_SIZE:
-        fail(reader, 400, "malformed chunk");
+        hw_request_fail(reader, 400, "malformed chunk");
         break;
     default:
-        fail(reader, 400, reader->in_trailers ? "malformed body" : "malformed header field");
+        hw_request_fail(reader, 400,
+                        reader->in_trailers ? "malformed body" : "malformed header field");
     }
 }
 
@@ -559,7 +439,7 @@ feed_head(struct hw_request_reader *reader, const char *bytes, size_t len)
         len = reader->head.max - reader->head.len;
     size_t at = reader->head.len;
     if (hw_buf_append(&reader->head, bytes, len) != 0) {
-        fail(reader, 503, "out of memory");
+        hw_request_fail(reader, 503, "out of memory");
         return;
     }
     if (llhttp_execute(&reader->parser, reader->head.data + at, len) != HPE_OK &&
@@ -567,9 +447,9 @@ feed_head(struct hw_request_reader *reader, const char *bytes, size_t len)
         fail_as_llhttp(reader);
     if (over && reader->state == HW_REQUEST_HEAD) {
         if (memchr(reader->head.data, '\n', reader->head.len) == NULL)
-            fail(reader, 414, "the request target is too long");
+            hw_request_fail(reader, 414, "the request target is too long");
         else
-            fail(reader, 431, "the header is too large");
+            hw_request_fail(reader, 431, "the header is too large");
     }
 }
 
@@ -595,7 +475,7 @@ feed_body(struct hw_request_reader *reader, const char *bytes, size_t len)
     }
     reader->body_bytes += used;
     if (reader->state == HW_REQUEST_BODY && framing_is_absurd(reader))
-        fail(reader, 400, "the chunks are mostly framing");
+        hw_request_fail(reader, 400, "the chunks are mostly framing");
     return used;
 }
 
@@ -611,9 +491,10 @@ hw_request_feed(struct hw_request_reader *reader, const char *bytes, size_t len)
         if (n > 0)
             feed_head(reader, bytes + used, n);
         if (what != NULL)
-            fail(reader, 400, what);
+            hw_request_fail(reader, 400, what);
         if (reader->head_ended && reader->state == HW_REQUEST_HEAD)
-            fail(reader, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here"); /* h2's preface */
+            hw_request_fail(reader, 505,
+                            "only HTTP/1.0 and HTTP/1.1 are spoken here"); /* h2's preface */
         if (reader->state == HW_REQUEST_FAILED)
             make_target(reader); /* the error's shape goes by the path */
         used += n;

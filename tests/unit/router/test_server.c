@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -47,11 +48,25 @@ on_gone(void *ctx)
     held = NULL;
 }
 
+/* What on_drain still has to write before it finishes the stream; 0: it only counts. */
+static size_t to_write;
+
 static void
 on_drain(void *ctx)
 {
+    static char block[64 * 1024];
     (void)ctx;
     drained++;
+    if (to_write == 0)
+        return;
+    while (to_write > 0 && !hw_http_congested(held)) {
+        hw_http_write(held, block, sizeof(block));
+        to_write -= sizeof(block);
+    }
+    if (to_write == 0) {
+        hw_http_finish(held);
+        held = NULL;
+    }
 }
 
 static const struct hw_http_watcher watcher = {.on_gone = on_gone, .on_drain = on_drain};
@@ -630,6 +645,50 @@ test_back_pressure(void **state)
     stop();
 }
 
+static void *
+read_to_end(void *arg)
+{
+    static char sink[1 << 20];
+    int fd = *(int *)arg;
+    size_t heard = 0;
+    fcntl(fd, F_SETFL, 0);
+    for (ssize_t n; (n = recv(fd, sink, sizeof(sink), 0)) > 0;)
+        heard += (size_t)n;
+    return (void *)heard;
+}
+
+/* A producer that only goes by on_drain, against an agent that reads as fast as it can: it neither
+ * stalls nor holds the loop. */
+static void
+test_producer_follows_drain(void **state)
+{
+    (void)state;
+    const size_t total = 64 << 20;
+    start(&usual);
+    int fd = dial();
+    say(fd, "GET /hold HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+    turn(3);
+    hw_http_start(held, 200, NULL, 0);
+    to_write = total;
+    on_drain(NULL);
+    pthread_t thread;
+    void *heard;
+    pthread_create(&thread, NULL, read_to_end, &fd);
+    uint64_t began = uv_hrtime();
+    int turns = 0;
+    while (hw_http_server_connections(server) > 0) {
+        uv_run(&loop, UV_RUN_ONCE);
+        turns++;
+    }
+    pthread_join(thread, &heard);
+    assert_true((size_t)heard > total);
+    assert_int_equal(to_write, 0);
+    assert_true(uv_hrtime() - began < 10000000000u);
+    assert_true(turns > 100); /* 64 MiB at about 256 KiB a turn */
+    close(fd);
+    stop();
+}
+
 static void
 test_agent_that_takes_nothing(void **state)
 {
@@ -828,6 +887,7 @@ main(void)
         cmocka_unit_test(test_agent_leaves),
         cmocka_unit_test(test_written_within_the_turn),
         cmocka_unit_test(test_back_pressure),
+        cmocka_unit_test(test_producer_follows_drain),
         cmocka_unit_test(test_agent_that_takes_nothing),
         cmocka_unit_test(test_large_answer),
         cmocka_unit_test(test_connection_limit),

@@ -62,6 +62,8 @@ static const struct refused refused[] = {
     {505, "GET / HTTP/2.0\r\n" HOST "\r\n"},
     {505, "GET / HTTP/0.9\r\n\r\n"},
     {505, "GET / HTTP/1.7\r\n" HOST "\r\n"},
+    {505, "GET / RTSP/1.0\r\n" HOST "\r\n"},
+    {505, "SOURCE / ICE/1.0\r\n" HOST "\r\n"},
     {505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
     /* lines and fields */
     {400, "GET / HTTP/1.1\n" HOST "\r\n"},
