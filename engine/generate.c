@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 
-#include "engine/prompt.h"
 #include "engine/textout.h"
 
 #define PREFILL_TOKENS 64u
@@ -142,37 +141,4 @@ hw_generation_decode(struct hw_generation *g, struct hw_buf *text)
     } else {
         hw_bdh_session_step(g->session, token, g->logits);
     }
-}
-
-int
-hw_generate_answer(struct hw_bdh_session *session, const struct hw_bdh_config *model,
-                   const struct hw_bdh_template *tmpl, const char *question, uint32_t max_tokens,
-                   struct hw_buf *answer, struct hw_err *err)
-{
-    struct hw_generation_conf conf = {.max_tokens = max_tokens};
-    struct hw_generation *g = NULL;
-    struct hw_prompt prompt;
-
-    hw_bdh_session_reset(session);
-    hw_prompt_init(&prompt, tmpl, 1u << 20);
-    hw_prompt_turn(&prompt, HW_PROMPT_USER, false, question, strlen(question));
-    int rc = hw_prompt_ask(&prompt);
-    if (rc != 0) {
-        hw_err_set(err, rc, "the question is over 1 MiB");
-        goto out;
-    }
-    if (hw_prompt_end(&prompt)[0] != '\0')
-        conf.stops[conf.stop_count++] = hw_prompt_end(&prompt);
-    rc = hw_generation_create(session, model, &conf, prompt.text.data, prompt.text.len, &g, err);
-    if (rc != 0)
-        goto out;
-    hw_generation_prefill(g, prompt.text.len);
-    while (hw_generation_state(g) == HW_GENERATION_DECODE)
-        hw_generation_decode(g, answer);
-    if (answer->failed)
-        rc = hw_err_set(err, HW_ELIMIT, "the answer is over %zu bytes", answer->max);
-out:
-    hw_generation_destroy(&g);
-    hw_prompt_free(&prompt);
-    return rc;
 }

@@ -40,9 +40,4 @@ void hw_generation_decode(struct hw_generation *generation, struct hw_buf *text)
 uint32_t hw_generation_prompt_tokens(const struct hw_generation *generation); /* taken so far */
 uint32_t hw_generation_output_tokens(const struct hw_generation *generation);
 
-/* A whole answer to one question, greedily, by the template: for evaluations. Resets session. */
-int hw_generate_answer(struct hw_bdh_session *session, const struct hw_bdh_config *model,
-                       const struct hw_bdh_template *tmpl, const char *question,
-                       uint32_t max_tokens, struct hw_buf *answer, struct hw_err *err);
-
 #endif

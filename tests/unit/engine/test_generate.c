@@ -129,24 +129,6 @@ test_vocabulary(void **state)
     assert_non_null(strstr(err.msg, "byte 101"));
 }
 
-static void
-test_answer(void **state)
-{
-    struct fixture *f = *state;
-    const struct hw_bdh_template tmpl = {"Q: ", "\nA: ", "\n"};
-    struct hw_buf a, b;
-    hw_buf_init(&a, 1000);
-    hw_buf_init(&b, 1000);
-    assert_int_equal(hw_generate_answer(f->session, &f->model->conf, &tmpl, "Who?", 20, &a, NULL),
-                     0);
-    assert_int_equal(hw_generate_answer(f->session, &f->model->conf, &tmpl, " Who? ", 20, &b, NULL),
-                     0);
-    assert_true(a.len > 0);
-    assert_string_equal(a.data, b.data);
-    hw_buf_free(&a);
-    hw_buf_free(&b);
-}
-
 int
 main(void)
 {
@@ -154,7 +136,6 @@ main(void)
         cmocka_unit_test(test_greedy_text),
         cmocka_unit_test(test_stops),
         cmocka_unit_test(test_vocabulary),
-        cmocka_unit_test(test_answer),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
