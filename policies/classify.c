@@ -65,11 +65,12 @@ slot_of(const struct hw_classifier *classifier, uint64_t first)
     return &classifier->slots[i];
 }
 
-/* A phrase of n words weighs 1, 3, 6, ...: "hedge fund" says more than "hedge" and "fund" apart. */
+/* A phrase of n words weighs 1, 1.5, 2, ...: "hedge fund" says more than "fund", but less than two
+ * keywords apart, or "should we" would outweigh "hedge" and "market". */
 static float
 phrase_weight(uint32_t words)
 {
-    return (float)(words * (words + 1)) / 2.0f;
+    return (float)(words + 1) / 2.0f;
 }
 
 static int
