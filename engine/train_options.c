@@ -50,6 +50,8 @@ static const struct option_row table[] = {
     {"min-lr", KIND_FLOAT, AT(trainer.min_lr), 0, 1, "X     what the cosine ends at (0.0001)"},
     {"warmup", KIND_U64, AT(trainer.warmup), 0, 1e9, "N     steps of linear rise (100)"},
     {"weight-decay", KIND_FLOAT, AT(trainer.weight_decay), 0, 10, "X     decoupled (0.1)"},
+    {"muon", KIND_FLAG, AT(trainer.muon), 0, 0,
+     "      orthogonalised momentum for encoders and decoder: fewer steps for facts (AdamW)"},
     {"beta1", KIND_FLOAT, AT(trainer.beta1), 0, 0.9999999, "X     (0.9)"},
     {"beta2", KIND_FLOAT, AT(trainer.beta2), 0, 0.9999999, "X     (0.99)"},
     {"dropout", KIND_FLOAT, AT(trainer.shape.dropout), 0, 0.99, "X     (0.1)"},

@@ -6,6 +6,7 @@
  *     caller: fill shards | gate | work on shard 0      | gate | ...
  *     thread: wait        | gate | work on its shard    | gate | wait
  *                                  gradient, gate, sum slice, gate, AdamW on slice
+ *                                  (or Muon on every other matrix)
  */
 #include "engine/trainer_internal.h"
 
@@ -47,14 +48,14 @@ run_shard(struct shard *shard, struct hw_train_params *grad)
     return loss;
 }
 
-/* This thread's slice of the parameters, on cache lines. */
+/* This thread's slice of the parameters from `begin` on, on cache lines. */
 static void
-slice(const struct shard *shard, size_t *first, size_t *count)
+slice(const struct shard *shard, size_t begin, size_t *first, size_t *count)
 {
     size_t total = shard->trainer->params.count, threads = shard->trainer->conf.threads;
-    size_t part = (total / threads + 15) / 16 * 16;
+    size_t part = ((total - begin) / threads + 15) / 16 * 16;
 
-    *first = part * shard->index < total ? part * shard->index : total;
+    *first = begin + part * shard->index < total ? begin + part * shard->index : total;
     *count = *first + part < total ? part : total - *first;
 }
 
@@ -65,7 +66,7 @@ sum_slice(struct shard *shard)
     size_t first, count;
     double squares = 0.0;
 
-    slice(shard, &first, &count);
+    slice(shard, 0, &first, &count);
     float *sum = trainer->shards[0].grad.all + first;
     for (unsigned t = 1; t < trainer->conf.threads; t++)
         hw_ops_add(sum, trainer->shards[t].grad.all + first, count);
@@ -85,15 +86,38 @@ gradient_norm(const struct hw_trainer *trainer)
     return sqrt(squares);
 }
 
+/* Each head's encoder and encoder_v [D, N] and decoder [N, D] is a matrix of its own; they are
+ * dealt to the threads in turn. */
 static void
-apply_slice(struct shard *shard)
+apply_muon(struct shard *shard)
+{
+    struct hw_trainer *trainer = shard->trainer;
+    const struct hw_bdh_config *shape = &trainer->conf.shape;
+    size_t matrix = (size_t)shape->n_neuron * shape->n_embd;
+    struct hw_muon_step step = {
+        .lr = trainer->adam.lr, .momentum = 0.95f, .decay = trainer->conf.weight_decay};
+
+    for (size_t i = shard->index; i < 3 * (size_t)shape->n_head; i += trainer->conf.threads) {
+        size_t at = i * matrix;
+        hw_muon_step(shard->muon, at >= (size_t)(trainer->params.decoder - trainer->params.all),
+                     &step, trainer->params.all + at, trainer->shards[0].grad.all + at,
+                     trainer->m.all + at);
+    }
+}
+
+static void
+apply(struct shard *shard)
 {
     struct hw_trainer *trainer = shard->trainer;
     struct hw_ops_adam adam = trainer->adam;
     double norm = gradient_norm(trainer);
-    size_t first, count;
+    size_t first, count, begin = 0;
 
-    slice(shard, &first, &count);
+    if (shard->muon != NULL) {
+        apply_muon(shard);
+        begin = (size_t)(trainer->params.embed - trainer->params.all);
+    }
+    slice(shard, begin, &first, &count);
     adam.grad_scale = 1.0f;
     if (trainer->conf.clip > 0.0f && norm > (double)trainer->conf.clip)
         adam.grad_scale = (float)((double)trainer->conf.clip / norm);
@@ -115,7 +139,7 @@ work(struct shard *shard)
     pthread_barrier_wait(&trainer->gate);
     sum_slice(shard);
     pthread_barrier_wait(&trainer->gate);
-    apply_slice(shard);
+    apply(shard);
 }
 
 static void *
@@ -175,6 +199,9 @@ create_shard(struct hw_trainer *trainer, unsigned index, struct hw_err *err)
         return hw_err_set(err, HW_ENOMEM, "no memory for a batch of %zu x %zu", conf->batch,
                           conf->block);
     int rc = hw_train_params_create(&conf->shape, &shard->grad, err);
+    if (rc == 0 && conf->muon)
+        rc = hw_muon_create(conf->shape.n_embd, conf->shape.n_neuron, &trainer->blas, &shard->muon,
+                            err);
     if (rc != 0)
         return rc;
     return hw_train_net_create(&conf->shape, trainer->freqs, &trainer->blas, conf->rows,
@@ -242,6 +269,7 @@ destroy_shard(struct shard *shard)
 {
     hw_train_net_destroy(&shard->net);
     hw_train_params_destroy(&shard->grad);
+    hw_muon_destroy(&shard->muon);
     free(shard->tokens);
     free(shard->targets);
     free(shard->weights);

@@ -1,4 +1,5 @@
-/* engine/trainer.h - training steps: batches over threads, AdamW, schedule, exact resumption.
+/* engine/trainer.h - training steps: batches over threads, AdamW or Muon, schedule, exact
+ * resumption.
  *
  * Everything that a step does is decided by the options, the data and the step's number, so a
  * trainer loaded from a checkpoint goes on as if it had never stopped (with the same number of
@@ -26,6 +27,7 @@ struct hw_trainer_conf {
     float clip; /* global norm of the gradient at most; 0: off */
     uint64_t seed;
     unsigned threads;
+    bool muon;       /* encoders and decoder by Muon, the rest by AdamW */
     bool plain_blas; /* do not look for OpenBLAS */
 };
 

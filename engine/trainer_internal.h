@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "engine/train_muon.h"
 #include "engine/train_net.h"
 #include "engine/train_ops.h"
 #include "engine/trainer.h"
@@ -15,6 +16,7 @@ struct shard {
     pthread_t thread; /* not used for shard 0: the caller's own thread works on that */
     struct hw_train_net *net;
     struct hw_train_params grad;
+    struct hw_muon *muon; /* NULL when all goes by AdamW */
     uint8_t *tokens, *targets;
     float *weights;
     uint32_t *lengths;

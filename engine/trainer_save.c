@@ -23,10 +23,10 @@ describe_run(const struct hw_trainer *trainer, char line[RUN_LINE])
     memset(line, 0, RUN_LINE);
     snprintf(line, RUN_LINE,
              "hatchway training checkpoint 1: layers %u embd %u heads %u multiplier %u vocab %u "
-             "batch %zu block %zu seed %llu threads %u\n",
+             "batch %zu block %zu seed %llu threads %u optimiser %s\n",
              conf->shape.n_layer, conf->shape.n_embd, conf->shape.n_head, conf->shape.multiplier,
              conf->shape.vocab, conf->batch, conf->block, (unsigned long long)conf->seed,
-             conf->threads);
+             conf->threads, conf->muon ? "muon" : "adamw");
 }
 
 struct stream {
