@@ -27,8 +27,9 @@ def hatchway(tmp_path, backend):
         try:
             gateway.stop()
         except AssertionError as failure:
-            failures.append(failure)
-    assert not failures, failures
+            failures.append(str(failure))
+    if failures:
+        pytest.fail("\n".join(failures), pytrace=False)
 
 
 @pytest.fixture

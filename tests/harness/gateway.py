@@ -43,7 +43,8 @@ def run(*args, stdin=b"", env=None, seconds=60):
 
 def assert_no_finding(text):
     found = re.search(r".*(ERROR: \w+Sanitizer|runtime error:|WARNING: ThreadSanitizer)", text)
-    assert not found, text[-8000:]
+    if found:
+        raise AssertionError(text[found.start():found.start() + 8000])
 
 
 class Gateway:

@@ -79,7 +79,7 @@ def test_every_field_is_translated(hatchway, backend):
         {"role": "assistant", "content": "",
          "tool_calls": [{"id": "call_1",
                          "function": {"name": "price", "arguments": {"of": "gold"}}}]},
-        {"role": "tool", "content": "2400", "tool_name": "price"},
+        {"role": "tool", "content": "2400", "tool_name": "price", "tool_call_id": "call_1"},
         {"role": "user", "content": "Hedge?"}]
     assert sent["options"] == {"num_predict": 12, "temperature": 0.25, "top_p": 0.5,
                                "seed": 9007199254740993, "stop": ["END"], "presence_penalty": 0.5,

@@ -154,6 +154,7 @@ def test_a_head_that_never_ends_is_cut_off(hatchway, backend):
 def test_more_connections_than_allowed(hatchway, backend):
     peer = backend(openai("ok"))
     gateway = hatchway(loops=1, backends=[openai_backend("peer", peer)], limits={"connections": 4})
+    until(lambda: gateway.metric("hatchway_connections") == 1)  # the one that asks for it
 
     agents = [Connection(gateway) for _ in range(4)]
     for agent in agents:
