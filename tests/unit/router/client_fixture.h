@@ -182,6 +182,7 @@ seen_error(void *ctx, enum hw_call_failure failure, const struct hw_err *err)
     seen->call = NULL;
     seen->failure = failure;
     seen->err = *err;
+    print_message("failure %d: %s\n", (int)failure, err->msg); /* shown beside a failed test */
 }
 
 static const struct hw_call_events seen_events = {seen_head, seen_body, seen_done, seen_error};

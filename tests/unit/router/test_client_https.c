@@ -10,6 +10,7 @@ static struct {
     char dir[64];
     pid_t pid;
     int keep_alive_fd; /* the peer ends when it closes */
+    int stdout_fd;
     uint16_t port;
 } peer_program = {.port = 0};
 
@@ -192,7 +193,7 @@ test_pause(void **state)
     request.idle_ms = 100;
     w.seen.on_body_hook = pause_it;
     seen_send(&w.seen, &request);
-    while (w.seen.body.len == 0)
+    while (w.seen.body.len == 0 && w.seen.errors == 0)
         uv_run(&w.loop, UV_RUN_ONCE);
     size_t had = w.seen.body.len;
     run_for(&w.loop, 200); /* longer than idle_ms */
@@ -289,7 +290,7 @@ start_peer(void)
     peer_program.keep_alive_fd = in[1];
     if (read(out[0], line, sizeof(line) - 1) > 0)
         peer_program.port = (uint16_t)atoi(line);
-    close(out[0]);
+    peer_program.stdout_fd = out[0]; /* kept: Python writes the line in two pieces */
     snprintf(command, sizeof(command), "%s/cert.pem", peer_program.dir);
     setenv("SSL_CERT_FILE", command, 1);
     return peer_program.port > 0 ? 0 : -1;
@@ -302,6 +303,7 @@ stop_peer(void)
 
     if (peer_program.pid > 0) {
         close(peer_program.keep_alive_fd);
+        close(peer_program.stdout_fd);
         kill(peer_program.pid, SIGTERM);
         waitpid(peer_program.pid, NULL, 0);
     }
