@@ -63,7 +63,7 @@ double hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_b
 /* Priors before the first answer, by kind, model and device (DESIGN's fleet table). */
 void hw_rank_prior(const struct hw_conf_backend *backend, struct hw_backend_view *view);
 /* The backend's own word for `model` (a string that lives as long as the snapshot); NULL: it does
- * not have it. A local BDH model is known by its file's name, with or without extension, and every BDH
+ * not have it. A local BDH model is known by its file's name, with or without extension, every BDH
  * also as "bdh"; Ollama's ":latest" may be left out. */
 const char *hw_backend_model(const struct hw_conf_backend *backend, const char *model);
 /* What the backend's first or only model is called, for /v1/models and answers: models[0], the stem
