@@ -248,9 +248,9 @@ static void
 gather(struct hw_reader *reader, const char *p, size_t len)
 {
     if (reader->framing == HW_FRAMING_ERROR) {
-        size_t room = MAX_ERROR_BODY - reader->line.len;
-        if (len > room)
-            len = room; /* its message stands at its front */
+        size_t most = reader->max_bytes < MAX_ERROR_BODY ? reader->max_bytes : MAX_ERROR_BODY;
+        if (len > most - reader->line.len)
+            len = most - reader->line.len; /* its message stands at its front */
     }
     if (hw_buf_append(&reader->line, p, len) != 0 && reader->framing == HW_FRAMING_WHOLE)
         hw_reader_fail(reader, 0, "the backend's answer is longer than %zu bytes",
