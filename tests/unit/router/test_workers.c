@@ -103,7 +103,7 @@ wait_ready(struct world *w, uint32_t count)
 }
 
 static void
-begin(struct world *w, const char *model, uint32_t workers)
+begin_with(struct world *w, const char *executable, const char *model, uint32_t workers)
 {
     struct hw_err err;
 
@@ -120,9 +120,15 @@ begin(struct world *w, const char *model, uint32_t workers)
     };
     w->snapshot =
         (struct hw_snapshot){.backends = w->backends, .backend_count = 1, .worker_dir = w->dir};
-    w->supervisor = hw_workers_supervisor_create(&w->loop, NULL);
+    w->supervisor = hw_workers_supervisor_create(&w->loop, executable);
     w->workers = hw_workers_create(&w->loop, w->supervisor);
     assert_int_equal(hw_workers_supervisor_apply(w->supervisor, &w->snapshot, &err), 0);
+}
+
+static void
+begin(struct world *w, const char *model, uint32_t workers)
+{
+    begin_with(w, NULL, model, workers);
 }
 
 static void
@@ -482,6 +488,46 @@ test_stubborn_worker_is_killed(void **state)
     assert_true(took_ms >= 1900 && took_ms < 4000);
 }
 
+/* The program itself, where it has been built beside the tests. */
+static void
+test_real_worker(void **state)
+{
+    static const char model[] = HW_SOURCE_DIR "/tests/vectors/bdh/h3_d48_wide/model.safetensors";
+    char path[512] = "";
+    struct world w;
+    struct asked asked, killed;
+    struct hw_worker_info info;
+
+    (void)state;
+    ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 32);
+    char *slash = len > 0 ? strrchr(path, '/') : NULL;
+    if (slash != NULL)
+        memcpy(slash, "/../hatchway", sizeof("/../hatchway"));
+    if (access(path, X_OK) != 0) {
+        print_message("skipped: %s is not built\n", path);
+        skip();
+    }
+    begin_with(&w, path, model, 1);
+    wait_ready(&w, 1);
+    hw_workers_info(w.supervisor, BACKEND, &info);
+    assert_int_equal(info.hello.vocab, 256);
+    ask(&w, &asked, "hello");
+    wait_end(&w, &asked);
+    assert_int_equal(asked.dones, 1);
+    assert_int_equal(asked.starts, 1);
+    assert_int_equal(asked.done.output_tokens, 10);
+    ask(&w, &killed, "hello");
+    uint64_t from = uv_hrtime();
+    kill(info.pids[0], SIGKILL);
+    wait_end(&w, &killed);
+    ask_of(w.workers, &asked, "again", 5000);
+    wait_end(&w, &asked);
+    assert_int_equal(asked.dones, 1);
+    print_message("killed; the successor had answered %llu ms later\n",
+                  (unsigned long long)((uv_hrtime() - from) / 1000000));
+    end(&w);
+}
+
 static void
 test_bad_folder_or_program(void **state)
 {
@@ -525,6 +571,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_two_loops_share_a_worker),
         cmocka_unit_test(test_stubborn_worker_is_killed),
+        cmocka_unit_test(test_real_worker),
         cmocka_unit_test(test_bad_folder_or_program),
     };
 
