@@ -130,7 +130,7 @@ fill_traits(const struct options *options, const struct hw_snapshot *snapshot,
                 options->model, options->config);
         return 1;
     }
-    traits->model = resolved;
+    traits->model = options->model;
     return 0;
 }
 

@@ -88,15 +88,13 @@ model_of(const struct hw_candidate *candidate, const struct hw_conf_backend *con
 static const char *
 shown_model(struct hw_exchange *ex, const struct hw_conf_backend *conf, const char *model)
 {
+    char name[128];
+
     if (model != NULL)
         return model;
-    if (conf->model != NULL) { /* a checkpoint: its file's stem */
-        const char *slash = strrchr(conf->model, '/');
-        const char *stem = slash != NULL ? slash + 1 : conf->model;
-        const char *dot = strrchr(stem, '.');
-        size_t len = dot != NULL ? (size_t)(dot - stem) : strlen(stem);
-        const char *name = hw_arena_copy(&ex->arena, stem, len);
-        return name != NULL ? name : stem;
+    if (hw_backend_model_name(conf, name, sizeof(name)) > 0) {
+        const char *copy = hw_arena_copy(&ex->arena, name, strlen(name));
+        return copy != NULL ? copy : conf->name;
     }
     return ex->query.model != NULL ? ex->query.model : conf->name;
 }

@@ -120,20 +120,13 @@ resolve_model(struct hw_exchange *ex)
     const char *resolved = NULL;
     char hint[256];
 
-    switch (hw_resolve_model(snapshot, ex->query.model, &ex->traits.asked_role, &resolved)) {
-    case HW_MODEL_UNKNOWN:
+    /* traits.model stays as the agent wrote it: routes match on that, and hw_rank resolves it. */
+    if (hw_resolve_model(snapshot, ex->query.model, &ex->traits.asked_role, &resolved) ==
+        HW_MODEL_UNKNOWN) {
         suggest_model(snapshot, ex->query.model, hint, sizeof(hint));
         hw_exchange_reply_error(ex, 404, "model", "there is no model '%.128s' here; %s",
                                 ex->query.model, hint);
         return false;
-    case HW_MODEL_MODEL:
-    case HW_MODEL_BACKEND:
-        ex->traits.model = resolved;
-        break;
-    case HW_MODEL_AUTO:
-    case HW_MODEL_ROLE:
-        ex->traits.model = NULL;
-        break;
     }
     if (role != NULL) {
         int index = hw_snapshot_role(snapshot, role->p, role->len);

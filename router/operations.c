@@ -174,8 +174,11 @@ all_models(const struct hw_loop *loop)
         const struct hw_conf_backend *backend = &snapshot->backends[i];
         for (size_t j = 0; j < backend->models.count; j++)
             add_model(loop->gateway, list, backend->models.items[j], backend->name);
-        if (backend->models.count == 0)
-            add_model(loop->gateway, list, backend->name, backend->name);
+        if (backend->models.count == 0) { /* a checkpoint is asked for by its file's stem */
+            char name[128];
+            bool told = hw_backend_model_name(backend, name, sizeof(name)) > 0;
+            add_model(loop->gateway, list, told ? name : backend->name, backend->name);
+        }
     }
     return list;
 }
