@@ -29,6 +29,7 @@ close_down(struct hw_attempt *attempt)
         hw_worker_call_cancel(attempt->worker_call);
     attempt->worker_call = NULL;
     hw_buf_free(&attempt->tail);
+    hw_buf_free(&attempt->waiting);
     hw_reader_destroy(&attempt->reader);
 }
 
@@ -289,19 +290,41 @@ on_worker_start(void *ctx)
 }
 
 static void
+pass_text_on(struct hw_attempt *attempt, const char *bytes, size_t len)
+{
+    struct hw_event event = {.type = HW_EVENT_TEXT, .text = bytes, .len = len};
+
+    attempt->events->on_event(attempt->ctx, &event);
+    attempt->owed_bytes += len;
+    if (attempt->paused || attempt->worker_call == NULL)
+        return;
+    hw_worker_call_took(attempt->worker_call, attempt->owed_bytes);
+    attempt->owed_bytes = 0;
+}
+
+static void
+pass_waiting_on(struct hw_attempt *attempt)
+{
+    struct hw_buf text = attempt->waiting;
+
+    hw_buf_init(&attempt->waiting, HW_FRAME_FIRST_CREDIT);
+    if (text.len > 0)
+        pass_text_on(attempt, text.data, text.len);
+    hw_buf_free(&text);
+}
+
+/* While paused the rest of the credit still comes, a token a frame: kept as text, for as events it
+ * would be a hundred times as large. */
+static void
 on_worker_text(void *ctx, const char *bytes, size_t len)
 {
     struct hw_attempt *attempt = ctx;
-    struct hw_event event = {.type = HW_EVENT_TEXT, .text = bytes, .len = len};
 
     note_content(attempt, len);
-    attempt->events->on_event(attempt->ctx, &event);
-    if (attempt->worker_call == NULL)
+    if (attempt->paused && hw_buf_append(&attempt->waiting, bytes, len) == 0)
         return;
-    if (attempt->paused)
-        attempt->owed_bytes += len;
-    else
-        hw_worker_call_took(attempt->worker_call, len);
+    pass_waiting_on(attempt);
+    pass_text_on(attempt, bytes, len);
 }
 
 static void
@@ -311,6 +334,7 @@ on_worker_done(void *ctx, const struct hw_frame_done *done)
     struct hw_event event = {.type = HW_EVENT_FINISH};
 
     attempt->worker_call = NULL;
+    pass_waiting_on(attempt);
     event.finish = done->finish == HW_FRAME_FINISH_LENGTH ? HW_FINISH_LENGTH : HW_FINISH_STOP;
     event.usage = (struct hw_usage){true, done->prompt_tokens, done->output_tokens};
     attempt->finished = true;
@@ -328,6 +352,7 @@ on_worker_error(void *ctx, bool started, int code, const struct hw_err *err)
 
     (void)started;
     attempt->worker_call = NULL;
+    pass_waiting_on(attempt);
     snprintf(attempt->message, sizeof(attempt->message), "%s", err->msg);
     end.message = attempt->message;
     if (code == HW_EINVAL) {
@@ -461,6 +486,7 @@ hw_attempt_start(struct hw_attempt *attempt, struct hw_loop *loop,
                    attempt->protocol->dialect == request->query->dialect;
     hw_buf_init(&attempt->dropped, 1024);
     hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
+    hw_buf_init(&attempt->waiting, HW_FRAME_FIRST_CREDIT);
     attempt->sent_ns = uv_hrtime();
 
     int rc = local ? start_worker(attempt, request, &err) : start_call(attempt, request, &err);
@@ -507,10 +533,12 @@ hw_attempt_resume(struct hw_attempt *attempt)
     attempt->last_ns = uv_hrtime(); /* the pause was ours: it does not count as idleness */
     if (attempt->call != NULL)
         hw_call_resume(attempt->call);
-    if (attempt->worker_call != NULL && attempt->owed_bytes > 0) {
+    if (attempt->worker_call != NULL) {
         size_t owed = attempt->owed_bytes;
         attempt->owed_bytes = 0;
-        hw_worker_call_took(attempt->worker_call, owed);
+        if (owed > 0)
+            hw_worker_call_took(attempt->worker_call, owed);
+        pass_waiting_on(attempt);
     }
 }
 

@@ -64,7 +64,8 @@ struct hw_attempt {
     int status;
     uint64_t sent_ns, first_ns, last_ns, finished_ns;
     uint64_t output_bytes, pieces;
-    size_t owed_bytes; /* credit not yet given back to a worker */
+    size_t owed_bytes;     /* credit not yet given back to a worker */
+    struct hw_buf waiting; /* a worker's text that came while paused */
     struct hw_usage usage;
     struct hw_attempt_end end; /* an ERROR event waiting for its on_end */
     bool failed;
