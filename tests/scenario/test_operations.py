@@ -57,7 +57,7 @@ def test_metrics_have_the_promised_names(hatchway, backend):
     assert gateway.metric("hatchway_classified_total", role="trading") >= 6
     assert gateway.metric("hatchway_attempts_total", backend="hatchling", result="ok") == 1
     assert gateway.metric("hatchway_tokens_total", direction="output") >= 8
-    assert gateway.metric("hatchway_backend_up") == 3
+    assert gateway.metric("hatchway_backend_up") == 3, samples
     assert "nobody" not in str(samples)
 
 
@@ -162,8 +162,8 @@ def test_a_bad_file_changes_nothing(hatchway, backend):
     refused = request(gateway, "POST", "/hatchway/reload", "")
 
     assert refused.status in (400, 409, 422)
-    assert "2:23" in refused.body.decode() and "openai" in refused.body.decode()
-    assert f"{gateway.file}:2:23" in gateway.log()
+    assert "2:24" in refused.body.decode() and "openai" in refused.body.decode()
+    assert f"{gateway.file}:2:24" in gateway.log()
     assert gateway.metric("hatchway_config_last_reload_successful") == 0
     assert ask(gateway, "hello").text == "one"
     gateway.write({**config, "routes": by_name("two")})
