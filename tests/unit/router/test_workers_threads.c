@@ -79,7 +79,8 @@ static void
 ask_next(struct looper *looper)
 {
     struct hw_frame_open open = {.top_p = 1};
-    struct hw_worker_turn turn = {HW_FRAME_ROLE_USER, "hello", 5};
+    bool deadly = looper->begun % 40 == 39; /* so that the story lasts for some restarts */
+    struct hw_worker_turn turn = {HW_FRAME_ROLE_USER, deadly ? "die" : "hello", deadly ? 3 : 5};
     struct hw_worker_ask ask = {BACKEND, &open, &turn, 1, 5000};
     struct hw_worker_call *call;
 
