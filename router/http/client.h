@@ -1,6 +1,6 @@
 /* router/http/client.h - calls to backends: one interface in front of two clients.
  *
- * Plain http goes through our own pooled keep-alive client (http_client.c: the hot path), https
+ * Plain http goes through our own pooled keep-alive client (client_plain.h: the hot path), https
  * through libcurl's multi interface on the same loop (curl_client.c). One hw_client a loop.
  *
  *   send -> on_head -> on_body... -> on_done        or at any point -> on_error
