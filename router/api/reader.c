@@ -37,7 +37,7 @@ framing_of(const struct hw_reader *reader, const char *content_type, size_t len)
     if (type_is(content_type, len, "application/json"))
         return HW_FRAMING_WHOLE;
     if (reader->kind == HW_KIND_OLLAMA)
-        return reader->query->stream ? HW_FRAMING_LINES : HW_FRAMING_WHOLE;
+        return HW_FRAMING_LINES; /* it was asked to stream (to_ollama.c) */
     return HW_FRAMING_UNKNOWN;
 }
 

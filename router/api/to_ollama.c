@@ -398,8 +398,10 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
     }
     put_format(&writing);
     put_options(&writing, &extras);
+    /* Always streamed, also for an agent that wants a whole answer: only so can a first byte, a stall
+     * and hard work be told apart. */
     hw_put_key(text, "stream");
-    hw_buf_puts(text, query->stream ? "true" : "false");
+    hw_buf_puts(text, "true");
     put_think(&writing, &extras.reasoning_effort);
     if (extras.keep_alive.p != NULL &&
         (extras.keep_alive.type == HW_JSON_STRING || extras.keep_alive.type == HW_JSON_NUMBER)) {

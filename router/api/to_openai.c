@@ -92,7 +92,7 @@ write_translated(const struct hw_query *query, const char *model, struct hw_outg
         hw_put_raw(text, &query->seed_raw);
     }
     hw_put_key(text, "stream");
-    hw_buf_puts(text, query->stream ? "true}" : "false}");
+    hw_buf_puts(text, "true}"); /* also for a whole answer, as in to_ollama.c */
     if (query->has_top_k)
         hw_outgoing_drop(out, "top_k", 5); /* no word of OpenAI's: strict backends refuse it */
     hw_outgoing_drop_others(out, query, carried);

@@ -32,7 +32,7 @@ def test_a_keyword_query_reaches_ollama(hatchway, backend):
     assert redfin.requests[0].path == "/api/chat"
     assert redfin.requests[0].json() == {
         "model": "llama3.1:8b", "messages": [{"role": "user", "content": QUESTION}],
-        "stream": False, "options": {"temperature": 0}}
+        "stream": True, "options": {"temperature": 0}}
     assert ask(gateway, "a plain question", max_tokens=3).backend == "hatchling"
 
 

@@ -15,12 +15,12 @@ a_plain_chat(void **state)
 {
     (void)state;
     expect("{\"model\":\"auto\"," SAY "}",
-           "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":false}", "");
+           "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":true}", "");
     expect("{\"model\":\"auto\",\"stream\":true," SAY "}",
            "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":true}", "");
     help_expect(&hw_dialect_bdh, "{\"question\":\"hi\"}", &hw_protocol_ollama, "m", "/api/chat",
                 "{\"model\":\"m\"," SAID
-                ",\"options\":{\"num_predict\":200,\"temperature\":0},\"stream\":false}",
+                ",\"options\":{\"num_predict\":200,\"temperature\":0},\"stream\":true}",
                 "");
 }
 
@@ -37,11 +37,11 @@ options_keep_their_spelling(void **state)
            ",\"options\":{\"num_predict\":16,\"temperature\":0.10,\"top_p\":0.9,\"top_k\":20,"
            "\"min_p\":0.05,\"seed\":9007199254740993,\"presence_penalty\":1e-1,\"frequency_"
            "penalty\":-1,"
-           "\"num_ctx\":8192,\"stop\":[\"\\n\"]},\"stream\":false}",
+           "\"num_ctx\":8192,\"stop\":[\"\\n\"]},\"stream\":true}",
            "");
     expect("{\"model\":\"a\"," SAY ",\"stop\":[\"a\",\"b\"],\"keep_alive\":\"5m\"}",
            "{\"model\":\"m\"," SAID
-           ",\"options\":{\"stop\":[\"a\",\"b\"]},\"stream\":false,\"keep_alive\":\"5m\"}",
+           ",\"options\":{\"stop\":[\"a\",\"b\"]},\"stream\":true,\"keep_alive\":\"5m\"}",
            "");
 }
 
@@ -50,15 +50,15 @@ formats_are_unwrapped(void **state)
 {
     (void)state;
     expect("{\"model\":\"a\"," SAY ",\"response_format\":{\"type\":\"json_object\"}}",
-           "{\"model\":\"m\"," SAID ",\"format\":\"json\",\"options\":{},\"stream\":false}", "");
+           "{\"model\":\"m\"," SAID ",\"format\":\"json\",\"options\":{},\"stream\":true}", "");
     expect("{\"model\":\"a\"," SAY
            ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"n\","
            "\"schema\":{\"type\":\"object\" }}}}",
            "{\"model\":\"m\"," SAID
-           ",\"format\":{\"type\":\"object\" },\"options\":{},\"stream\":false}",
+           ",\"format\":{\"type\":\"object\" },\"options\":{},\"stream\":true}",
            "");
     expect("{\"model\":\"a\"," SAY ",\"response_format\":{\"type\":\"text\"}}",
-           "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":false}", "");
+           "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":true}", "");
 }
 
 static void
@@ -76,12 +76,12 @@ levels_of_thought(void **state)
         snprintf(query, sizeof(query), "{\"model\":\"a\"," SAY ",\"reasoning_effort\":\"%s\"}",
                  levels[i][0]);
         snprintf(body, sizeof(body),
-                 "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":false,\"think\":%s}",
+                 "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":true,\"think\":%s}",
                  levels[i][1]);
         expect(query, body, "");
     }
     expect("{\"model\":\"a\"," SAY ",\"reasoning_effort\":\"vast\"}",
-           "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":false}", "reasoning_effort");
+           "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":true}", "reasoning_effort");
 }
 
 static void
@@ -96,13 +96,13 @@ parts_and_images(void **state)
            "{\"type\":\"text\",\"text\":\"b\"}]}]}",
            "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\\nb\",\"images\":["
            "\"QUJD\",\"/9j/\"]}],"
-           "\"options\":{},\"stream\":false}",
+           "\"options\":{},\"stream\":true}",
            "messages[0].image_url");
     expect(
         "{\"model\":\"a\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_audio\"},"
         "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/gif;base64,QUJD\"}}]}]}",
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\"}],\"options\":{},"
-        "\"stream\":false}",
+        "\"stream\":true}",
         "messages[0].content, messages[0].image_url");
 }
 
@@ -130,10 +130,10 @@ tools_and_their_answers(void **state)
         "{\"role\":\"tool\",\"content\":\"42\",\"tool_call_id\":\"c2\",\"tool_name\":\"g\"},"
         "{\"role\":\"tool\",\"content\":\"43\",\"tool_call_id\":\"c9\"}],"
         "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],\"options\":{},"
-        "\"stream\":false}",
+        "\"stream\":true}",
         "messages[1].tool_calls.arguments");
     expect("{\"model\":\"a\",\"tools\":[{}],\"tool_choice\":\"none\"," SAY "}",
-           "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":false}", "");
+           "{\"model\":\"m\"," SAID ",\"options\":{},\"stream\":true}", "");
 }
 
 static void
@@ -143,7 +143,7 @@ what_is_dropped_is_said(void **state)
     expect("{\"model\":\"a\",\"n\":2,\"logit_bias\":{\"1\":2},\"logprobs\":false,\"parallel_tool_"
            "calls\":true,"
            "\"user\":\"u\",\"tools\":[{}],\"tool_choice\":\"required\",\"x\\r\\ny: z\":1," SAY "}",
-           "{\"model\":\"m\"," SAID ",\"tools\":[{}],\"options\":{},\"stream\":false}",
+           "{\"model\":\"m\"," SAID ",\"tools\":[{}],\"options\":{},\"stream\":true}",
            "tool_choice, n, logit_bias, parallel_tool_calls, ...");
 }
 
