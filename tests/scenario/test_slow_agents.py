@@ -154,12 +154,13 @@ def test_a_head_that_never_ends_is_cut_off(hatchway, backend):
 def test_more_connections_than_allowed(hatchway, backend):
     peer = backend(openai("ok"))
     gateway = hatchway(loops=1, backends=[openai_backend("peer", peer)], limits={"connections": 4})
-    until(lambda: gateway.metric("hatchway_connections") == 1)  # the one that asks for it
 
-    agents = [Connection(gateway) for _ in range(4)]
-    for agent in agents:
+    def agent_with_a_place():  # those that asked whether it is ready may still be on their way out
+        agent = Connection(gateway)
         agent.send(request_bytes("/health", method="GET"))
-        assert agent.read_answer().status == 200
+        return agent if agent.read_answer().status == 200 else agent.close()
+
+    agents = [until(agent_with_a_place) for _ in range(4)]
     with Connection(gateway) as one_more:
         one_more.send(request_bytes("/health", method="GET"))
         assert one_more.read_answer().status == 503
