@@ -93,6 +93,15 @@ first_waiter_for(struct hw_admission *admission, const struct hw_backend *backen
 }
 
 static void
+grant_locked(struct hw_waiter *waiter, struct hw_backend *backend)
+{
+    waiter->granted = backend;
+    waiter->state = HW_WAITER_READY;
+    list_push(waiter->ready, waiter);
+    uv_async_send(waiter->wake);
+}
+
+static void
 release_locked(struct hw_admission *admission, struct hw_backend *backend)
 {
     HW_ASSERT(atomic_load_explicit(&backend->inflight, memory_order_relaxed) > 0);
@@ -105,10 +114,7 @@ release_locked(struct hw_admission *admission, struct hw_backend *backend)
     }
     list_remove(&admission->lanes[waiter->lane], waiter);
     admission->queued--;
-    waiter->granted = backend; /* the slot itself changes hands: inflight stays */
-    waiter->state = HW_WAITER_READY;
-    list_push(waiter->ready, waiter);
-    uv_async_send(waiter->wake);
+    grant_locked(waiter, backend); /* the slot itself changes hands: inflight stays */
 }
 
 void
@@ -126,14 +132,12 @@ hw_admission_wait(struct hw_admission *admission, struct hw_waiter *waiter, size
 
     HW_ASSERT(waiter->state == HW_WAITER_IDLE);
     pthread_mutex_lock(&admission->lock);
-    for (size_t i = 0; i < waiter->count && rc == 0; i++)
-        if (reserve_locked(waiter->backends[i], waiter->limits[i])) {
-            waiter->granted = waiter->backends[i];
-            rc = 1;
-        }
-    if (rc == 0 && admission->queued >= max_queued)
+    for (size_t i = 0; i < waiter->count && waiter->state == HW_WAITER_IDLE; i++)
+        if (reserve_locked(waiter->backends[i], waiter->limits[i]))
+            grant_locked(waiter, waiter->backends[i]);
+    if (waiter->state == HW_WAITER_IDLE && admission->queued >= max_queued) {
         rc = HW_ELIMIT;
-    if (rc == 0) {
+    } else if (waiter->state == HW_WAITER_IDLE) {
         waiter->state = HW_WAITER_WAITING;
         list_push(&admission->lanes[waiter->lane], waiter);
         admission->queued++;

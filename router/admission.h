@@ -44,8 +44,8 @@ bool hw_admission_reserve(struct hw_admission *admission, struct hw_backend *bac
 /* Gives it back; may hand it on to a waiter. */
 void hw_admission_release(struct hw_admission *admission, struct hw_backend *backend);
 
-/* Joins the queue, unless a slot came free meanwhile (then waiter->granted is set, 1 is returned)
- * or the queue holds max_queued already (HW_ELIMIT). 0: waiting. */
+/* Joins the queue; or, when a slot came free meanwhile, is granted that at once and collected like
+ * any other. HW_ELIMIT: the queue holds max_queued already. */
 int hw_admission_wait(struct hw_admission *admission, struct hw_waiter *waiter, size_t max_queued);
 /* Leaves the queue; a slot granted meanwhile is given back. Legal in every state. */
 void hw_admission_leave(struct hw_admission *admission, struct hw_waiter *waiter);

@@ -119,12 +119,12 @@ hw_backend_take(struct hw_backend *backend, uint64_t now_ms)
 }
 
 void
-hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result,
+hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result, bool blameless,
                   const struct hw_speed_sample *sample, uint64_t now_ms)
 {
     hw_metric_add(backend->attempts[result], 1);
     pthread_mutex_lock(&backend->lock);
-    if (result == HW_ATTEMPT_CANCELLED)
+    if (blameless || result == HW_ATTEMPT_CANCELLED)
         hw_breaker_forget(&backend->breaker);
     else
         hw_breaker_result(&backend->breaker,

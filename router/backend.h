@@ -57,8 +57,9 @@ void hw_backend_unref(struct hw_backends *backends, struct hw_backend *backend);
 void hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_view *view);
 /* Asks the breaker for leave to send. */
 bool hw_backend_take(struct hw_backend *backend, uint64_t now_ms);
-/* An attempt ended: counts it, tells the breaker, learns from sample when not NULL. */
-void hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result,
+/* An attempt ended: counts it, tells the breaker (unless blameless: then it only gives its leave
+ * back), learns from sample when not NULL. */
+void hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result, bool blameless,
                        const struct hw_speed_sample *sample, uint64_t now_ms);
 /* A local worker's own benchmark replaces the prior, until answers have taught better. */
 void hw_backend_prior(struct hw_backend *backend, double prefill_bytes_s, double decode_bytes_s);

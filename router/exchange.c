@@ -53,12 +53,16 @@ settle(struct hw_exchange *ex, enum hw_attempt_result result)
 {
     struct hw_speed_sample sample;
     struct hw_backend *backend = ex->slot;
+    /* Whether a worker is there its supervisor knows: a breaker that opens when one dies under many
+     * queries would only keep them from the others and from its successor. */
+    bool local = ex->attempt.protocol == NULL;
+    bool blameless = local && (result == HW_ATTEMPT_BROKEN || result == HW_ATTEMPT_CONNECT);
 
     if (backend == NULL)
         return;
     ex->slot = NULL;
     hw_attempt_sample(&ex->attempt, &sample);
-    hw_backend_result(backend, result, &sample, now_ms(ex));
+    hw_backend_result(backend, result, blameless, &sample, now_ms(ex));
     if (result == HW_ATTEMPT_OK) {
         hw_histogram_observe_us(backend->first_token, sample.ttft_us);
         if (sample.decode_us > 0)
@@ -118,6 +122,7 @@ send_to(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t w
     ex->attempts++;
     ex->current = candidate;
     hw_buf_clear(&ex->held);
+    ex->held_too_much = false;
     hw_answer_free(&ex->answer);
     hw_answer_init(&ex->answer, ex->query.stream ? ex->plan->snapshot->cache.max_entry : 16u << 20);
     hw_attempt_cancel(&ex->attempt);
@@ -159,57 +164,71 @@ give_up(struct hw_exchange *ex)
     }
 }
 
-/* Every candidate with its health in order is full: wait for room on any of them. */
+/* Nobody can answer now, but these will: those that had no room. A candidate that its breaker has
+ * refused has room enough, and waiting for that would end at once, again and again. */
+static size_t
+gather_full(struct hw_exchange *ex)
+{
+    struct hw_waiter *waiter = &ex->waiter;
+
+    waiter->count = 0;
+    for (size_t i = 0; i < ex->candidate_count; i++) {
+        uint32_t b = ex->candidates[i].backend;
+        if (!ex->candidates[i].full)
+            continue;
+        waiter->backends[waiter->count] = ex->plan->backends[b];
+        ex->waiter_limits[waiter->count++] = ex->plan->limits[b];
+    }
+    return waiter->count;
+}
+
 static void
 wait_for_room(struct hw_exchange *ex)
 {
-    struct hw_admission *admission = ex->loop->gateway->admission;
     struct hw_waiter *waiter = &ex->waiter;
-    size_t count = 0;
+    uint32_t max_queued = ex->plan->snapshot->limits.queued;
 
-    for (size_t i = 0; i < ex->candidate_count; i++) {
-        uint32_t b = ex->candidates[i].backend;
-        waiter->backends[count] = ex->plan->backends[b];
-        ex->waiter_limits[count++] = ex->plan->limits[b];
-    }
-    waiter->count = count;
     waiter->limits = ex->waiter_limits;
     waiter->lane = ex->traits.lane;
     waiter->wake = &ex->loop->wake;
     waiter->ready = &ex->loop->granted;
     waiter->granted = NULL;
     hw_exchange_set_state(ex, HW_EXCHANGE_WAIT);
-    int rc = hw_admission_wait(admission, waiter, ex->plan->snapshot->limits.queued);
-    if (rc == 1) { /* room came between the refusal and the queue: use it from a fresh turn */
-        uv_async_send(&ex->loop->wake);
-    } else if (rc < 0) {
+    if (hw_admission_wait(ex->loop->gateway->admission, waiter, max_queued) != 0)
         hw_exchange_reply_error(ex, 503, NULL,
                                 "every backend of route %s is busy and %u queries wait already",
-                                ex->route_conf->name, (unsigned)ex->plan->snapshot->limits.queued);
-    }
+                                ex->route_conf->name, (unsigned)max_queued);
 }
 
-static const struct hw_candidate *
-candidate_of(const struct hw_exchange *ex, const struct hw_backend *backend)
+static void
+move_candidate(struct hw_exchange *ex, size_t from, size_t to)
 {
-    for (size_t i = 0; i < ex->candidate_count; i++)
-        if (ex->plan->backends[ex->candidates[i].backend] == backend)
-            return &ex->candidates[i];
-    return NULL;
+    struct hw_candidate moved = ex->candidates[from];
+
+    if (from < to)
+        memmove(&ex->candidates[from], &ex->candidates[from + 1], (to - from) * sizeof(moved));
+    else
+        memmove(&ex->candidates[to + 1], &ex->candidates[to], (from - to) * sizeof(moved));
+    ex->candidates[to] = moved;
 }
 
 /* A local worker that is only just starting, or starting again, is worth a wait when nobody else is
- * left: it is back within a second. */
-static const struct hw_candidate *
-starting_worker(struct hw_exchange *ex)
+ * left: it is back within a second. One becomes the last candidate, once. */
+static bool
+add_starting_worker(struct hw_exchange *ex)
 {
-    for (size_t i = ex->candidate_count; i < ex->excluded_end; i++) {
+    size_t end = ex->excluded_end;
+
+    ex->excluded_end = ex->candidate_count;
+    for (size_t i = ex->candidate_count; i < end; i++) {
         const struct hw_candidate *candidate = &ex->candidates[i];
         const struct hw_conf_backend *conf = &ex->plan->snapshot->backends[candidate->backend];
-        if (candidate->out == HW_OUT_DOWN && conf->url == NULL && conf->kind == HW_KIND_BDH)
-            return candidate;
+        if (candidate->out != HW_OUT_DOWN || conf->url != NULL || conf->kind != HW_KIND_BDH)
+            continue;
+        move_candidate(ex, i, ex->candidate_count++);
+        return true;
     }
-    return NULL;
+    return false;
 }
 
 static bool
@@ -226,18 +245,19 @@ may_try(struct hw_exchange *ex)
     return true;
 }
 
+/* False: it has no room, its breaker is open, it failed at once; or (*spent) no retry is left. */
 static bool
-try_candidate(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t wait_ms,
-              bool *full)
+try_candidate(struct hw_exchange *ex, struct hw_candidate *candidate, uint32_t wait_ms, bool *spent)
 {
     struct hw_admission *admission = ex->loop->gateway->admission;
     struct hw_backend *backend = ex->plan->backends[candidate->backend];
 
-    if (!hw_admission_reserve(admission, backend, ex->plan->limits[candidate->backend])) {
-        *full = true;
+    candidate->full =
+        !hw_admission_reserve(admission, backend, ex->plan->limits[candidate->backend]);
+    if (candidate->full)
         return false;
-    }
-    if (!hw_backend_take(backend, now_ms(ex))) {
+    *spent = !may_try(ex);
+    if (*spent || !hw_backend_take(backend, now_ms(ex))) {
         hw_admission_release(admission, backend);
         return false;
     }
@@ -248,48 +268,46 @@ try_candidate(struct hw_exchange *ex, const struct hw_candidate *candidate, uint
 void
 hw_exchange_admit(struct hw_exchange *ex)
 {
-    bool full = false;
+    uint32_t last_wait_ms = ex->plan->snapshot->timeouts.connect;
+    bool spent = false;
 
-    while (ex->next_candidate < ex->candidate_count) {
-        const struct hw_candidate *candidate = &ex->candidates[ex->next_candidate++];
-        uint32_t last_wait =
-            ex->next_candidate == ex->candidate_count ? ex->plan->snapshot->timeouts.connect : 0;
-        if (!may_try(ex)) {
-            give_up(ex);
+    do {
+        while (ex->next_candidate < ex->candidate_count && !spent) {
+            struct hw_candidate *candidate = &ex->candidates[ex->next_candidate++];
+            bool last = ex->next_candidate == ex->candidate_count;
+            if (try_candidate(ex, candidate, last ? last_wait_ms : 0, &spent))
+                return;
+        }
+        if (ex->attempts == 0 && gather_full(ex) > 0) {
+            wait_for_room(ex);
             return;
         }
-        if (try_candidate(ex, candidate, last_wait, &full))
-            return;
-    }
-    const struct hw_candidate *starting = starting_worker(ex);
-    if (starting != NULL && ex->attempts < HW_EXCHANGE_MAX_ATTEMPTS && !full) {
-        ex->excluded_end = ex->candidate_count; /* once only */
-        if (try_candidate(ex, starting, ex->plan->snapshot->timeouts.connect, &full))
-            return;
-    }
-    if (full && ex->attempts == 0)
-        wait_for_room(ex);
-    else
-        give_up(ex);
+    } while (!spent && add_starting_worker(ex));
+    give_up(ex);
 }
 
-/* A slot was handed over. */
+/* A slot was handed over. Its backend goes to the front, so that the others are still there to move
+ * on to. */
 static void
 continue_granted(struct hw_exchange *ex)
 {
     struct hw_backend *backend = ex->waiter.granted;
-    const struct hw_candidate *candidate = candidate_of(ex, backend);
+    size_t i = 0;
 
     ex->waiter.granted = NULL;
-    HW_ASSERT(candidate != NULL);
+    while (i < ex->candidate_count && ex->plan->backends[ex->candidates[i].backend] != backend)
+        i++;
+    HW_ASSERT(i < ex->candidate_count);
+    move_candidate(ex, i, 0);
+    ex->next_candidate = 0;
     if (hw_backend_take(backend, now_ms(ex))) {
         ex->slot = backend;
-        if (send_to(ex, candidate, 0))
+        ex->next_candidate = 1;
+        if (send_to(ex, &ex->candidates[0], ex->plan->snapshot->timeouts.connect))
             return;
     } else {
         hw_admission_release(ex->loop->gateway->admission, backend);
     }
-    ex->next_candidate = 0;
     hw_exchange_admit(ex);
 }
 
@@ -297,18 +315,10 @@ void
 hw_exchange_collect_granted(struct hw_loop *loop)
 {
     struct hw_waiter *waiter;
-    struct hw_exchange *ex, *next;
 
-    while ((waiter = hw_admission_collect(loop->gateway->admission, &loop->granted)) != NULL) {
-        ex = (struct hw_exchange *)((char *)waiter - offsetof(struct hw_exchange, waiter));
-        continue_granted(ex);
-    }
-    for (ex = loop->exchanges; ex != NULL; ex = next) { /* granted at once by hw_admission_wait */
-        next = ex->next;
-        if (ex->state == HW_EXCHANGE_WAIT && ex->waiter.state == HW_WAITER_IDLE &&
-            ex->waiter.granted != NULL)
-            continue_granted(ex);
-    }
+    while ((waiter = hw_admission_collect(loop->gateway->admission, &loop->granted)) != NULL)
+        continue_granted(
+            (struct hw_exchange *)((char *)waiter - offsetof(struct hw_exchange, waiter)));
 }
 
 /* --- what an attempt says -------------------------------------------------------------------- */
@@ -433,7 +443,7 @@ on_end(void *ctx, const struct hw_attempt_end *given)
     bool local = ex->attempt.protocol == NULL;
 
     if (end.result == HW_ATTEMPT_OK &&
-        (ex->held_too_much || (ex->summing && !ex->query.stream && ex->answer.overflowed))) {
+        (ex->held_too_much || (!ex->attempt.raw && !ex->query.stream && ex->answer.overflowed))) {
         end.result = HW_ATTEMPT_BROKEN;
         end.message = "its answer is larger than Hatchway holds";
     }
@@ -447,9 +457,8 @@ on_end(void *ctx, const struct hw_attempt_end *given)
         pass_refusal(ex, &end);
     } else {
         remember_failure(ex, &end);
-        if (end.died && local && ex->next_candidate > 0 &&
-            ex->next_candidate == ex->candidate_count)
-            ex->next_candidate--; /* nobody else: ask the successor */
+        if (end.died && local) /* after everybody else: ask its successor */
+            move_candidate(ex, --ex->next_candidate, ex->candidate_count - 1);
         hw_exchange_admit(ex);
     }
 }
@@ -514,14 +523,14 @@ void
 hw_exchange_done(struct hw_exchange *ex)
 {
     struct hw_loop *loop = ex->loop;
+    bool waited = ex->state == HW_EXCHANGE_WAIT;
 
     HW_ASSERT(ex->stream == NULL);
     hw_exchange_set_state(ex, HW_EXCHANGE_DONE);
     if (ex->redis_get != NULL)
         hw_cache_redis_cancel(ex->redis_get);
-    hw_admission_leave(loop->gateway->admission, &ex->waiter);
-    if (ex->waiter.granted != NULL) /* granted at once, not yet used */
-        hw_admission_release(loop->gateway->admission, ex->waiter.granted);
+    if (waited)
+        hw_admission_leave(loop->gateway->admission, &ex->waiter);
     hw_attempt_cancel(&ex->attempt);
     settle(ex, HW_ATTEMPT_CANCELLED);
     hw_exchange_log(ex);
@@ -558,7 +567,8 @@ hw_exchange_sweep(struct hw_loop *loop)
         struct hw_attempt_end end = {.result = HW_ATTEMPT_TIMEOUT,
                                      .message = "the query's time was up"};
         hw_attempt_cancel(&ex->attempt);
-        settle(ex, HW_ATTEMPT_TIMEOUT);
+        /* An answer that is still coming may be as slow as its reader: no fault of the backend. */
+        settle(ex, ex->state == HW_EXCHANGE_RELAY ? HW_ATTEMPT_CANCELLED : HW_ATTEMPT_TIMEOUT);
         if (ex->state == HW_EXCHANGE_RELAY)
             break_off(ex, &end);
         else

@@ -138,7 +138,9 @@ room_that_came_meanwhile_is_granted_at_once(void **state)
     struct candidate c;
 
     prepare(f, &c, HW_LANE_INTERACTIVE, &f->a, NULL);
-    assert_int_equal(hw_admission_wait(f->admission, &c.waiter, 10), 1);
+    assert_int_equal(hw_admission_wait(f->admission, &c.waiter, 10), 0);
+    assert_int_equal(hw_admission_queued(f->admission), 0);
+    assert_ptr_equal(hw_admission_collect(f->admission, &f->ready), &c.waiter);
     assert_ptr_equal(c.waiter.granted, &f->a);
     hw_admission_release(f->admission, &f->a);
 }
