@@ -42,7 +42,7 @@ struct hw_loop {
     atomic_int connections;              /* as of the last sweep */
     unsigned closing;                    /* parts that have not called back yet */
     bool draining;
-    bool stopped;
+    atomic_bool stopped; /* written by its own loop, read by loop 0 */
 };
 
 enum { HW_SWEEP_MS = 100 };
