@@ -29,6 +29,7 @@ def environment(extra=None):
     env = {k: v for k, v in os.environ.items() if not k.startswith("HATCHWAY_")}
     env["ASAN_OPTIONS"] = "detect_leaks=1:exitcode=99"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1"
+    env["TSAN_OPTIONS"] = f"suppressions={ROOT}/tests/tsan.supp"
     env.update(extra or {})
     return env
 

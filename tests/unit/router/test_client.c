@@ -572,7 +572,7 @@ test_cancel_frees_the_peer(void **state)
     run_for(&w.loop, 100);
     assert_int_equal(w.seen.dones + w.seen.errors, 0);
     assert_null(w.seen.call);
-    assert_true(w.peer.saw_end_ms > 0 && w.peer.saw_end_ms < 50);
+    assert_true(w.peer.saw_end_ms > 0 && w.peer.saw_end_ms < 500);
     end(&w);
 }
 

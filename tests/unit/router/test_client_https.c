@@ -190,13 +190,13 @@ test_pause(void **state)
     (void)state;
     begin(&w);
     struct hw_call_request request = request_of("GET", "/large");
-    request.idle_ms = 100;
+    request.idle_ms = 400;
     w.seen.on_body_hook = pause_it;
     seen_send(&w.seen, &request);
     while (w.seen.body.len == 0 && w.seen.errors == 0)
         uv_run(&w.loop, UV_RUN_ONCE);
     size_t had = w.seen.body.len;
-    run_for(&w.loop, 200); /* longer than idle_ms */
+    run_for(&w.loop, 600); /* longer than idle_ms */
     assert_int_equal(w.seen.body.len, had);
     for (int i = 0; i < 10; i++) {
         hw_call_resume(w.seen.call);
