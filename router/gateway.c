@@ -24,7 +24,7 @@ static void
 wake_all(struct hw_gateway *gateway)
 {
     for (unsigned i = 0; i < gateway->loop_count; i++)
-        if (!gateway->loops[i].stopped)
+        if (!atomic_load(&gateway->loops[i].stopped))
             uv_async_send(&gateway->loops[i].wake);
 }
 
@@ -145,8 +145,10 @@ hw_gateway_tick(struct hw_gateway *gateway)
     size_t streams = 0;
     for (unsigned i = 0; i < gateway->loop_count; i++)
         streams += (size_t)atomic_load(&gateway->loops[i].connections);
+    /* Before every loop has drained, a query may wait in a backlog where nobody counts it. */
+    bool all_drained = atomic_load(&gateway->drained_loops) == gateway->loop_count;
     bool late = uv_now(&gateway->loops[0].uv) >= gateway->drain_deadline_ms;
-    if (late || (atomic_load(&gateway->active) == 0 && streams == 0)) {
+    if (late || (all_drained && atomic_load(&gateway->active) == 0 && streams == 0)) {
         if (late)
             hw_log(HW_LOG_WARN, "the drain's time is over: cutting off %" PRId64 " queries",
                    atomic_load(&gateway->active));
@@ -261,7 +263,7 @@ static void
 close_unstarted(struct hw_gateway *gateway, unsigned opened)
 {
     for (unsigned i = opened; i-- > 0;) {
-        gateway->loops[i].stopped = true;
+        atomic_store(&gateway->loops[i].stopped, true);
         hw_loop_close(&gateway->loops[i]);
         uv_run(&gateway->loops[i].uv, UV_RUN_DEFAULT);
         if (i == 0) {

@@ -60,6 +60,7 @@ struct hw_gateway {
     uint16_t port; /* listened on */
     atomic_bool draining;
     atomic_bool stopping;                  /* the deadline has passed, or nothing is left */
+    atomic_uint drained_loops;             /* whose listeners have accepted what was queued */
     _Atomic int64_t active;                /* exchanges of all loops */
     _Atomic(struct hw_snapshot *) offered; /* a reload waiting for loop 0 */
     uint64_t drain_deadline_ms;            /* loop 0 only */

@@ -44,9 +44,11 @@ follow_gateway(struct hw_loop *loop)
     if (atomic_load(&loop->gateway->draining) && !loop->draining) {
         loop->draining = true;
         hw_http_server_drain(loop->server);
+        atomic_store(&loop->connections, (int)hw_http_server_connections(loop->server));
+        atomic_fetch_add(&loop->gateway->drained_loops, 1);
     }
-    if (atomic_load(&loop->gateway->stopping) && !loop->stopped) {
-        loop->stopped = true;
+    if (atomic_load(&loop->gateway->stopping) && !atomic_load(&loop->stopped)) {
+        atomic_store(&loop->stopped, true);
         hw_exchange_abort_all(loop);
         hw_loop_close(loop);
     }
@@ -57,7 +59,7 @@ on_wake(uv_async_t *wake)
 {
     struct hw_loop *loop = wake->data;
 
-    if (loop->stopped)
+    if (atomic_load(&loop->stopped))
         return;
     take_plan(loop);
     hw_exchange_collect_granted(loop);
@@ -105,8 +107,11 @@ hw_loop_open(struct hw_loop *loop, struct hw_gateway *gateway, unsigned index, s
     loop->index = index;
     if (uv_loop_init(&loop->uv) != 0)
         return hw_err_set(err, HW_EIO, "cannot make an event loop");
-    int rc = hw_http_server_create(&loop->uv, snapshot->listen_host, snapshot->listen_port, &limits,
-                                   &handler, &loop->server, err);
+    /* Port 0 is chosen once: the others listen where the first one does. */
+    uint16_t port =
+        index == 0 ? snapshot->listen_port : hw_http_server_port(gateway->loops[0].server);
+    int rc = hw_http_server_create(&loop->uv, snapshot->listen_host, port, &limits, &handler,
+                                   &loop->server, err);
     if (rc != 0) {
         uv_run(&loop->uv, UV_RUN_DEFAULT);
         uv_loop_close(&loop->uv);
