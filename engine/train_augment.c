@@ -133,7 +133,7 @@ is_small(const char *word, size_t len)
     return false;
 }
 
-/* Small words go one time in three, others one in twenty. */
+/* Small words go one time in three, others one in twelve. */
 static void
 drop_words(char *text, struct hw_train_rng *rng)
 {
@@ -143,7 +143,7 @@ drop_words(char *text, struct hw_train_rng *rng)
     for (const char *word = text; *word != '\0';) {
         size_t len = strcspn(word, " ");
         size_t gap = strspn(word + len, " ");
-        if (!one_in(rng, is_small(word, len) ? 3 : 20)) {
+        if (!one_in(rng, is_small(word, len) ? 3 : 12)) {
             memcpy(kept + used, word, len + gap);
             used += len + gap;
             words++;
@@ -153,6 +153,27 @@ drop_words(char *text, struct hw_train_rng *rng)
     kept[used] = '\0';
     if (words >= 2)
         memcpy(text, kept, used + 1);
+}
+
+/* "does it cache errors" -> "cache errors does it": which words come matters more than where. */
+static void
+turn_words(char *text, struct hw_train_rng *rng)
+{
+    char turned[HW_TRAIN_QUESTION_MAX];
+    size_t pivot = hw_train_rng_below(rng, strlen(text) + 1);
+    const char *space = strchr(text + pivot, ' ');
+
+    if (space == NULL)
+        return;
+    cut_end(text);
+    if (space >= text + strlen(text))
+        return;
+    size_t head = (size_t)(space - text), tail = strlen(space + 1);
+    memcpy(turned, space + 1, tail);
+    turned[tail] = ' ';
+    memcpy(turned + tail + 1, text, head);
+    turned[tail + 1 + head] = '\0';
+    memcpy(text, turned, tail + head + 2);
 }
 
 /* Swaps, drops or doubles one letter inside a word. */
@@ -204,6 +225,8 @@ hw_train_augment(const char *question, struct hw_train_rng *rng, char out[HW_TRA
         reopen(out, rng);
     if (one_in(rng, 3))
         drop_words(out, rng);
+    if (one_in(rng, 8))
+        turn_words(out, rng);
     if (one_in(rng, 4))
         mistype(out, rng);
     if (one_in(rng, 4))
