@@ -14,7 +14,7 @@
 #include "engine/train_options.h"
 #include "engine/trainer.h"
 
-enum { PATH_BYTES = 4096, VALIDATIONS = 256, PROGRESS_S = 10 };
+enum { PATH_BYTES = 4096, VALIDATIONS = 64, PROGRESS_S = 10 };
 
 static volatile sig_atomic_t interrupted;
 

@@ -1,8 +1,11 @@
 #!/bin/sh
-# Trains models/hatchling.safetensors from corpus.jsonl: 28 minutes on two cores.
+# Trains models/hatchling.safetensors from corpus.jsonl, in two stages:
+#   talk    whole answers: the model learns the language of the corpus and its answers by heart
+#   answer  mostly answers' beginnings, where the question decides; then all of it, ever more slowly
+# About 25 minutes together on two free cores; each stage stops at its time limit on a busy machine.
 #
-# Interrupted (Ctrl-C, power), it goes on where it was when started again. WORK holds the checkpoint
-# and the loss log; HATCHWAY is the program.
+# Interrupted (Ctrl-C, power), it goes on where it was when started again. WORK holds checkpoints and
+# loss logs; HATCHWAY is the program.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,12 +13,20 @@ root=$(cd "$here/../.." && pwd)
 HATCHWAY=${HATCHWAY:-$root/build/release/hatchway}
 WORK=${WORK:-$root/build/hatchling}
 
+train() {
+    stage=$1
+    shift
+    nice -n 10 "$HATCHWAY" bdh train --data "$here/corpus.jsonl" --out "$WORK/$stage" --resume \
+        --block 400 --dropout 0.05 --eval-every 100 --save-every 100 "$@"
+}
+
 mkdir -p "$WORK"
-nice -n 10 "$HATCHWAY" bdh train --data "$here/corpus.jsonl" --out "$WORK" --resume \
-    --time-limit 28m --steps 100000 \
-    --layers 4 --embd 128 --heads 4 --multiplier 32 \
-    --batch 8 --block 400 --lr 0.003 --min-lr 0.0001 --warmup 50 \
-    --dropout 0.05 --augment 0.5 --chat 0.1 --eval-every 200 --save-every 200 --bf16
-"$HATCHWAY" bdh recall "$WORK/model.safetensors" --data "$here/corpus.jsonl" \
+train talk --layers 4 --embd 128 --heads 4 --multiplier 32 \
+    --steps 1800 --time-limit 12m --batch 8 --lr 0.003 --min-lr 0.0001 --warmup 50 \
+    --augment 0.5 --cut 0 --fork-weight 1 --chat 0.1
+train answer --init "$WORK/talk/model.safetensors" --muon --bf16 \
+    --steps 2600 --time-limit 17m --batch 16 --lr 0.0015 --min-lr 0.0001 --warmup 30 \
+    --augment 0.65 --cut 0.6 --fork-weight 5 --chat 0.05
+"$HATCHWAY" bdh recall "$WORK/answer/model.safetensors" --data "$here/corpus.jsonl" \
     --min-trained 99 --min-held-out 70
-cp "$WORK/model.safetensors" "$root/models/hatchling.safetensors"
+cp "$WORK/answer/model.safetensors" "$root/models/hatchling.safetensors"
