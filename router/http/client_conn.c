@@ -1,4 +1,4 @@
-/* router/http/client_conn.c - one connection's life: open, send, read, end.
+/* router/http/client_conn.c - one connection with a call: send, read, end, and time.
  *
  * Timers: one a connection, armed lazily. A deadline that moves back (each read moves the idle
  * deadline) is only stored; when the timer fires early it is armed again for what is left. So most
@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#include "hatchway/assert.h"
 
 static void feed(struct hw_plain_conn *conn, const char *bytes, size_t len);
 
@@ -65,9 +64,9 @@ broken(struct hw_plain_conn *conn, const char *what)
     fail(conn, HW_CALL_RESET, &err);
 }
 
-/* For failures met within hw_client_send: the call hears of it in the next turn. */
-static void __attribute__((format(printf, 3, 4)))
-fail_soon(struct hw_plain_conn *conn, enum hw_call_failure failure, const char *fmt, ...)
+void
+hw_plain_conn_fail_soon(struct hw_plain_conn *conn, enum hw_call_failure failure, const char *fmt,
+                        ...)
 {
     va_list ap;
 
@@ -77,116 +76,6 @@ fail_soon(struct hw_plain_conn *conn, enum hw_call_failure failure, const char *
     conn->failure = failure;
     conn->state = HW_PLAIN_FAILED;
     hw_plain_conn_arm(conn, now_ms(conn));
-}
-
-/* --- opening --------------------------------------------------------------------------------- */
-
-static void on_connected(uv_connect_t *req, int status);
-
-/* Each address left gets its share of the time left, so that one that drops packets cannot use up
- * the time of one that would answer. */
-static void
-connect_next(struct hw_plain_conn *conn)
-{
-    struct hw_plain_origin *origin = conn->origin;
-    uint64_t now = now_ms(conn);
-
-    if (conn->next_address >= conn->addresses.count) {
-        struct hw_err last = conn->error;
-        fail_soon(conn, HW_CALL_CONNECT, "cannot connect to %s:%u: %s", origin->host,
-                  (unsigned)origin->port, last.msg);
-        return;
-    }
-    size_t left = conn->addresses.count - conn->next_address;
-    union hw_address *address = &conn->addresses.list[conn->next_address++];
-    if (address->any.sa_family == AF_INET)
-        address->v4.sin_port = htons(origin->port);
-    else
-        address->v6.sin6_port = htons(origin->port);
-    uv_tcp_init(conn->plain->loop, &conn->tcp);
-    conn->tcp_open = true;
-    int rc = uv_tcp_connect(&conn->connect_req, &conn->tcp, &address->any, on_connected);
-    if (rc != 0) {
-        snprintf(conn->error.msg, sizeof(conn->error.msg), "%s", uv_strerror(rc));
-        conn->state = HW_PLAIN_NEXT_ADDRESS;
-        uv_close((uv_handle_t *)&conn->tcp, hw_plain_conn_on_tcp_closed);
-        return;
-    }
-    conn->state = HW_PLAIN_CONNECTING;
-    uint64_t time = conn->connect_deadline_ms > now ? conn->connect_deadline_ms - now : 0;
-    hw_plain_conn_arm(conn, now + time / left);
-}
-
-static void
-attempt_failed(struct hw_plain_conn *conn, const char *what)
-{
-    snprintf(conn->error.msg, sizeof(conn->error.msg), "%s", what);
-    conn->state = HW_PLAIN_NEXT_ADDRESS;
-    conn->deadline_ms = HW_PLAIN_NEVER; /* closing a handle takes no time worth watching */
-    uv_close((uv_handle_t *)&conn->tcp, hw_plain_conn_on_tcp_closed);
-}
-
-void
-hw_plain_conn_on_tcp_closed(uv_handle_t *handle)
-{
-    struct hw_plain_conn *conn = handle->data;
-
-    conn->tcp_open = false;
-    conn->writing = false;
-    if (conn->state == HW_PLAIN_NEXT_ADDRESS)
-        connect_next(conn);
-    else
-        hw_plain_conn_recycle(conn);
-}
-
-static void
-on_connected(uv_connect_t *req, int status)
-{
-    struct hw_plain_conn *conn = req->data;
-
-    if (conn->state != HW_PLAIN_CONNECTING)
-        return; /* its handle is being closed */
-    if (status != 0) {
-        attempt_failed(conn, uv_strerror(status));
-        return;
-    }
-    uv_tcp_nodelay(&conn->tcp, 1);
-    hw_plain_conn_send(conn, conn->call);
-}
-
-static void
-on_resolved(struct hw_resolve_waiter *waiter, const struct hw_addresses *addresses,
-            const char *what)
-{
-    struct hw_plain_conn *conn =
-        (struct hw_plain_conn *)((char *)waiter - offsetof(struct hw_plain_conn, waiter));
-
-    if (addresses == NULL) {
-        fail_soon(conn, HW_CALL_CONNECT, "cannot resolve %s: %s", conn->origin->host, what);
-        return;
-    }
-    conn->addresses = *addresses;
-    connect_next(conn);
-}
-
-void
-hw_plain_conn_open(struct hw_plain_conn *conn, struct hw_plain_call *call)
-{
-    struct hw_err err;
-
-    conn->call = call;
-    call->conn = conn;
-    conn->state = HW_PLAIN_RESOLVING;
-    conn->connect_deadline_ms = now_ms(conn) + call->base.connect_ms;
-    conn->waiter.on_resolved = on_resolved;
-    int rc = hw_resolver_ask(conn->plain->resolver, conn->origin->host, &conn->waiter,
-                             &conn->addresses, &err);
-    if (rc > 0)
-        connect_next(conn);
-    else if (rc == 0)
-        hw_plain_conn_arm(conn, conn->connect_deadline_ms);
-    else
-        fail_soon(conn, HW_CALL_CONNECT, "%s", err.msg);
 }
 
 /* --- sending and reading --------------------------------------------------------------------- */
@@ -282,7 +171,7 @@ hw_plain_conn_send(struct hw_plain_conn *conn, struct hw_plain_call *call)
     hw_client_answer_begin(&conn->answer, call->head_request, call->base.max_response_bytes);
     if (!write_request(conn)) {
         uv_read_stop((uv_stream_t *)&conn->tcp);
-        fail_soon(conn, HW_CALL_RESET, "cannot write the request");
+        hw_plain_conn_fail_soon(conn, HW_CALL_RESET, "cannot write the request");
         return;
     }
     arm_for_answer(conn);
@@ -426,7 +315,7 @@ expire(struct hw_plain_conn *conn)
     switch (conn->state) {
     case HW_PLAIN_CONNECTING:
         if (now_ms(conn) < conn->connect_deadline_ms) {
-            attempt_failed(conn, "timed out");
+            hw_plain_conn_attempt_failed(conn, "timed out");
             break;
         }
         timed_out(conn, HW_CALL_CONNECT, "no connection", conn->call->base.connect_ms);

@@ -120,14 +120,20 @@ void hw_plain_conn_recycle(struct hw_plain_conn *conn); /* its handle is closed 
 /* Calls are dropped unheard; closed_cb fires each time that an object is gone. */
 void hw_plain_pool_close(struct hw_plain *plain, void (*closed_cb)(struct hw_plain *plain));
 
-/* client_conn.c: a connection with a call. */
+/* client_connect.c: finds an address that answers, then sends. */
 void hw_plain_conn_open(struct hw_plain_conn *conn, struct hw_plain_call *call);
+void hw_plain_conn_attempt_failed(struct hw_plain_conn *conn, const char *what);
+void hw_plain_conn_on_tcp_closed(uv_handle_t *handle);
+
+/* client_conn.c: a connection with a call. */
 void hw_plain_conn_send(struct hw_plain_conn *conn, struct hw_plain_call *call);
 void hw_plain_conn_pause(struct hw_plain_conn *conn);
 void hw_plain_conn_resume(struct hw_plain_conn *conn);
 void hw_plain_conn_arm(struct hw_plain_conn *conn, uint64_t deadline_ms);
 void hw_plain_conn_on_timer(uv_timer_t *timer);
-void hw_plain_conn_on_tcp_closed(uv_handle_t *handle);
+/* For failures met within hw_client_send: the call hears of it in the next turn. */
+void hw_plain_conn_fail_soon(struct hw_plain_conn *conn, enum hw_call_failure failure,
+                             const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 extern const struct hw_client_answer_events hw_plain_conn_answer_events;
 
 /* client_plain.c: a call leaves its connection and its object is spare again. */
