@@ -287,7 +287,8 @@ hw_exchange_admit(struct hw_exchange *ex)
 }
 
 /* A slot was handed over. Its backend goes to the front, so that the others are still there to move
- * on to. */
+ * on to; or it is no candidate any more, when its breaker has opened meanwhile: those who wait for
+ * it would only hand its slots around among themselves. */
 static void
 continue_granted(struct hw_exchange *ex)
 {
@@ -298,14 +299,15 @@ continue_granted(struct hw_exchange *ex)
     while (i < ex->candidate_count && ex->plan->backends[ex->candidates[i].backend] != backend)
         i++;
     HW_ASSERT(i < ex->candidate_count);
-    move_candidate(ex, i, 0);
-    ex->next_candidate = 0;
     if (hw_backend_take(backend, now_ms(ex))) {
+        move_candidate(ex, i, 0);
         ex->slot = backend;
         ex->next_candidate = 1;
         if (send_to(ex, &ex->candidates[0], ex->plan->snapshot->timeouts.connect))
             return;
     } else {
+        move_candidate(ex, i, --ex->candidate_count);
+        ex->next_candidate = 0;
         hw_admission_release(ex->loop->gateway->admission, backend);
     }
     hw_exchange_admit(ex);
