@@ -17,13 +17,22 @@ wall_ms(void)
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
+/* `cache-control: max-age=0, no-cache` says several things. */
 static bool
 agent_forbids(const struct hw_exchange *ex)
 {
     const struct hw_http_slice *control = hw_http_head_find(&ex->request->head, "cache-control");
+    size_t at = 0;
 
-    return control != NULL &&
-           (hw_http_slice_is(control, "no-cache") || hw_http_slice_is(control, "no-store"));
+    while (control != NULL && at < control->len) {
+        struct hw_http_slice word = {control->p + at, 0};
+        while (at + word.len < control->len && strchr(", \t", word.p[word.len]) == NULL)
+            word.len++;
+        if (hw_http_slice_is(&word, "no-cache") || hw_http_slice_is(&word, "no-store"))
+            return true;
+        at += word.len + 1;
+    }
+    return false;
 }
 
 static bool
@@ -73,14 +82,14 @@ add_query(struct hw_cache_key_builder *builder, const struct hw_query *query)
     }
 }
 
-/* All backends that may answer, in health or not, in the snapshot's order: what is down now must
- * not change the key. */
-static void
-add_backends(struct hw_cache_key_builder *builder, const struct hw_exchange *ex)
+/* All backends that may answer, in health or not, in any order: what is down now must not change
+ * the key. */
+static uint64_t
+digest_backends(const struct hw_exchange *ex)
 {
     uint64_t sum = 0;
 
-    for (size_t i = 0; i < ex->excluded_end; i++) {
+    for (size_t i = 0; i < ex->plan->snapshot->backend_count; i++) {
         const struct hw_candidate *candidate = &ex->candidates[i];
         bool may_answer = candidate->out == HW_CANDIDATE || candidate->out >= HW_OUT_DOWN;
         if (!may_answer || candidate->fallback)
@@ -89,7 +98,20 @@ add_backends(struct hw_cache_key_builder *builder, const struct hw_exchange *ex)
         uint64_t digest = backend->digest ^ atomic_load(&backend->model_digest);
         sum += (digest + candidate->backend) * 0x9e3779b97f4a7c15u;
     }
-    hw_cache_key_add_u64(builder, sum);
+    return sum;
+}
+
+/* Has the key named the checkpoint that answered? Not when the worker came up after the key was
+ * made, or came up a moment ago and nobody has looked at what it runs. */
+static bool
+key_names_model(const struct hw_exchange *ex)
+{
+    uint32_t i = ex->current->backend;
+    const struct hw_conf_backend *conf = &ex->plan->snapshot->backends[i];
+    bool local = conf->kind == HW_KIND_BDH && conf->url == NULL;
+
+    return (!local || atomic_load(&ex->plan->backends[i]->model_digest) != 0) &&
+           digest_backends(ex) == ex->key_backends;
 }
 
 void
@@ -108,7 +130,8 @@ hw_exchange_prepare_cache(struct hw_exchange *ex)
     hw_cache_key_add(&builder, ex->query.dialect->name, strlen(ex->query.dialect->name));
     hw_cache_key_add(&builder, model, strlen(model));
     hw_cache_key_add_u64(&builder, ex->route_conf->digest);
-    add_backends(&builder, ex);
+    ex->key_backends = digest_backends(ex);
+    hw_cache_key_add_u64(&builder, ex->key_backends);
     add_query(&builder, &ex->query);
     hw_cache_key_end(&builder, &ex->key);
     ex->keep = true;
@@ -209,7 +232,7 @@ hw_exchange_store(struct hw_exchange *ex)
     struct hw_kept kept = {.created_s = ex->reply.created_s};
     struct hw_buf blob;
 
-    if (ex->answer.overflowed || ex->current->fallback)
+    if (ex->answer.overflowed || ex->current->fallback || !key_names_model(ex))
         return;
     strncpy(kept.backend, ex->reply.backend, sizeof(kept.backend) - 1);
     strncpy(kept.model, ex->reply.model, sizeof(kept.model) - 1);

@@ -64,6 +64,7 @@ struct hw_exchange {
     enum hw_cache_result cache;
     bool keep; /* a complete answer will be stored under key */
     struct hw_cache_key key;
+    uint64_t key_backends; /* what the key says of who may answer */
     struct hw_cache_redis_get *redis_get;
 
     bool summing;
