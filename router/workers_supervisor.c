@@ -179,8 +179,8 @@ static void
 start(struct process *process)
 {
     struct hw_workers_supervisor *supervisor = process->supervisor;
-    char *args[] = {supervisor->executable, "worker", "--model", process->model, "--socket",
-                    process->path,          NULL};
+    char *args[] = {"hatchway", "worker",      "--model", process->model,
+                    "--socket", process->path, NULL};
     uv_stdio_container_t stdio[3] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},

@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-
 static void feed(struct hw_plain_conn *conn, const char *bytes, size_t len);
 
 static uint64_t
