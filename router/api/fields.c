@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "hatchway/assert.h"
+
 const char *
 hw_json_kind(const struct hw_json *value)
 {
@@ -59,6 +61,32 @@ hw_field_uint(const char *name, const struct hw_json *value, uint32_t min, uint3
         return hw_field_wrong(name, wanted, value, err);
     }
     *out = (uint32_t)number;
+    return 0;
+}
+
+int
+hw_fields_take(const struct hw_json *object, const struct hw_field_taker *table, size_t count,
+               void *ctx, struct hw_err *err)
+{
+    struct hw_json_iter iter;
+    struct hw_json key, value;
+    uint64_t seen = 0;
+
+    HW_ASSERT(count <= 64); /* seen has a bit each */
+    hw_json_iter_init(&iter, object);
+    while (hw_json_next(&iter, &key, &value)) {
+        size_t i = 0;
+        while (i < count && !hw_json_string_is(&key, table[i].name))
+            i++;
+        if (i == count)
+            continue;
+        if ((seen >> i & 1) != 0)
+            return hw_err_set(err, HW_EINVAL, "%s is given twice", table[i].name);
+        seen |= (uint64_t)1 << i;
+        int rc = value.type == HW_JSON_NULL ? 0 : table[i].take(ctx, &value);
+        if (rc != 0)
+            return rc;
+    }
     return 0;
 }
 
@@ -148,5 +176,49 @@ hw_field_seed(const struct hw_json *value, struct hw_query *query, struct hw_err
     query->seed = negative ? 0 - seed : seed;
     query->has_seed = true;
     query->seed_raw = *value;
+    return 0;
+}
+
+static int
+take_one_stop(const char *name, const struct hw_json *value, struct hw_arena *arena,
+              struct hw_query *query, struct hw_err *err)
+{
+    size_t i = query->stop_count;
+
+    if (value->type != HW_JSON_STRING)
+        return hw_field_wrong(name, "a string", value, err);
+    int rc = hw_json_string(value, arena, &query->stops[i], &query->stop_lens[i], err);
+    if (rc != 0) {
+        hw_err_prefix(err, "%s", name);
+        return rc;
+    }
+    if (query->stop_lens[i] == 0)
+        return hw_err_set(err, HW_EINVAL, "%s must not be empty", name);
+    query->stop_count++;
+    return 0;
+}
+
+int
+hw_field_stops(const char *name, const struct hw_json *value, size_t most, struct hw_arena *arena,
+               struct hw_query *query, struct hw_err *err)
+{
+    struct hw_json_iter iter;
+    struct hw_json item;
+
+    HW_ASSERT(most <= HW_MAX_STOPS);
+    if (value->type == HW_JSON_STRING)
+        return take_one_stop(name, value, arena, query, err);
+    if (value->type != HW_JSON_ARRAY)
+        return hw_field_wrong(name, "a string or an array of strings", value, err);
+    hw_json_iter_init(&iter, value);
+    while (hw_json_next(&iter, NULL, &item)) {
+        char each[48];
+        if (query->stop_count == most)
+            return hw_err_set(err, HW_EINVAL, "%s must hold at most %zu strings", name, most);
+        snprintf(each, sizeof(each), "%s[%zu]", name, query->stop_count);
+        int rc = take_one_stop(each, &item, arena, query, err);
+        if (rc != 0)
+            return rc;
+    }
     return 0;
 }

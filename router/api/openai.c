@@ -113,47 +113,9 @@ take_n(struct parse *parse, const struct hw_json *value)
 }
 
 static int
-take_one_stop(struct parse *parse, const char *name, const struct hw_json *value)
-{
-    struct hw_query *query = parse->query;
-    size_t i = query->stop_count;
-
-    if (value->type != HW_JSON_STRING)
-        return hw_field_wrong(name, "a string", value, parse->err);
-    int rc =
-        hw_json_string(value, parse->arena, &query->stops[i], &query->stop_lens[i], parse->err);
-    if (rc != 0) {
-        hw_err_prefix(parse->err, "%s", name);
-        return rc;
-    }
-    if (query->stop_lens[i] == 0)
-        return hw_err_set(parse->err, HW_EINVAL, "%s must not be empty", name);
-    query->stop_count++;
-    return 0;
-}
-
-static int
 take_stop(struct parse *parse, const struct hw_json *value)
 {
-    const size_t most = sizeof(parse->query->stops) / sizeof(parse->query->stops[0]);
-    struct hw_json_iter iter;
-    struct hw_json item;
-
-    if (value->type == HW_JSON_STRING)
-        return take_one_stop(parse, "stop", value);
-    if (value->type != HW_JSON_ARRAY)
-        return hw_field_wrong("stop", "a string or an array of strings", value, parse->err);
-    hw_json_iter_init(&iter, value);
-    while (hw_json_next(&iter, NULL, &item)) {
-        char name[16];
-        if (parse->query->stop_count == most)
-            return hw_err_set(parse->err, HW_EINVAL, "stop must hold at most %zu strings", most);
-        snprintf(name, sizeof(name), "stop[%u]", (unsigned)parse->query->stop_count);
-        int rc = take_one_stop(parse, name, &item);
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
+    return hw_field_stops("stop", value, 4, parse->arena, parse->query, parse->err);
 }
 
 static int

@@ -5,6 +5,7 @@
  * more. */
 #include <string.h>
 
+#include "router/api/canonical.h"
 #include "router/api/fields.h"
 #include "router/api/openai.h"
 
@@ -249,24 +250,6 @@ read_message(struct reading *reading, const struct hw_json *value)
     return 0;
 }
 
-/* Room for one more message behind query->messages. The arena keeps what was outgrown: at most as
- * much again. */
-static struct hw_message *
-next_message(struct hw_query *query, size_t *room, struct hw_arena *arena)
-{
-    if (query->message_count == *room) {
-        size_t more = *room == 0 ? 4 : *room * 2;
-        struct hw_message *grown = hw_arena_alloc(arena, more * sizeof(*grown));
-        if (grown == NULL)
-            return NULL;
-        if (*room > 0)
-            memcpy(grown, query->messages, *room * sizeof(*grown));
-        query->messages = grown;
-        *room = more;
-    }
-    return &query->messages[query->message_count];
-}
-
 int
 hw_openai_parse_messages(const struct hw_json *value, struct hw_arena *arena,
                          struct hw_query *query, struct hw_err *err)
@@ -274,30 +257,21 @@ hw_openai_parse_messages(const struct hw_json *value, struct hw_arena *arena,
     struct reading reading = {.arena = arena, .err = err};
     struct hw_json_iter iter;
     struct hw_json item;
-    size_t room = 0;
 
     if (value->type != HW_JSON_ARRAY)
         return hw_field_wrong("messages", "an array", value, err);
     hw_json_iter_init(&iter, value);
     while (hw_json_next(&iter, NULL, &item)) {
-        reading.message = next_message(query, &room, arena);
+        size_t at = query->message_count;
+        reading.message = hw_query_add_message(query, arena, err);
         if (reading.message == NULL)
-            return hw_err_set(err, HW_ELIMIT, "messages take more memory than one query may have");
+            return HW_ELIMIT;
         int rc = read_message(&reading, &item);
-        if (rc != 0) {
-            /* "messages[2].content must be ...": the field's name comes first in what it says. */
-            struct hw_err inner = *err;
-            return hw_err_set(err, rc, "messages[%zu]%s%.480s", query->message_count,
-                              strncmp(inner.msg, "must ", 5) == 0 ? " " : ".", inner.msg);
-        }
-        query->prompt_bytes += reading.message->text_len + reading.message->tool_calls.len;
-        query->wants_images = query->wants_images || reading.message->has_image;
-        query->message_count++;
+        if (rc != 0)
+            return hw_query_at(rc, "messages", at, err);
     }
     if (query->message_count == 0)
         return hw_err_set(err, HW_EINVAL, "messages must not be empty");
-    for (size_t i = query->message_count; i > 0 && query->last_user == NULL; i--)
-        if (query->messages[i - 1].role == HW_MSG_USER)
-            query->last_user = &query->messages[i - 1];
+    hw_query_settle(query);
     return 0;
 }

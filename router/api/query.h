@@ -1,7 +1,9 @@
 /* router/api/query.h - a query in canonical form, whatever dialect it came in.
  *
  * Everything points into the request's body or the exchange's arena. JSON sub-trees that Hatchway
- * does not interpret (tools, schemas) stay as source text. */
+ * does not interpret (tools, schemas) stay as source text. Those that dialects spell differently
+ * (content parts, tool calls, tools, response formats) have OpenAI's spelling here: the other
+ * dialects' parsers write it into the arena (canonical.h). */
 #ifndef HW_ROUTER_API_QUERY_H
 #define HW_ROUTER_API_QUERY_H
 
@@ -21,8 +23,13 @@ struct hw_message {
     struct hw_json content;      /* as sent; .p NULL when absent */
     struct hw_json tool_calls;   /* .p NULL when absent */
     struct hw_json tool_call_id; /* the same */
+    struct hw_json images;       /* Ollama's: bare base64, beside the content; the same */
     bool has_image;
 };
+
+/* Most a query may give; dialects and backends that take fewer say so. */
+#define HW_MAX_STOPS 16
+#define HW_MAX_LOST 16
 
 struct hw_dialect;
 
@@ -33,7 +40,7 @@ struct hw_query {
     size_t model_at;      /* the model's JSON string in body: offset and length, quotes included */
     size_t model_len;     /* 0: absent */
     struct hw_message *messages;
-    size_t message_count;
+    size_t message_count, message_room;
     const struct hw_message *last_user; /* NULL: none */
     uint64_t prompt_bytes;
 
@@ -46,15 +53,20 @@ struct hw_query {
     uint32_t top_k;
     uint64_t seed;
     struct hw_json seed_raw, temperature_raw, top_p_raw, presence_penalty, frequency_penalty;
-    const char *stops[4];
-    size_t stop_lens[4];
+    const char *stops[HW_MAX_STOPS];
+    size_t stop_lens[HW_MAX_STOPS];
     size_t stop_count;
     struct hw_json tools, tool_choice, response_format; /* .p NULL when absent */
+    struct hw_json think; /* as Ollama spells it: a boolean or a level; the same */
     bool wants_tools, wants_images, wants_json;
     /* Neither sampling at random nor asking for what a kept answer cannot hold (n > 1,
      * logprobs...): with temperature 0 or a seed. */
     bool deterministic;
     bool keepable;
+    bool loads; /* Ollama's: no prompt, only to have the model loaded (or unloaded) */
+    /* What parsing could not carry, whoever answers: "messages[0].content[1].document". */
+    const char *lost[HW_MAX_LOST];
+    size_t lost_count;
 };
 
 #endif

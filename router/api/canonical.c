@@ -1,0 +1,83 @@
+/* router/api/canonical.c - see canonical.h. */
+#include "router/api/canonical.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+struct hw_message *
+hw_query_add_message(struct hw_query *query, struct hw_arena *arena, struct hw_err *err)
+{
+    if (query->message_count == query->message_room) {
+        /* The arena keeps what was outgrown: at most as much again. */
+        size_t more = query->message_room == 0 ? 4 : query->message_room * 2;
+        struct hw_message *grown = hw_arena_alloc(arena, more * sizeof(*grown));
+        if (grown == NULL) {
+            hw_err_set(err, HW_ELIMIT, "messages take more memory than one query may have");
+            return NULL;
+        }
+        if (query->message_count > 0)
+            memcpy(grown, query->messages, query->message_count * sizeof(*grown));
+        query->messages = grown;
+        query->message_room = more;
+    }
+    struct hw_message *message = &query->messages[query->message_count++];
+    *message = (struct hw_message){.text = ""};
+    return message;
+}
+
+void
+hw_query_settle(struct hw_query *query)
+{
+    query->last_user = NULL;
+    for (size_t i = 0; i < query->message_count; i++) {
+        const struct hw_message *message = &query->messages[i];
+        query->prompt_bytes += message->text_len + message->tool_calls.len;
+        query->wants_images = query->wants_images || message->has_image;
+        if (message->role == HW_MSG_USER)
+            query->last_user = message;
+    }
+}
+
+int
+hw_query_keep(struct hw_buf *buf, enum hw_json_type type, struct hw_arena *arena,
+              struct hw_json *out, struct hw_err *err)
+{
+    const char *copy =
+        buf->failed ? NULL : hw_arena_copy(arena, buf->data != NULL ? buf->data : "", buf->len);
+
+    if (copy != NULL)
+        *out = (struct hw_json){type, copy, buf->len};
+    hw_buf_free(buf);
+    if (copy == NULL)
+        return hw_err_set(err, HW_ELIMIT, "the query takes more memory than one may have");
+    return 0;
+}
+
+void
+hw_query_lose(struct hw_query *query, struct hw_arena *arena, const char *format, ...)
+{
+    char name[64];
+    va_list ap;
+
+    if (query->lost_count == HW_MAX_LOST) {
+        query->lost[HW_MAX_LOST - 1] = "...";
+        return;
+    }
+    va_start(ap, format);
+    int n = vsnprintf(name, sizeof(name), format, ap);
+    va_end(ap);
+    const char *copy =
+        n > 0 && (size_t)n < sizeof(name) ? hw_arena_copy(arena, name, (size_t)n) : NULL;
+    query->lost[query->lost_count++] = copy != NULL ? copy : "...";
+}
+
+int
+hw_query_at(int rc, const char *array, size_t i, struct hw_err *err)
+{
+    if (err == NULL)
+        return rc;
+    struct hw_err inner = *err;
+    /* The field's name comes first in what it says, unless it speaks of the element itself. */
+    return hw_err_set(err, rc, "%s[%zu]%s%.440s", array, i,
+                      strncmp(inner.msg, "must ", 5) == 0 ? " " : ".", inner.msg);
+}
