@@ -1,4 +1,4 @@
-/* engine/checkpoint.c - a BDH model from and to a safetensors file.
+/* engine/checkpoint.c - a BDH model from a safetensors file, and what every kind of file shares.
  *
  * Nothing is allocated by what the header claims: the claimed shapes must first agree with the
  * configuration and with the bytes that are really in the file. */
@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/checkpoint_parts.h"
+#include "engine/file_read.h"
 #include "engine/halfs.h"
 #include "engine/model.h"
 #include "engine/safetensors.h"
@@ -22,26 +24,6 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "weights are used as t
 
 #define MAX_CONFIG_JSON_BYTES (64u << 10)
 #define CHUNK_VALUES 16384u
-
-static int
-read_exact(int fd, void *bytes, size_t len, uint64_t offset, struct hw_err *err)
-{
-    char *at = bytes;
-
-    while (len > 0) {
-        ssize_t got = pread(fd, at, len, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return hw_err_set(err, HW_EIO, "cannot read: %s", strerror(errno));
-        if (got == 0)
-            return hw_err_set(err, HW_EINVAL, "the file ends early");
-        at += got;
-        offset += (uint64_t)got;
-        len -= (size_t)got;
-    }
-    return 0;
-}
 
 /* --- configuration --- */
 
@@ -91,8 +73,8 @@ read_config(const cJSON *object, struct hw_bdh_config *conf, struct hw_err *err)
     return hw_bdh_config_check(conf, err);
 }
 
-static int
-read_config_beside(const char *path, struct hw_bdh_config *conf, struct hw_err *err)
+int
+hw_checkpoint_config_beside(const char *path, struct hw_bdh_config *conf, struct hw_err *err)
 {
     const char *slash = strrchr(path, '/');
     int dir_len = slash == NULL ? 0 : (int)(slash - path) + 1;
@@ -208,7 +190,7 @@ read_halfs(int fd, uint64_t offset, bool is_bf16, float *values, size_t count, s
         return hw_err_set(err, HW_ENOMEM, "no memory to read with");
     for (size_t done = 0; done < count && rc == 0;) {
         size_t n = count - done < CHUNK_VALUES ? count - done : CHUNK_VALUES;
-        rc = read_exact(fd, chunk, n * sizeof(*chunk), offset + done * sizeof(*chunk), err);
+        rc = hw_file_read(fd, chunk, n * sizeof(*chunk), offset + done * sizeof(*chunk), err);
         for (size_t i = 0; rc == 0 && i < n; i++)
             values[done + i] = is_bf16 ? hw_f32_from_bf16(chunk[i]) : hw_f32_from_f16(chunk[i]);
         done += n;
@@ -225,7 +207,7 @@ read_tensor(int fd, uint64_t data_start, const struct hw_safetensors_entry *entr
     int rc;
 
     if (entry->dtype == HW_SAFETENSORS_F32)
-        rc = read_exact(fd, tensor->values, tensor->count * sizeof(float), offset, err);
+        rc = hw_file_read(fd, tensor->values, tensor->count * sizeof(float), offset, err);
     else
         rc = read_halfs(fd, offset, entry->dtype == HW_SAFETENSORS_BF16, tensor->values,
                         tensor->count, err);
@@ -276,25 +258,14 @@ name_by_stem(struct hw_bdh_model *model, const char *path)
 }
 
 static int
-load_head(int fd, struct hw_safetensors_head **head, uint64_t *data_start, struct hw_err *err)
+load_head(int fd, uint64_t file_bytes, struct hw_safetensors_head **head, uint64_t *data_start,
+          struct hw_err *err)
 {
-    struct stat st;
-    uint8_t start[8];
     uint64_t head_bytes;
     int rc;
 
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-        return hw_err_set(err, HW_EINVAL, "not a regular file");
-    uint64_t file_bytes = (uint64_t)st.st_size;
-    if (file_bytes < 10)
-        return hw_err_set(err, HW_EINVAL, "not a safetensors file: too short");
-    if ((rc = read_exact(fd, start, sizeof(start), 0, err)) != 0)
+    if ((rc = hw_file_read(fd, &head_bytes, sizeof(head_bytes), 0, err)) != 0)
         return rc;
-    if (memcmp(start, "PK\3\4", 4) == 0)
-        return hw_err_set(err, HW_EINVAL,
-                          "a PyTorch .pt (ZIP) file, not safetensors: save its state dict with "
-                          "safetensors.torch.save_file first");
-    memcpy(&head_bytes, start, sizeof(head_bytes));
     if (head_bytes > HW_SAFETENSORS_MAX_HEAD_BYTES)
         return hw_err_set(err, HW_EINVAL, "not a safetensors file, or its header is over %u bytes",
                           HW_SAFETENSORS_MAX_HEAD_BYTES);
@@ -303,7 +274,7 @@ load_head(int fd, struct hw_safetensors_head **head, uint64_t *data_start, struc
     char *text = malloc(head_bytes + 1);
     if (text == NULL)
         return hw_err_set(err, HW_ENOMEM, "no memory for the header");
-    rc = read_exact(fd, text, head_bytes, 8, err);
+    rc = hw_file_read(fd, text, head_bytes, 8, err);
     if (rc == 0)
         rc = hw_safetensors_head_parse(text, head_bytes, file_bytes - 8 - head_bytes, head, err);
     free(text);
@@ -312,7 +283,8 @@ load_head(int fd, struct hw_safetensors_head **head, uint64_t *data_start, struc
 }
 
 static int
-load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *err)
+load_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_bdh_model **out,
+                 struct hw_err *err)
 {
     struct hw_safetensors_head *head = NULL;
     struct hw_bdh_model *model = NULL;
@@ -320,13 +292,13 @@ load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *e
     struct hw_tensor tensors[HW_TENSORS];
     uint64_t data_start = 0;
 
-    int rc = load_head(fd, &head, &data_start, err);
+    int rc = load_head(fd, file_bytes, &head, &data_start, err);
     if (rc != 0)
         return rc;
     if (cJSON_GetObjectItemCaseSensitive(head->metadata, "n_layer") != NULL)
         rc = read_config(head->metadata, &conf, err);
     else
-        rc = read_config_beside(path, &conf, err);
+        rc = hw_checkpoint_config_beside(path, &conf, err);
     if (rc != 0 || (rc = check_tensors(head, &conf, err)) != 0 ||
         (rc = hw_bdh_model_create(&conf, &model, err)) != 0 ||
         (rc = read_template(head->metadata, &model->tmpl, err)) != 0)
@@ -337,8 +309,6 @@ load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *e
         if (entry != NULL && (rc = read_tensor(fd, data_start, entry, &tensors[i], err)) != 0)
             goto out;
     }
-    name_by_stem(model, path);
-    compute_digest(model);
 out:
     hw_safetensors_head_destroy(&head);
     if (rc != 0)
@@ -346,6 +316,36 @@ out:
     else
         *out = model;
     return rc;
+}
+
+/* What a file is, its first bytes say, not its name. */
+static int
+load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *err)
+{
+    struct stat st;
+    uint8_t start[4];
+    int rc;
+
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return hw_err_set(err, HW_EINVAL, "not a regular file");
+    uint64_t file_bytes = (uint64_t)st.st_size;
+    if (file_bytes < 10)
+        return hw_err_set(err, HW_EINVAL, "not a safetensors or PyTorch file: too short");
+    if ((rc = hw_file_read(fd, start, sizeof(start), 0, err)) != 0)
+        return rc;
+    if (start[0] == 0x80 && start[1] >= 2 && start[1] <= 5)
+        return hw_err_set(err, HW_EINVAL,
+                          "a bare pickle, as PyTorch before 1.6 wrote them: save it again with a "
+                          "newer torch.save, or as safetensors");
+    if (memcmp(start, "PK\3\4", sizeof(start)) == 0)
+        rc = hw_torch_load(fd, file_bytes, path, out, err);
+    else
+        rc = load_safetensors(fd, file_bytes, path, out, err);
+    if (rc != 0)
+        return rc;
+    name_by_stem(*out, path);
+    compute_digest(*out);
+    return 0;
 }
 
 int

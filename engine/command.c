@@ -17,10 +17,11 @@ static const char bdh_help[] =
     "  inspect MODEL     what a checkpoint holds, and whether it can be run\n"
     "  generate MODEL    continue or answer a prompt\n"
     "  logits MODEL      bytes on stdin to logits on stdout\n"
+    "  convert IN OUT    PyTorch's .pt or safetensors to safetensors\n"
     "  train             make a model from text or questions and answers\n"
     "  recall MODEL      how many of a corpus's questions it answers by heart\n"
     "\n"
-    "MODEL is a safetensors file. `hatchway bdh COMMAND --help` tells more.\n";
+    "MODEL is a safetensors file or PyTorch's .pt. `hatchway bdh COMMAND --help` tells more.\n";
 
 int
 hw_command_bdh(int argc, char **argv)
@@ -31,7 +32,7 @@ hw_command_bdh(int argc, char **argv)
     } commands[] = {
         {"inspect", command_inspect},      {"generate", command_generate},
         {"logits", command_logits},        {"train", hw_command_bdh_train},
-        {"recall", hw_command_bdh_recall},
+        {"recall", hw_command_bdh_recall}, {"convert", command_convert},
     };
 
     if (argc < 2)

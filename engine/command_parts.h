@@ -15,6 +15,7 @@ enum { EXIT_WORK = 1, EXIT_USAGE = 2 };
 int command_inspect(int argc, char **argv);
 int command_generate(int argc, char **argv);
 int command_logits(int argc, char **argv);
+int command_convert(int argc, char **argv);
 
 /* A model with its engine, and a session on it. */
 struct loaded {

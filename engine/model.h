@@ -56,7 +56,8 @@ size_t hw_bdh_state_bytes(const struct hw_bdh_config *conf);
 int hw_bdh_model_create(const struct hw_bdh_config *conf, struct hw_bdh_model **out,
                         struct hw_err *err);
 /* Reads safetensors (F32, BF16 or F16 tensors), configuration from its metadata or from
- * config.json beside it. A hostile file gets an error naming what is wrong with it. */
+ * config.json beside it; or PyTorch's .pt (engine/torch.c). A hostile file gets an error naming
+ * what is wrong with it. */
 int hw_bdh_model_load(const char *path, struct hw_bdh_model **out, struct hw_err *err);
 /* Writes safetensors atomically (temporary file, fsync, rename). bf16: weights rounded to nearest
  * even; freqs stay f32. */

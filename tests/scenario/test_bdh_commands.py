@@ -97,21 +97,12 @@ def test_refusals_say_what_to_mend(args, status, why):
 
 
 @pytest.mark.parametrize("command", [["bdh"], ["bdh", "inspect"], ["bdh", "generate"],
-                                     ["bdh", "logits"], ["worker"]])
+                                     ["bdh", "logits"], ["bdh", "convert"], ["worker"]])
 def test_help(command):
     done = run(*command, "--help")
 
     assert done.returncode == 0
     assert done.stdout.startswith(b"usage: hatchway " + " ".join(command).encode())
-
-
-def test_a_pytorch_file_is_named_as_such(tmp_path):
-    (tmp_path / "model.pt").write_bytes(b"PK\x03\x04" + bytes(100))
-
-    done = run("bdh", "inspect", tmp_path / "model.pt")
-
-    assert done.returncode == 1
-    assert "not safetensors" in done.stderr.decode()
 
 
 def test_configuration_beside_the_model(tmp_path):

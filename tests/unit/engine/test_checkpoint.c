@@ -259,7 +259,7 @@ test_other_files(void **state)
     assert_int_equal(hw_bdh_model_load(folder, &model, &err), HW_EINVAL);
     write_file(path_of("model.pt"), "PK\3\4 and so on, a ZIP", 22);
     assert_int_equal(hw_bdh_model_load(path_of("model.pt"), &model, &err), HW_EINVAL);
-    assert_non_null(strstr(err.msg, "not safetensors"));
+    assert_non_null(strstr(err.msg, "without its end"));
     assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
     assert_int_equal(hw_bdh_model_load(path_of("fifo"), &model, &err), HW_EINVAL);
     assert_true(hw_bdh_model_save(model = small_model(), "/nonexistent/x", false, &err) < 0);

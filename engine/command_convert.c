@@ -1,0 +1,61 @@
+/* engine/command_convert.c - `hatchway bdh convert`. */
+#include <getopt.h>
+
+#include "engine/command_parts.h"
+
+static const char help[] =
+    "usage: hatchway bdh convert IN OUT [--dtype f32|bf16]\n"
+    "\n"
+    "Reads a checkpoint (safetensors, or PyTorch's .pt without executing anything in it) and "
+    "writes\n"
+    "it as safetensors with its configuration in the metadata.\n"
+    "\n"
+    "  --dtype f32|bf16   how weights are written (default f32); bf16 halves the file\n";
+
+static int
+convert(const char *in, const char *out, bool bf16)
+{
+    struct hw_bdh_model *model = NULL;
+    struct hw_err err = {{0}};
+    int rc = 0;
+
+    if (hw_bdh_model_load(in, &model, &err) != 0 || hw_bdh_model_save(model, out, bf16, &err) != 0)
+        rc = command_failed("%s", err.msg);
+    else
+        printf("%s: %zu parameters, %s\n", out, hw_bdh_param_count(&model->conf),
+               bf16 ? "bf16" : "f32");
+    hw_bdh_model_destroy(&model);
+    return rc != 0 ? rc : command_finish_output();
+}
+
+int
+command_convert(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"dtype", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    bool bf16 = false;
+    int option;
+
+    opterr = 0;
+    optind = 0;
+    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+        switch (option) {
+        case 't':
+            bf16 = strcmp(optarg, "bf16") == 0;
+            if (!bf16 && strcmp(optarg, "f32") != 0)
+                return command_usage_error("--dtype must be f32 or bf16, got \"%s\"", optarg);
+            break;
+        case 'h':
+            fputs(help, stdout);
+            return command_finish_output();
+        default:
+            return command_bad_option("bdh convert", option, argv);
+        }
+    }
+    if (argc - optind != 2)
+        return command_usage_error("bdh convert: IN and OUT are needed");
+    return convert(argv[optind], argv[optind + 1], bf16);
+}
