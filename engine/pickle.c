@@ -284,7 +284,7 @@ take(struct hw_pickle *p, size_t len, const uint8_t **out, struct hw_err *err)
 static int
 take_number(struct hw_pickle *p, size_t size, uint64_t *out, struct hw_err *err)
 {
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     int rc = take(p, size, &bytes, err);
 
     *out = 0;
@@ -337,7 +337,7 @@ push_float(struct hw_pickle *p, struct hw_err *err)
 static int
 push_string(struct hw_pickle *p, struct hw_err *err)
 {
-    const uint8_t *text;
+    const uint8_t *text = NULL;
     uint64_t len;
     int rc;
 
