@@ -71,7 +71,7 @@ find_end(int fd, uint64_t file_bytes, uint64_t *end_offset, uint8_t end[END_BYTE
 static int
 read_end64(int fd, uint64_t end_offset, struct directory *dir, struct hw_err *err)
 {
-    uint8_t locator[LOCATOR_BYTES], end[END64_BYTES];
+    uint8_t locator[LOCATOR_BYTES] = {0}, end[END64_BYTES] = {0};
     int rc;
 
     if (end_offset < LOCATOR_BYTES + END64_BYTES)
@@ -94,7 +94,7 @@ read_end64(int fd, uint64_t end_offset, struct directory *dir, struct hw_err *er
 static int
 locate(int fd, uint64_t file_bytes, struct directory *dir, struct hw_err *err)
 {
-    uint8_t end[END_BYTES];
+    uint8_t end[END_BYTES] = {0};
     uint64_t end_offset = 0;
 
     int rc = find_end(fd, file_bytes, &end_offset, end, err);
@@ -146,7 +146,7 @@ static int
 find_bytes(int fd, uint64_t directory_offset, uint64_t header, struct hw_zip_entry *entry,
            struct hw_err *err)
 {
-    uint8_t local[LOCAL_BYTES];
+    uint8_t local[LOCAL_BYTES] = {0};
     char name[256];
     size_t name_len = strlen(entry->name);
     int rc;
