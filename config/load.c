@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config/sections.h"
+#include "config/zone.h"
 #include "config/snapshot_private.h"
 #include "hatchway/assert.h"
 
@@ -33,6 +34,7 @@ set_surroundings(struct hw_load *load, const char *path)
     snapshot->file = hw_conf_arena_strdup(load->arena, path);
     snapshot->worker_dir = hw_conf_arena_strdup(load->arena, usable ? runtime_dir : "/tmp");
     load->folder = folder_of(load->arena, path);
+    hw_zone_load(load->arena, NULL, &snapshot->zone, NULL); /* always finds one, UTC at worst */
 }
 
 static int

@@ -5,74 +5,6 @@
 #include "config/sections.h"
 
 #define TEXT_BYTES 128
-#define ENTRIES_MAX 256
-
-/* Sets the list, unless one of its words is none of key->words. */
-static void
-set_known_texts(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
-                void *field)
-{
-    size_t errors_before = load->diags->errors;
-    uint32_t mask = 0;
-    hw_set_words(load, node, key, &mask);
-    if (load->diags->errors == errors_before)
-        hw_set_texts(load, node, key, field);
-}
-
-static void
-add_agent(struct hw_load *load, const struct hw_node *entry, const struct hw_key *key, void *field)
-{
-    struct hw_conf_list *list = field;
-    const char *const *words = hw_agent_words(load);
-    (void)key;
-    if (hw_scalar_word(entry->text, words) < 0)
-        hw_conf_report_unknown(load, entry, "agent", words);
-    else
-        list->items[list->count++] = hw_conf_arena_strdup(load->arena, entry->text);
-}
-
-static void
-set_agents(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
-{
-    hw_start_list(load, node, key, field);
-    hw_each_entry(load, node, key, field, add_agent);
-}
-
-static void
-set_range(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
-{
-    static const char example[] = "a range such as \">8192\", \"<=100\" or \"10..20\"";
-    (void)key;
-    if (hw_want_scalar(load, node, example) && !hw_scalar_range(node->text, field))
-        hw_conf_report(load, node, "expected %s, got '%s'", example, hw_conf_shown(node->raw));
-}
-
-static const char *const dialects[] = {"openai", "ollama", "anthropic", "bdh", NULL};
-
-static const struct hw_key keys_when[] = {
-    {"role", hw_set_role_mask, HW_FIELD(hw_conf_when, role_mask), .max = HW_MAX_ROLES},
-    {"lane", hw_set_words, HW_FIELD(hw_conf_when, lane_mask), .max = HW_LANE_COUNT,
-     .words = hw_lane_names},
-    {"agent", set_agents, HW_FIELD(hw_conf_when, agent), .max = ENTRIES_MAX},
-    {"model", hw_set_texts, HW_FIELD(hw_conf_when, model), .max = ENTRIES_MAX,
-     .item_max = TEXT_BYTES},
-    {"dialect", set_known_texts, HW_FIELD(hw_conf_when, dialect), .max = 4, .item_max = TEXT_BYTES,
-     .words = dialects},
-    {"keyword", hw_set_keywords, HW_FIELD(hw_conf_when, keyword), .max = ENTRIES_MAX},
-    {"prompt_tokens", set_range, HW_FIELD(hw_conf_when, prompt_tokens)},
-    {.name = NULL},
-};
-
-static void
-set_when(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
-{
-    struct hw_conf_when *when = field;
-    hw_set_section(load, node, key, field);
-    /* `when: {}` or an empty list within holds for all queries, as if it were not there. */
-    when->present = when->role_mask != 0 || when->lane_mask != 0 || when->agent.count > 0 ||
-                    when->model.count > 0 || when->dialect.count > 0 || when->keyword.count > 0 ||
-                    when->prompt_tokens.present;
-}
 
 static void
 set_kind(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
@@ -154,7 +86,7 @@ set_lane(struct hw_load *load, const struct hw_node *node, const struct hw_key *
 
 static const struct hw_key keys_route[] = {
     {"name", hw_set_name, HW_FIELD(hw_conf_route, name), .required = true},
-    {"when", set_when, HW_FIELD(hw_conf_route, when), .keys = keys_when},
+    {"when", hw_set_when, HW_FIELD(hw_conf_route, when)},
     {"to", hw_set_section, HW_FIELD(hw_conf_route, to), .keys = keys_selector},
     {"fallback", set_fallback, HW_FIELD(hw_conf_route, fallback), .keys = keys_selector},
     {"lane", set_lane, .offset = 0, .words = hw_lane_names},

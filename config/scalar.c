@@ -151,6 +151,42 @@ hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+/* h, hh, or hh:mm; up to 24:00. */
+static const char *
+read_minute(const char *at, uint32_t *out)
+{
+    uint32_t hour = 0, minute = 0;
+    size_t digits = strspn(at, "0123456789");
+    if (digits < 1 || digits > 2)
+        return NULL;
+    while (digits-- > 0)
+        hour = hour * 10 + (uint32_t)(*at++ - '0');
+    if (*at == ':') {
+        at++;
+        if (strspn(at, "0123456789") != 2)
+            return NULL;
+        minute = (uint32_t)(at[0] - '0') * 10 + (uint32_t)(at[1] - '0');
+        at += 2;
+    }
+    *out = hour * 60 + minute;
+    return hour > 24 || minute > 59 || *out > 24 * 60 ? NULL : at;
+}
+
+bool
+hw_scalar_hours(const char *text, uint16_t *begin, uint16_t *end)
+{
+    uint32_t from, to;
+    const char *at = read_minute(text, &from);
+    if (at == NULL || *at != '-')
+        return false;
+    at = read_minute(at + 1, &to);
+    if (at == NULL || *at != '\0' || from == to || from == 24 * 60)
+        return false;
+    *begin = (uint16_t)from;
+    *end = (uint16_t)(to % (24 * 60));
+    return true;
+}
+
 bool
 hw_scalar_sha256(const char *text, uint8_t out[32])
 {

@@ -18,6 +18,9 @@ bool hw_scalar_duration(const char *text, uint64_t *out_ms);
 bool hw_scalar_size(const char *text, uint64_t *out_bytes);
 /* >8192 >=8193 <100 <=100 10..20 512 -> inclusive bounds */
 bool hw_scalar_range(const char *text, struct hw_conf_range *out);
+/* 22-06 22:30-06:15 00-24 -> minutes of the day, begin 0..1439, end 0..1439 (24:00 is 0); false
+ * when both are the same but for 00-24. */
+bool hw_scalar_hours(const char *text, uint16_t *begin, uint16_t *end);
 /* sha256:<64 hex digits> */
 bool hw_scalar_sha256(const char *text, uint8_t out[32]);
 /* [A-Za-z0-9._:/-]{1,64}: fit for a header value and a metric label. */

@@ -269,6 +269,7 @@ const struct hw_key hw_keys_top[] = {
      .max = 1024},
     {"admin_key", set_admin_key, .offset = 0},
     {"worker_dir", set_worker_dir, HW_FIELD(hw_snapshot, worker_dir), .max = 1024},
+    {"timezone", hw_set_zone, HW_FIELD(hw_snapshot, zone), .max = 64},
     {"egress", set_egress, .offset = 0, .max = 256},
     {"cache", hw_set_section, HW_FIELD(hw_snapshot, cache), .keys = keys_cache},
     {"limits", hw_set_section, HW_FIELD(hw_snapshot, limits), .keys = keys_limits},

@@ -1,6 +1,7 @@
 /* config/snapshot.c - the life of a snapshot, and look-ups in it. */
 #include <string.h>
 
+#include "config/pattern.h"
 #include "config/snapshot_private.h"
 #include "hatchway/assert.h"
 
@@ -9,6 +10,7 @@ const char *const hw_device_names[HW_DEVICE_COUNT + 1] = {"cpu", "mps", "cuda", 
 const char *const hw_lane_names[HW_LANE_COUNT + 1] = {"realtime", "interactive", "background",
                                                       NULL};
 const char *const hw_by_names[HW_BY_COUNT + 1] = {"latency", "priority", "least_inflight", NULL};
+const char *const hw_day_names[8] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
 const char *const hw_keep_names[HW_KEEP_COUNT + 1] = {"deterministic", "all", "none", NULL};
 
 struct hw_snapshot *
@@ -37,6 +39,7 @@ hw_snapshot_unref(struct hw_snapshot *snapshot)
     HW_ASSERT(before > 0);
     if (before > 1)
         return;
+    hw_patterns_free(&snapshot->priv->patterns);
     hw_conf_arena_free(&snapshot->priv->arena);
     free(snapshot->priv);
     explicit_bzero(snapshot, sizeof(*snapshot));

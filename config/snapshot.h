@@ -23,6 +23,7 @@ extern const char *const hw_device_names[HW_DEVICE_COUNT + 1];
 extern const char *const hw_lane_names[HW_LANE_COUNT + 1];
 extern const char *const hw_by_names[HW_BY_COUNT + 1];
 extern const char *const hw_keep_names[HW_KEEP_COUNT + 1];
+extern const char *const hw_day_names[8]; /* sun mon ... */
 
 struct hw_conf_list {
     char **items;
@@ -90,16 +91,54 @@ struct hw_conf_range { /* ">8192", "<=100", "10..20": inclusive bounds */
     uint64_t max;
 };
 
-/* All present conditions must hold. Lists hold alternatives. */
+/* What a yes-or-no condition wants. */
+enum hw_wanted { HW_WANTED_ANY, HW_WANTED_FALSE, HW_WANTED_TRUE };
+
+/* A header by its name in lower case: one of these values, or (the list has "*") any at all. */
+struct hw_conf_header {
+    char *name;
+    struct hw_conf_list values;
+};
+
+struct hw_pattern; /* config/pattern.h */
+struct hw_zone;    /* config/zone.h */
+
+struct hw_conf_regex {
+    char *text;
+    struct hw_pattern *pattern; /* compiled; the snapshot owns it */
+};
+
+/* Minutes of the local day, begin inclusive, end exclusive; begin > end: across midnight. */
+struct hw_conf_hours {
+    uint16_t begin, end;
+    char *text; /* as written */
+};
+
+/* Every condition in here that is present must hold; lists hold alternatives. `any` and `all` nest,
+ * at most HW_WHEN_DEPTH_MAX deep. */
+#define HW_WHEN_DEPTH_MAX 4
 struct hw_conf_when {
     bool present;
     uint64_t role_mask; /* 0: any */
     uint32_t lane_mask;
+    uint32_t days_mask; /* bit 0: Sunday. Beside `hours`: of the day on which the window begins */
+    enum hw_wanted tools, images, json, stream;
+    struct hw_conf_range prompt_tokens;
     struct hw_conf_list agent;
     struct hw_conf_list model; /* as the agent asked for it */
     struct hw_conf_list dialect;
+    struct hw_conf_list path;    /* of the request; one that ends in '*' is a prefix */
     struct hw_conf_list keyword; /* any of these words in the last user message */
-    struct hw_conf_range prompt_tokens;
+    struct hw_conf_hours *hours;
+    size_t hours_count;
+    struct hw_conf_header *header; /* all of them must fit */
+    size_t header_count;
+    struct hw_conf_regex *regex; /* any of them in the last user message */
+    size_t regex_count;
+    struct hw_conf_when *all, *any;
+    size_t all_count, any_count;
+    struct hw_conf_when *none; /* `not`: none of these holds */
+    size_t none_count;
 };
 
 struct hw_conf_route {
@@ -157,9 +196,10 @@ struct hw_snapshot {
     char *listen_host;
     uint16_t listen_port;
     bool listen_loopback;
-    uint32_t loops;   /* 0: one a core */
-    uint32_t drain;   /* SIGTERM: streams may go on for this long; 30s */
-    char *access_log; /* "stdout", "stderr", "off" or a path; stdout */
+    uint32_t loops;       /* 0: one a core */
+    uint32_t drain;       /* SIGTERM: streams may go on for this long; 30s */
+    char *access_log;     /* "stdout", "stderr", "off" or a path; stdout */
+    struct hw_zone *zone; /* whose clock `hours` and `days` mean (config/zone.h) */
     bool egress_any;
     struct hw_conf_list egress; /* names allowed beside local addresses */
     bool has_admin_key;

@@ -9,7 +9,8 @@
 
 struct hw_snapshot_private {
     atomic_uint refs;
-    struct hw_conf_arena arena; /* all strings and arrays */
+    struct hw_conf_arena arena;  /* all strings and arrays */
+    struct hw_pattern *patterns; /* regular expressions: their machine code is not the arena's */
 };
 
 /* An empty snapshot with one reference. */

@@ -26,6 +26,12 @@ struct hw_traits {
     uint32_t prompt_tokens; /* estimate */
     uint32_t max_tokens;    /* 0: not asked */
     bool wants_tools, wants_images, wants_json, stream;
+    const char *path; /* of the request; NULL: none */
+    /* The value of a header by its name in lower case (not NUL-terminated), or NULL; may be NULL
+     * itself when there are none. */
+    const char *(*header)(void *ctx, const char *name, size_t *len);
+    void *header_ctx;
+    int64_t now_s; /* seconds since 1970, for conditions by the clock */
     bool has_lane; /* from header or agent */
     enum hw_lane lane;
     int asked_role; /* from `model` or x-hatchway-role; -1 */

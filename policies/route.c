@@ -9,9 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A keyword condition looks at the start of the last user message only: every route may have its
- * own words, and a pasted megabyte must not hold up the loop. */
-#define KEYWORD_BYTES 16384
+#include "config/pattern.h"
+#include "config/zone.h"
+
+/* Keywords and patterns look at the start of the last user message only: every route may have its
+ * own, and a pasted megabyte must not hold up the loop. */
+#define TEXT_BYTES 16384
 #define WORDS_NAMED 6 /* of a long list a reason names the first few */
 
 struct reason {
@@ -120,7 +123,7 @@ static bool
 keyword_holds(const struct hw_conf_when *when, const struct hw_traits *traits,
               struct reason *reason)
 {
-    size_t len = traits->text_len < KEYWORD_BYTES ? traits->text_len : KEYWORD_BYTES;
+    size_t len = traits->text_len < TEXT_BYTES ? traits->text_len : TEXT_BYTES;
 
     if (when->keyword.count == 0)
         return true;
@@ -153,19 +156,224 @@ tokens_hold(const struct hw_conf_when *when, const struct hw_traits *traits, str
     return false;
 }
 
+/* --- what the query wants, and where it came by --- */
+
+static bool
+wanted_holds(const char *what, enum hw_wanted wanted, bool value, struct reason *reason)
+{
+    if (wanted == HW_WANTED_ANY || (wanted == HW_WANTED_TRUE) == value)
+        return true;
+    say(reason, "%s is %s, wants %s", what, value ? "true" : "false", value ? "false" : "true");
+    return false;
+}
+
+static bool
+wishes_hold(const struct hw_conf_when *when, const struct hw_traits *traits, struct reason *reason)
+{
+    return wanted_holds("tools", when->tools, traits->wants_tools, reason) &&
+           wanted_holds("images", when->images, traits->wants_images, reason) &&
+           wanted_holds("json", when->json, traits->wants_json, reason) &&
+           wanted_holds("stream", when->stream, traits->stream, reason);
+}
+
+static bool
+path_holds(const struct hw_conf_when *when, const struct hw_traits *traits, struct reason *reason)
+{
+    const char *path = traits->path != NULL ? traits->path : "";
+
+    if (when->path.count == 0)
+        return true;
+    for (size_t i = 0; i < when->path.count; i++) {
+        const char *item = when->path.items[i];
+        size_t len = strlen(item);
+        if (item[len - 1] == '*' ? strncmp(path, item, len - 1) == 0 : strcmp(path, item) == 0)
+            return true;
+    }
+    say(reason, "path is %.80s, wants ", *path != '\0' ? path : "none");
+    say_list(reason, &when->path);
+    return false;
+}
+
+static bool
+header_holds(const struct hw_conf_header *header, const struct hw_traits *traits,
+             struct reason *reason)
+{
+    size_t len = 0;
+    const char *value =
+        traits->header != NULL ? traits->header(traits->header_ctx, header->name, &len) : NULL;
+
+    for (size_t i = 0; value != NULL && i < header->values.count; i++) {
+        const char *item = header->values.items[i];
+        if (strcmp(item, "*") == 0 || (strlen(item) == len && memcmp(item, value, len) == 0))
+            return true;
+    }
+    if (value == NULL)
+        say(reason, "there is no header %s", header->name);
+    else
+        say(reason, "header %s is %.*s", header->name, (int)(len < 60 ? len : 60), value);
+    say(reason, ", wants ");
+    say_list(reason, &header->values);
+    return false;
+}
+
+static bool
+headers_hold(const struct hw_conf_when *when, const struct hw_traits *traits, struct reason *reason)
+{
+    for (size_t i = 0; i < when->header_count; i++)
+        if (!header_holds(&when->header[i], traits, reason))
+            return false;
+    return true;
+}
+
+/* --- the clock --- */
+
+/* In the window, and begun on one of the days: of a window across midnight the small hours belong
+ * to the day before. */
+static bool
+window_holds(const struct hw_conf_hours *hours, uint32_t days_mask, struct hw_local_time now)
+{
+    bool across = hours->begin > hours->end;
+    bool small_hours = across && now.minute < hours->end;
+    uint32_t day = small_hours ? (now.weekday + 6) % 7 : now.weekday;
+    bool within = across ? small_hours || now.minute >= hours->begin
+                         : hours->begin == hours->end ||
+                               (now.minute >= hours->begin && now.minute < hours->end);
+
+    return within && (days_mask == 0 || (days_mask >> day & 1) != 0);
+}
+
+static bool
+clock_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
+            const struct hw_traits *traits, struct reason *reason)
+{
+    static const struct hw_conf_hours all_day = {0, 0, NULL};
+    const struct hw_conf_hours *hours = when->hours_count > 0 ? when->hours : &all_day;
+    size_t count = when->hours_count > 0 ? when->hours_count : 1, said = 0;
+
+    if (when->hours_count == 0 && when->days_mask == 0)
+        return true;
+    struct hw_local_time now = hw_zone_local(snapshot->zone, traits->now_s);
+    for (size_t i = 0; i < count; i++)
+        if (window_holds(&hours[i], when->days_mask, now))
+            return true;
+    say(reason, "it is %s %02u:%02u, wants ", hw_day_names[now.weekday], now.minute / 60,
+        now.minute % 60);
+    for (size_t i = 0; i < when->hours_count; i++)
+        say_word(reason, hours[i].text, i, when->hours_count);
+    if (when->hours_count > 0 && when->days_mask != 0)
+        say(reason, " on ");
+    for (size_t i = 0; i < 7; i++)
+        if ((when->days_mask >> i & 1) != 0)
+            say_word(reason, hw_day_names[i], said++, (size_t)__builtin_popcount(when->days_mask));
+    return false;
+}
+
+/* --- patterns --- */
+
+static bool
+regex_holds(const struct hw_conf_when *when, const struct hw_traits *traits, struct reason *reason)
+{
+    size_t len = traits->text_len < TEXT_BYTES ? traits->text_len : TEXT_BYTES;
+    const char *text = traits->text != NULL ? traits->text : "";
+
+    if (when->regex_count == 0)
+        return true;
+    const char *gave_up = NULL;
+    for (size_t i = 0; i < when->regex_count; i++) {
+        enum hw_pattern_result result = hw_pattern_search(when->regex[i].pattern, text, len);
+        if (result == HW_PATTERN_YES)
+            return true;
+        if (result == HW_PATTERN_GAVE_UP)
+            gave_up = when->regex[i].text;
+    }
+    if (gave_up != NULL) {
+        say(reason, "the search for %.80s backtracked too much and was given up", gave_up);
+        return false;
+    }
+    say(reason, "the message does not match ");
+    for (size_t i = 0; i < when->regex_count; i++)
+        say_word(reason, when->regex[i].text, i, when->regex_count);
+    return false;
+}
+
+/* --- the tree --- */
+
+static bool when_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
+                       const struct hw_traits *traits, struct reason *reason);
+
+static bool
+all_hold(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
+         const struct hw_traits *traits, struct reason *reason)
+{
+    for (size_t i = 0; i < when->all_count; i++)
+        if (!when_holds(snapshot, &when->all[i], traits, reason))
+            return false;
+    return true;
+}
+
+static bool
+any_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
+          const struct hw_traits *traits, struct reason *reason)
+{
+    struct reason nobody = {.text = NULL};
+
+    if (when->any_count == 0)
+        return true;
+    for (size_t i = 0; i < when->any_count; i++)
+        if (when_holds(snapshot, &when->any[i], traits, &nobody))
+            return true;
+    if (reason->text == NULL)
+        return false;
+    say(reason, "none of any holds (");
+    for (size_t i = 0; i < when->any_count; i++) {
+        say(reason, "%s", i > 0 ? "; " : "");
+        when_holds(snapshot, &when->any[i], traits, reason);
+    }
+    say(reason, ")");
+    return false;
+}
+
+static bool
+none_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
+           const struct hw_traits *traits, struct reason *reason)
+{
+    struct reason nobody = {.text = NULL};
+
+    for (size_t i = 0; i < when->none_count; i++) {
+        if (!when_holds(snapshot, &when->none[i], traits, &nobody))
+            continue;
+        say(reason, "what not excludes holds");
+        if (when->none_count > 1)
+            say(reason, " (its condition %zu)", i + 1);
+        return false;
+    }
+    return true;
+}
+
+static bool
+when_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
+           const struct hw_traits *traits, struct reason *reason)
+{
+    /* Cheap conditions first: the search for keywords and patterns reads the text. */
+    return role_holds(snapshot, when, traits, reason) && lane_holds(when, traits, reason) &&
+           word_holds("agent", &when->agent, traits->agent, "none", reason) &&
+           word_holds("model", &when->model, traits->model, "auto", reason) &&
+           word_holds("dialect", &when->dialect, traits->dialect, "none", reason) &&
+           tokens_hold(when, traits, reason) && wishes_hold(when, traits, reason) &&
+           clock_holds(snapshot, when, traits, reason) && path_holds(when, traits, reason) &&
+           headers_hold(when, traits, reason) && all_hold(snapshot, when, traits, reason) &&
+           any_holds(snapshot, when, traits, reason) &&
+           none_holds(snapshot, when, traits, reason) && keyword_holds(when, traits, reason) &&
+           regex_holds(when, traits, reason);
+}
+
 static bool
 route_holds(const struct hw_snapshot *snapshot, size_t i, const struct hw_traits *traits,
             struct reason *reason)
 {
     const struct hw_conf_when *when = &snapshot->routes[i].when;
 
-    /* Cheap conditions first: the search for keywords reads the text. */
-    return !when->present ||
-           (role_holds(snapshot, when, traits, reason) && lane_holds(when, traits, reason) &&
-            word_holds("agent", &when->agent, traits->agent, "none", reason) &&
-            word_holds("model", &when->model, traits->model, "auto", reason) &&
-            word_holds("dialect", &when->dialect, traits->dialect, "none", reason) &&
-            tokens_hold(when, traits, reason) && keyword_holds(when, traits, reason));
+    return !when->present || when_holds(snapshot, when, traits, reason);
 }
 
 int

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "config/load.h"
 #include "hatchway/assert.h"
@@ -106,6 +107,7 @@ fill_traits(const struct options *options, const struct hw_snapshot *snapshot,
                                  .text_len = strlen(options->text),
                                  .prompt_bytes = strlen(options->text),
                                  .lane = HW_LANE_INTERACTIVE,
+                                 .now_s = (int64_t)time(NULL),
                                  .asked_role = -1,
                                  .role = -1};
     traits->prompt_tokens =

@@ -50,6 +50,17 @@ word_index(const struct hw_http_slice *value, const char *const *words)
     return -1;
 }
 
+static const char *
+find_header(void *ctx, const char *name, size_t *len)
+{
+    const struct hw_http_slice *value = hw_http_head_find(ctx, name);
+
+    if (value == NULL)
+        return NULL;
+    *len = value->len;
+    return value->p;
+}
+
 static void
 fill_traits(struct hw_exchange *ex)
 {
@@ -70,6 +81,10 @@ fill_traits(struct hw_exchange *ex)
     traits->wants_images = query->wants_images;
     traits->wants_json = query->wants_json;
     traits->stream = query->stream;
+    traits->path = ex->path;
+    traits->header = find_header;
+    traits->header_ctx = (void *)(uintptr_t)head; /* only read */
+    traits->now_s = (int64_t)time(NULL);
     traits->asked_role = -1;
     traits->role = -1;
     traits->lane = HW_LANE_INTERACTIVE;

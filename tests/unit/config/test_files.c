@@ -177,8 +177,8 @@ counts(void **state)
     } cases[] = {
         {"agents:\n", "- { name: n@, key: \"sha256:#\" }\n", "", 4096,
          "t.yaml:6:1: error: agents: at most 4096 entries, got 4097\n"},
-        {"routes:\n", "- { name: n@ }\n", "", 256,
-         "t.yaml:6:1: error: routes: at most 256 entries, got 257\n"},
+        {"routes:\n", "- { name: n@ }\n", "", 1024,
+         "t.yaml:6:1: error: routes: at most 1024 entries, got 1025\n"},
         {"aliases:\n", " n@: a\n", "", 256,
          "t.yaml:6:2: error: aliases: at most 256 aliases, got 257\n"},
         {"egress:\n", "- h@\n", "", 256,

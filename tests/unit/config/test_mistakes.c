@@ -266,6 +266,49 @@ many_at_once(void **state)
         "t.yaml:4:8: error: drain: expected a duration such as 250ms, 30s, 10m or 1h, got '1'\n");
 }
 
+/* `when: ...` of the first route, on line 7; column 13 is where it begins. */
+#define WHEN(when) BASE "timezone: UTC\nroutes:\n- { when: " when ", name: r }\n"
+
+static void
+conditions(void **state)
+{
+    static const struct mistake mistakes[] = {
+        {BASE "timezone: Europe/Berln\n",
+         "t.yaml:5:11: error: timezone: there is no such zone in /usr/share/zoneinfo (names as in "
+         "Europe/Berlin; is tzdata installed?), got 'Europe/Berln'"},
+        {WHEN("{ regex: 'a(b' }"),
+         "t.yaml:7:20: error: routes[0].when.regex: this is no regular expression: missing closing "
+         "parenthesis, at character 4 of 'a(b'"},
+        {WHEN("{ any: [ { regex: [ok, '['] } ] }"),
+         "t.yaml:7:34: error: routes[0].when.any[0].regex[1]: this is no regular expression: "
+         "missing terminating ] for character class, at character 2 of '['"},
+        {WHEN("{ hours: 22 }"), "t.yaml:7:20: error: routes[0].when.hours: expected hours such as "
+                                "22-06 or 22:30-06:15, got '22'"},
+        {WHEN("{ hours: 22-25 }"), "t.yaml:7:20: error: routes[0].when.hours: expected hours such "
+                                   "as 22-06 or 22:30-06:15, got '22-25'"},
+        {WHEN("{ days: weekend }"), "t.yaml:7:19: error: routes[0].when.days: unknown days "
+                                    "'weekend'; known: sun, mon, tue, wed, thu, fri, sat"},
+        {WHEN("{ not: {} }"), "t.yaml:7:18: error: routes[0].when.not: this condition is empty: it "
+                              "would hold for every query"},
+        {WHEN("{ any: [ { rol: red } ] }"),
+         "t.yaml:7:22: error: routes[0].when.any[0]: unknown key 'rol'; did you mean 'role'?"},
+        {WHEN("{ not: { any: { all: { not: { not: { role: red } } } } } }"),
+         "t.yaml:7:46: error: routes[0].when.not.any.all.not.not: any, all and not nest at most 4 "
+         "deep"},
+        {WHEN("{ header: { authorization: x } }"),
+         "t.yaml:7:23: error: routes[0].when.header.authorization: 'authorization' is a secret: it "
+         "cannot be a condition"},
+        {WHEN("{ header: { x-a: [] } }"), "t.yaml:7:23: error: routes[0].when.header.x-a: list the "
+                                          "values, or write \"*\" for any"},
+        {WHEN("{ header: { \"a b\": x } }"), "t.yaml:7:23: error: routes[0].when.header.a b: "
+                                             "expected a header's name such as x-team, got 'a b'"},
+        {WHEN("{ tools: maybe }"),
+         "t.yaml:7:20: error: routes[0].when.tools: expected true or false, got 'maybe'"},
+    };
+    (void)state;
+    CHECK(mistakes);
+}
+
 int
 main(void)
 {
@@ -273,7 +316,7 @@ main(void)
         cmocka_unit_test(keys_and_types),   cmocka_unit_test(yaml_itself),
         cmocka_unit_test(backends),         cmocka_unit_test(egress),
         cmocka_unit_test(names_and_agents), cmocka_unit_test(routes),
-        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(many_at_once),     cmocka_unit_test(conditions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

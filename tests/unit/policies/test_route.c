@@ -1,5 +1,8 @@
 #include "policies/snapshot_builder.h"
 
+#include <stdio.h>
+
+#include "config/load.h"
 #include "policies/route.h"
 
 static struct built built;
@@ -126,6 +129,174 @@ reasons_are_cut_not_overrun(void **state)
         assert_false(hw_route_explain(&built.snapshot, 0, &traits, all, size));
 }
 
+/* --- from YAML: what nests, what is compiled, what the clock says --- */
+
+/* One route with this `when`, in Berlin. */
+static struct hw_snapshot *
+when_of(const char *when)
+{
+    static const char format[] =
+        "backends: [{ name: a, kind: ollama, url: \"http://127.0.0.1\", models: [m], general: true "
+        "}]\n"
+        "roles: { trading: { keywords: [market] }, legal: }\n"
+        "timezone: Europe/Berlin\n"
+        "routes:\n  - { name: first, when: %s }\n";
+    char yaml[2048];
+    struct hw_snapshot *snapshot = NULL;
+    struct hw_diags diags = {0};
+
+    snprintf(yaml, sizeof(yaml), format, when);
+    if (hw_config_parse("/tmp/t.yaml", yaml, strlen(yaml), &snapshot, &diags) != 0)
+        fail_msg("%s: %s", when, diags.items[0].msg);
+    hw_diags_free(&diags);
+    return snapshot;
+}
+
+/* reason NULL: it matches. */
+static void
+expect_when(const char *when, const struct hw_traits *traits, const char *reason)
+{
+    struct hw_snapshot *snapshot = when_of(when);
+    char why[256] = "untouched";
+
+    assert_int_equal(hw_route_explain(snapshot, 0, traits, why, sizeof(why)), reason == NULL);
+    assert_string_equal(why, reason == NULL ? "untouched" : reason);
+    assert_int_equal(hw_route_match(snapshot, traits), reason == NULL ? 0 : -1);
+    hw_snapshot_unref(snapshot);
+}
+
+static void
+any_all_not(void **state)
+{
+    (void)state;
+    struct hw_traits traits = traits_of("is the market open?");
+    const char *either = "{ any: [ { role: trading }, { lane: background, keyword: night } ] }";
+
+    expect_when(either, &traits,
+                "none of any holds (role is none, wants trading; lane is interactive, wants "
+                "background)");
+    traits.role = 0;
+    expect_when(either, &traits, NULL);
+    expect_when("{ not: { role: trading } }", &traits, "what not excludes holds");
+    expect_when("{ not: [ { role: legal }, { role: trading } ] }", &traits,
+                "what not excludes holds (its condition 2)");
+    expect_when("{ not: { role: legal } }", &traits, NULL);
+    expect_when("{ all: [ { keyword: market }, { not: { all: [ { keyword: open }, { role: legal } "
+                "] } } ] }",
+                &traits, NULL);
+    expect_when("{ role: trading, all: [ { keyword: market }, { keyword: closed } ] }", &traits,
+                "the message has no keyword closed");
+    expect_when("{ any: [] }", &traits, NULL);
+}
+
+static void
+patterns(void **state)
+{
+    (void)state;
+    struct hw_traits traits = traits_of("ticket ABC-1234, please");
+
+    expect_when("{ regex: '\\b[A-Z]{3}-\\d+\\b' }", &traits, NULL);
+    expect_when("{ regex: ['^x', '(?i)TICKET'] }", &traits, NULL);
+    expect_when("{ regex: '^please' }", &traits, "the message does not match ^please");
+    /* Catastrophic backtracking ends, and does not match. */
+    char bomb[64];
+    memset(bomb, 'a', sizeof(bomb) - 2);
+    memcpy(bomb + sizeof(bomb) - 2, "!", 2);
+    traits = traits_of(bomb);
+    expect_when("{ regex: '^(?:(a+)+)+$' }", &traits,
+                "the search for ^(?:(a+)+)+$ backtracked too much and was given up");
+    traits = traits_of("\xff\xfe not UTF-8 ABC");
+    expect_when("{ regex: 'ABC$' }", &traits, NULL);
+    traits.text = NULL;
+    traits.text_len = 0;
+    expect_when("{ regex: 'ABC$' }", &traits, "the message does not match ABC$");
+}
+
+static const char *
+one_header(void *ctx, const char *name, size_t *len)
+{
+    const char *value = ctx;
+
+    if (strcmp(name, "x-team") != 0)
+        return NULL;
+    *len = strlen(value);
+    return value;
+}
+
+static void
+headers_paths_and_wishes(void **state)
+{
+    (void)state;
+    struct hw_traits traits = traits_of("hello");
+
+    expect_when("{ header: { X-Team: [red, blue] } }", &traits,
+                "there is no header x-team, wants red or blue");
+    traits.header = one_header;
+    traits.header_ctx = (char[]){"green"};
+    expect_when("{ header: { x-team: red } }", &traits, "header x-team is green, wants red");
+    expect_when("{ header: { x-team: [red, green] } }", &traits, NULL);
+    expect_when("{ header: { x-team: '*', x-other: '*' } }", &traits,
+                "there is no header x-other, wants *");
+    expect_when("{ path: /v1/* }", &traits, "path is none, wants /v1/*");
+    traits.path = "/v1/chat/completions";
+    expect_when("{ path: [/api/chat, /v1/*] }", &traits, NULL);
+    expect_when("{ path: /v1/chat }", &traits, "path is /v1/chat/completions, wants /v1/chat");
+    traits.wants_tools = traits.stream = true;
+    expect_when("{ tools: true, images: false, json: false, stream: yes }", &traits, NULL);
+    expect_when("{ tools: false }", &traits, "tools is true, wants false");
+    expect_when("{ json: true }", &traits, "json is false, wants true");
+}
+
+/* 2026 in Berlin: winter time +1 until 29 March 01:00 UTC, then +2 until 25 October 01:00 UTC. */
+#define AT(day, hour, minute) ((int64_t)(day)*86400 + (hour)*3600 + (minute)*60)
+enum { MON_5_JAN = 20458, SUN_29_MAR = 20541, SUN_25_OCT = 20751 };
+
+static void
+the_clock(void **state)
+{
+    (void)state;
+    struct hw_traits traits = traits_of("hello");
+    const char *night = "{ hours: 22-06 }";
+
+    traits.now_s = AT(MON_5_JAN, 20, 59); /* 21:59 */
+    expect_when(night, &traits, "it is mon 21:59, wants 22-06");
+    traits.now_s = AT(MON_5_JAN, 21, 0); /* 22:00 */
+    expect_when(night, &traits, NULL);
+    traits.now_s = AT(MON_5_JAN + 1, 4, 59); /* 05:59 */
+    expect_when(night, &traits, NULL);
+    traits.now_s = AT(MON_5_JAN + 1, 5, 0); /* 06:00 */
+    expect_when(night, &traits, "it is tue 06:00, wants 22-06");
+    expect_when("{ hours: [22-06, 05:30-06:30] }", &traits, NULL);
+    expect_when("{ hours: 00-24 }", &traits, NULL);
+    expect_when("{ hours: 0:00-6 }", &traits, "it is tue 06:00, wants 0:00-6");
+    expect_when("{ days: [sat, tue] }", &traits, NULL);
+    expect_when("{ days: [mon, wed], hours: 06-08 }", &traits,
+                "it is tue 06:00, wants 06-08 on mon or wed");
+    /* Monday's night goes on until Tuesday 06:00. */
+    traits.now_s = AT(MON_5_JAN + 1, 4, 0);
+    expect_when("{ days: mon, hours: 22-06 }", &traits, NULL);
+    expect_when("{ days: tue, hours: 22-06 }", &traits, "it is tue 05:00, wants 22-06 on tue");
+}
+
+static void
+the_clock_is_changed(void **state)
+{
+    (void)state;
+    struct hw_traits traits = traits_of("hello");
+    const char *early = "{ hours: 02-03 }";
+
+    traits.now_s = AT(SUN_29_MAR, 0, 59); /* 01:59, and the next minute is 03:00 */
+    expect_when(early, &traits, "it is sun 01:59, wants 02-03");
+    traits.now_s = AT(SUN_29_MAR, 1, 0);
+    expect_when(early, &traits, "it is sun 03:00, wants 02-03");
+    traits.now_s = AT(SUN_25_OCT, 0, 30); /* 02:30 for the first time */
+    expect_when(early, &traits, NULL);
+    traits.now_s = AT(SUN_25_OCT, 1, 30); /* and again */
+    expect_when(early, &traits, NULL);
+    traits.now_s = AT(SUN_25_OCT, 2, 0);
+    expect_when(early, &traits, "it is sun 03:00, wants 02-03");
+}
+
 int
 main(void)
 {
@@ -136,6 +307,11 @@ main(void)
         cmocka_unit_test_setup(all_conditions_must_hold, setup),
         cmocka_unit_test_setup(none_matches, setup),
         cmocka_unit_test_setup(reasons_are_cut_not_overrun, setup),
+        cmocka_unit_test(any_all_not),
+        cmocka_unit_test(patterns),
+        cmocka_unit_test(headers_paths_and_wishes),
+        cmocka_unit_test(the_clock),
+        cmocka_unit_test(the_clock_is_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
