@@ -248,19 +248,57 @@ hw_train_augment(const char *question, struct hw_train_rng *rng, char out[HW_TRA
     }
 }
 
-bool
-hw_train_same_question(const char *one, const char *other)
+/* The first space at or behind a random place, or the end. */
+static size_t
+word_end(const char *text, struct hw_train_rng *rng)
 {
-    for (;;) {
-        while (*one != '\0' && !isalnum((unsigned char)*one))
-            one++;
-        while (*other != '\0' && !isalnum((unsigned char)*other))
-            other++;
-        if (tolower((unsigned char)*one) != tolower((unsigned char)*other))
-            return false;
-        if (*one == '\0')
-            return true;
-        one++;
-        other++;
+    size_t from = hw_train_rng_below(rng, strlen(text) + 1);
+
+    return from + strcspn(text + from, " ");
+}
+
+void
+hw_train_splice(const char *one, const char *other, struct hw_train_rng *rng,
+                char out[HW_TRAIN_QUESTION_MAX])
+{
+    size_t head = word_end(one, rng), tail = word_end(other, rng);
+
+    if (head + strlen(other + tail) < HW_TRAIN_QUESTION_MAX) {
+        memcpy(out, one, head);
+        memcpy(out + head, other + tail, strlen(other + tail) + 1);
+    } else {
+        put(out, one, "", "");
     }
+}
+
+static const char *
+skip_to_letter(const char *text)
+{
+    while (*text != '\0' && !isalnum((unsigned char)*text))
+        text++;
+    return text;
+}
+
+static bool
+begins_with(const char *text, const char *part)
+{
+    for (;; text++, part++) {
+        text = skip_to_letter(text);
+        part = skip_to_letter(part);
+        if (*part == '\0')
+            return true;
+        if (tolower((unsigned char)*text) != tolower((unsigned char)*part))
+            return false;
+    }
+}
+
+bool
+hw_train_holds_question(const char *text, const char *part)
+{
+    if (*skip_to_letter(part) == '\0')
+        return false;
+    for (; *text != '\0'; text++)
+        if (begins_with(text, part))
+            return true;
+    return false;
 }

@@ -14,7 +14,11 @@ enum { HW_TRAIN_QUESTION_MAX = 512 }; /* bytes of a question with its NUL; longe
  * punctuation; sometimes none of these) into out. */
 void hw_train_augment(const char *question, struct hw_train_rng *rng,
                       char out[HW_TRAIN_QUESTION_MAX]);
-/* The same letters and digits in the same order, whatever the case and the rest. */
-bool hw_train_same_question(const char *one, const char *other);
+/* The beginning of one phrasing and the end of another of the same question, cut between words. */
+void hw_train_splice(const char *one, const char *other, struct hw_train_rng *rng,
+                     char out[HW_TRAIN_QUESTION_MAX]);
+/* Whether all of part's letters and digits stand in text one behind the other, whatever the case
+ * and what lies between. False for a part without any. */
+bool hw_train_holds_question(const char *text, const char *part);
 
 #endif

@@ -15,7 +15,7 @@
 #include "engine/train_rng.h"
 #include "hatchway/assert.h"
 
-enum { CHAT_PAIRS = 3, CUT_SLACK = 8 };
+enum { CHAT_PAIRS = 3, CUT_SLACK = 8, SPLICE_ONE_IN = 4 };
 
 struct text {
     char *bytes;
@@ -268,7 +268,7 @@ static bool
 is_held_out(const struct hw_train_row *row, const char *question)
 {
     for (size_t i = 0; i < row->held_out_count; i++)
-        if (hw_train_same_question(row->held_out[i], question))
+        if (hw_train_holds_question(question, row->held_out[i]))
             return true;
     return false;
 }
@@ -279,11 +279,15 @@ draw_pair(const struct hw_train_data *data, size_t r, struct hw_train_rng *rng,
 {
     const struct hw_train_row *row = &data->rows.rows[r];
     const char *question = row->questions[hw_train_rng_below(rng, row->question_count)];
-    char changed[HW_TRAIN_QUESTION_MAX] = "";
+    const char *other = row->questions[hw_train_rng_below(rng, row->question_count)];
+    char spliced[HW_TRAIN_QUESTION_MAX], changed[HW_TRAIN_QUESTION_MAX] = "";
     size_t room = data->conf.block + 1 - *bytes;
 
-    if (hw_train_rng_unit(rng) < data->conf.augment)
-        hw_train_augment(question, rng, changed);
+    if (hw_train_rng_unit(rng) < data->conf.augment) {
+        hw_train_splice(question, other, rng, spliced);
+        bool splice = hw_train_rng_below(rng, SPLICE_ONE_IN) == 0 && spliced[0] != '\0';
+        hw_train_augment(splice ? spliced : question, rng, changed);
+    }
     if (changed[0] != '\0' && !is_held_out(row, changed) &&
         pair_bytes(data, changed, row->answer) <= room)
         question = changed;

@@ -210,6 +210,13 @@ test_changes_keep_their_bounds(void **state)
             assert_true(strlen(out) < HW_TRAIN_QUESTION_MAX);
         }
     }
+    for (uint64_t i = 0; i < 500; i++) {
+        struct hw_train_rng rng = hw_train_rng_make(2, i);
+        hw_train_splice("What is it?", longest, &rng, out);
+        assert_true(strlen(out) < HW_TRAIN_QUESTION_MAX);
+        hw_train_splice("What is it?", "Tell me.", &rng, out);
+        assert_true(strlen(out) <= strlen("What is it?Tell me."));
+    }
     for (uint64_t i = 0; i < 2000; i++) {
         struct hw_train_rng rng = hw_train_rng_make(1, i);
         hw_train_augment("What is the name of the BDH worker?", &rng, out);
@@ -217,9 +224,10 @@ test_changes_keep_their_bounds(void **state)
         same += strcmp(out, "What is the name of the BDH worker?") == 0;
     }
     assert_in_range(same, 50, 1000);
-    assert_true(hw_train_same_question("What's  TWO?", "whats two"));
-    assert_false(hw_train_same_question("What's two?", "what's too?"));
-    assert_false(hw_train_same_question("two", "twos"));
+    assert_true(hw_train_holds_question("Hi, What's  TWO? thanks", "whats two"));
+    assert_false(hw_train_holds_question("What's two?", "what's too?"));
+    assert_false(hw_train_holds_question("two", "twos"));
+    assert_false(hw_train_holds_question("two", "?"));
 }
 
 int
