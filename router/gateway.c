@@ -202,6 +202,13 @@ watch_signals(struct hw_gateway *gateway)
     }
 }
 
+static void
+unwatch_signals(struct hw_gateway *gateway)
+{
+    for (int i = 0; i < 3; i++)
+        uv_close((uv_handle_t *)&gateway->signals[i], NULL);
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 static void *
@@ -279,7 +286,6 @@ serve(struct hw_gateway *gateway)
 {
     const struct hw_snapshot *snapshot = gateway->loops[0].plan->snapshot;
 
-    watch_signals(gateway);
     for (unsigned i = 1; i < gateway->loop_count; i++)
         pthread_create(&gateway->loops[i].thread, NULL, run_loop, &gateway->loops[i]);
     bool v6 = strchr(snapshot->listen_host, ':') != NULL;
@@ -291,8 +297,7 @@ serve(struct hw_gateway *gateway)
         pthread_join(gateway->loops[i].thread, NULL);
 
     /* The workers go last: nobody is left who could want them. */
-    for (int i = 0; i < 3; i++)
-        uv_close((uv_handle_t *)&gateway->signals[i], NULL);
+    unwatch_signals(gateway);
     hw_workers_supervisor_close(gateway->supervisor, on_supervisor_closed, gateway);
     uv_run(&gateway->loops[0].uv, UV_RUN_DEFAULT);
     for (unsigned i = 0; i < gateway->loop_count; i++)
@@ -310,11 +315,14 @@ open_loops(struct hw_gateway *gateway, struct hw_plan *plan, struct hw_err *err)
         if (rc == 0)
             opened++;
     }
-    if (rc == 0)
-        rc = hw_workers_supervisor_apply(gateway->supervisor, plan->snapshot, err);
     if (rc == 0) {
-        gateway->port = hw_http_server_port(gateway->loops[0].server);
-        return 0;
+        watch_signals(gateway); /* before there are workers and a folder to leave behind */
+        rc = hw_workers_supervisor_apply(gateway->supervisor, plan->snapshot, err);
+        if (rc == 0) {
+            gateway->port = hw_http_server_port(gateway->loops[0].server);
+            return 0;
+        }
+        unwatch_signals(gateway);
     }
     close_unstarted(gateway, opened);
     return rc;

@@ -110,7 +110,9 @@ hw_loop_open(struct hw_loop *loop, struct hw_gateway *gateway, unsigned index, s
     /* Port 0 is chosen once: the others listen where the first one does. */
     uint16_t port =
         index == 0 ? snapshot->listen_port : hw_http_server_port(gateway->loops[0].server);
-    int rc = hw_http_server_create(&loop->uv, snapshot->listen_host, port, &limits, &handler,
+    int rc = index == 0 ? hw_http_server_probe(snapshot->listen_host, port, err) : 0;
+    if (rc == 0)
+        rc = hw_http_server_create(&loop->uv, snapshot->listen_host, port, &limits, &handler,
                                    &loop->server, err);
     if (rc != 0) {
         uv_run(&loop->uv, UV_RUN_DEFAULT);

@@ -234,18 +234,45 @@ open_listener(const struct addrinfo *info)
 }
 
 static int
-listen_on(const char *host, uint16_t port, int *out, uint16_t *out_port, struct hw_err *err)
+look_up(const char *host, uint16_t port, struct addrinfo **out, struct hw_err *err)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC,
                              .ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
-    struct addrinfo *info;
     char service[8];
 
     snprintf(service, sizeof(service), "%u", (unsigned)port);
-    int rc = getaddrinfo(host, service, &hints, &info);
+    int rc = getaddrinfo(host, service, &hints, out);
     if (rc != 0)
         return hw_err_set(err, HW_EINVAL, "cannot listen on %s: %s", host, gai_strerror(rc));
+    return 0;
+}
+
+int
+hw_http_server_probe(const char *host, uint16_t port, struct hw_err *err)
+{
+    struct addrinfo *info;
+    int rc = look_up(host, port, &info, err);
+    if (rc != 0)
+        return rc;
+    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || set_option(fd, SOL_SOCKET, SO_REUSEADDR) != 0 ||
+        bind(fd, info->ai_addr, info->ai_addrlen) != 0)
+        rc = hw_err_set(err, HW_EIO, "cannot listen on %s port %u: %s", host, (unsigned)port,
+                        strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    freeaddrinfo(info);
+    return rc;
+}
+
+static int
+listen_on(const char *host, uint16_t port, int *out, uint16_t *out_port, struct hw_err *err)
+{
+    struct addrinfo *info;
+    int rc = look_up(host, port, &info, err);
+    if (rc != 0)
+        return rc;
     int fd = open_listener(info);
     freeaddrinfo(info);
     if (fd < 0)

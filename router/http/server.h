@@ -71,6 +71,9 @@ struct hw_http_watcher {
     void (*on_drain)(void *ctx);
 };
 
+/* Fails when somebody listens there already: SO_REUSEPORT would let two gateways share a port, and
+ * each get half of the queries. To be asked before the first server is made. */
+int hw_http_server_probe(const char *host, uint16_t port, struct hw_err *err);
 /* Listens at once with SO_REUSEPORT (one such server a loop). port 0 takes a free one
  * (hw_http_server_port tells). */
 int hw_http_server_create(uv_loop_t *loop, const char *host, uint16_t port,

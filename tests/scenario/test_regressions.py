@@ -1,12 +1,14 @@
 """Faults that were found once, each told as shortly as it can be."""
 import os
 import signal
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.backend import openai, openai_whole
 from harness.client import Connection, ask, chat, get, timed
+from harness.gateway import run
 from harness.policy import bdh, ordered, without_cache
 from harness.policy import openai as openai_backend
 from harness.wait import until
@@ -140,3 +142,24 @@ def test_no_cache_is_heard_among_other_words(hatchway, backend):
 
     assert ask(gateway, "hello").cache == "hit"
     assert ask(gateway, "hello", headers={"cache-control": "max-age=0, No-Cache"}).cache == "bypass"
+
+
+def test_a_second_gateway_does_not_take_half_of_the_queries(hatchway, backend):
+    """Listeners may share a port, so it started, and nobody was told."""
+    first = hatchway(backends=[openai_backend("one", backend(openai("hello")))])
+
+    second = run("serve", "-c", first.file)
+
+    assert second.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {first.port}" in second.stderr.decode()
+
+
+def test_sigterm_while_it_starts_leaves_nothing_behind(hatchway):
+    """Signals were heard only after the workers had been started."""
+    with tempfile.TemporaryDirectory(prefix="hatchway-test-") as folder:
+        for pause in range(8):
+            gateway = hatchway(wait=False, worker_dir=folder, backends=[bdh(workers=2)])
+            until(lambda: os.listdir(folder), what="the folder of the sockets")
+            time.sleep(pause / 1000)
+            gateway.stop()
+            assert not os.listdir(folder)
