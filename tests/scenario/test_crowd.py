@@ -24,7 +24,7 @@ def is_in_order(answer):
 def one_agent(gateway, number, failures):
     dice = random.Random(number)
     model = dice.choice(["auto", "auto", "hatchling", "small", "llama3.1:8b", "market"])
-    text = dice.choice(["the market", "hello", f"question {number}", "x" * dice.randrange(20000)])
+    text = dice.choice(["the market", "hello", f"question {number}", "x" * dice.randrange(4000)])
     body = json.dumps({**chat(text, model), "stream": dice.random() < 0.5,
                        "max_tokens": dice.choice([1, 10, 100]),
                        "temperature": dice.choice([0, 1])}).encode()
