@@ -95,7 +95,8 @@ load_state(struct hw_trainer *trainer, struct stream *in, double *elapsed_s, str
     describe_run(trainer, wanted);
     get(in, line, sizeof(line));
     if (!in->failed && memcmp(line, wanted, sizeof(line)) != 0) {
-        line[strnlen(line, sizeof(line) - 1)] = '\0';
+        line[sizeof(line) - 1] = '\0';
+        line[strcspn(line, "\n")] = wanted[strcspn(wanted, "\n")] = '\0';
         return hw_err_set(err, HW_EINVAL, "is of another run: it has \"%.180s\", wanted \"%.180s\"",
                           line, wanted);
     }
