@@ -23,6 +23,7 @@
 #define QUEUE_MAX_BYTES ((size_t)1024 * 1024)
 #define QUEUE_HURRY_BYTES ((size_t)256 * 1024) /* company enough: write now */
 #define COMPANY_NS (20L * 1000 * 1000)
+#define PATIENCE_MS 1000 /* with a reader that takes nothing: then lines are lost, not the exit */
 #define LINE_MAX_BYTES ((size_t)64 * 1024)
 #define LINE_USUAL_BYTES ((size_t)1024)
 
@@ -66,7 +67,7 @@ write_out(struct hw_access_log *log, struct hw_buf *lines)
 {
     if (lines->len == 0)
         return;
-    if (!hw_log_write_all(log->fd, lines->data, lines->len)) {
+    if (!hw_log_write_all(log->fd, lines->data, lines->len, PATIENCE_MS)) {
         uint64_t count = 0;
         for (size_t i = 0; i < lines->len; i++)
             count += lines->data[i] == '\n';

@@ -147,19 +147,31 @@ tell_failure(struct hw_attempt *attempt)
     end_attempt(attempt, attempt->end);
 }
 
+/* Lines of JSON (Ollama's) are events too, that end with their line. */
+static bool
+is_raw_line_stream(const struct hw_attempt *attempt)
+{
+    return attempt->raw && strncasecmp(attempt->content_type, "application/x-ndjson", 20) == 0;
+}
+
 static bool
 is_raw_event_stream(const struct hw_attempt *attempt)
 {
-    return attempt->raw && strncasecmp(attempt->content_type, "text/event-stream", 17) == 0;
+    return is_raw_line_stream(attempt) ||
+           (attempt->raw && strncasecmp(attempt->content_type, "text/event-stream", 17) == 0);
 }
 
 /* How long the first event is, with the blank line that ends it; 0: its end has not come. Nothing
  * before `from` needs to be looked at again. */
 static size_t
-event_length(const char *bytes, size_t len, size_t from)
+event_length(const char *bytes, size_t len, size_t from, bool lines)
 {
     const char *end = bytes + len, *at = bytes + (from > 2 ? from - 2 : 0);
 
+    if (lines) {
+        at = memchr(bytes + from, '\n', len - from);
+        return at != NULL ? (size_t)(at + 1 - bytes) : 0;
+    }
     while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
         at++;
         if (at < end && *at == '\n')
@@ -202,7 +214,7 @@ feed_events(struct hw_attempt *attempt, const char *bytes, size_t len)
     }
     hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
     while (!gathered.failed && !attempt->failed && !attempt->finished &&
-           (n = event_length(bytes + used, len - used, from)) > 0) {
+           (n = event_length(bytes + used, len - used, from, is_raw_line_stream(attempt))) > 0) {
         feed_event(attempt, bytes + used, n);
         used += n;
         from = 0;
@@ -235,14 +247,15 @@ on_body(void *ctx, const char *bytes, size_t len)
         tell_failure(attempt);
 }
 
-/* A last event without its blank line still counts. */
+/* A last event without what ends it still counts. */
 static void
 feed_tail(struct hw_attempt *attempt)
 {
     struct hw_buf last = attempt->tail;
+    const char *end = is_raw_line_stream(attempt) ? "\n" : "\n\n";
 
     hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
-    if (last.len > 0 && !attempt->finished && hw_buf_append(&last, "\n\n", 2) == 0)
+    if (last.len > 0 && !attempt->finished && hw_buf_puts(&last, end) == 0)
         feed_event(attempt, last.data, last.len);
     hw_buf_free(&last);
 }
@@ -370,6 +383,17 @@ static const struct hw_worker_events worker_events = {on_worker_start, on_worker
                                                       on_worker_done, on_worker_error};
 
 static int
+check_strict(const struct hw_attempt_request *request, const struct hw_buf *dropped,
+             struct hw_err *err)
+{
+    if (!request->strict || dropped->len == 0)
+        return 0;
+    return hw_err_set(err, HW_EINVAL,
+                      "it cannot carry %s, and x-hatchway-strict forbids to drop it",
+                      dropped->data);
+}
+
+static int
 start_worker(struct hw_attempt *attempt, const struct hw_attempt_request *request,
              struct hw_err *err)
 {
@@ -390,8 +414,10 @@ start_worker(struct hw_attempt *attempt, const struct hw_attempt_request *reques
             .turn_count = count,
             .wait_ms = request->worker_wait_ms,
         };
-        rc = hw_workers_ask(attempt->loop->workers, &ask, &worker_events, attempt,
-                            &attempt->worker_call, err);
+        rc = check_strict(request, &attempt->dropped, err);
+        if (rc == 0)
+            rc = hw_workers_ask(attempt->loop->workers, &ask, &worker_events, attempt,
+                                &attempt->worker_call, err);
     } else {
         hw_err_set(err, HW_ENOMEM, "out of memory for %zu messages", count);
     }
@@ -431,6 +457,8 @@ start_call(struct hw_attempt *attempt, const struct hw_attempt_request *request,
     hw_buf_init(&outgoing.text, 64u << 20);
     hw_buf_init(&outgoing.dropped, 1024);
     int rc = attempt->protocol->write_request(request->query, request->model, &outgoing, err);
+    if (rc == 0)
+        rc = check_strict(request, &outgoing.dropped, err);
     if (rc == 0 &&
         (size_t)snprintf(path, sizeof(path), "%s%s", conf->path, outgoing.path) >= sizeof(path))
         rc = hw_err_set(err, HW_EINVAL, "the backend's path is too long");
@@ -482,8 +510,7 @@ hw_attempt_start(struct hw_attempt *attempt, struct hw_loop *loop,
     attempt->events = events;
     attempt->ctx = ctx;
     attempt->protocol = local ? NULL : hw_protocol_of(request->conf->kind);
-    attempt->raw = !local && attempt->protocol->dialect != NULL &&
-                   attempt->protocol->dialect == request->query->dialect;
+    attempt->raw = !local && hw_protocol_speaks(attempt->protocol, request->query->dialect);
     hw_buf_init(&attempt->dropped, 1024);
     hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
     hw_buf_init(&attempt->waiting, HW_FRAME_FIRST_CREDIT);

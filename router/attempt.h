@@ -39,6 +39,7 @@ struct hw_attempt_request {
     const char *request_id;
     const char *traceparent; /* NULL: none came */
     uint32_t worker_wait_ms; /* local workers: how long to wait for one that is starting */
+    bool strict;             /* what cannot be carried whole is refused (400, named) */
 };
 
 struct hw_attempt {

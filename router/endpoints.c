@@ -19,6 +19,8 @@ struct endpoint {
 
 static const struct endpoint endpoints[] = {
     {"/v1/chat/completions", HW_HTTP_POST, OPEN, NULL, &hw_dialect_openai},
+    {"/api/chat", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama},
+    {"/api/generate", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama_generate},
     {"/api/bdh/ask", HW_HTTP_POST, OPEN, NULL, &hw_dialect_bdh},
     {"/v1/models", HW_HTTP_GET, AGENT, hw_operations_models, NULL},
     {"/v1/models/", HW_HTTP_GET, AGENT, hw_operations_models, NULL},
@@ -89,10 +91,11 @@ hw_endpoints_handle(void *ctx, struct hw_http_stream *stream)
         if (path_matches(&endpoints[i], request->path))
             endpoint = &endpoints[i];
     if (endpoint == NULL) {
-        answer_error(stream, 404,
-                     "there is nothing at this path; queries go to /v1/chat/completions or "
-                     "/api/bdh/ask",
-                     NULL);
+        answer_error(
+            stream, 404,
+            "there is nothing at this path; queries go to /v1/chat/completions, /api/chat, "
+            "/api/generate or /api/bdh/ask",
+            NULL);
         return;
     }
     bool get = endpoint->method == HW_HTTP_GET;

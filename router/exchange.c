@@ -116,6 +116,7 @@ send_to(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t w
         .request_id = ex->request_id,
         .traceparent = ex->traceparent[0] != '\0' ? ex->traceparent : NULL,
         .worker_wait_ms = worker_wait_ms,
+        .strict = ex->strict,
     };
     struct hw_attempt_end end;
 
@@ -156,6 +157,9 @@ give_up(struct hw_exchange *ex)
     } else if (ex->last_result == HW_ATTEMPT_TIMEOUT) {
         hw_exchange_reply_error(ex, 504, NULL, "%s did not answer in time: %s", backend,
                                 ex->last_message);
+    } else if (ex->last_result == HW_ATTEMPT_REFUSED) { /* before anything was sent */
+        hw_exchange_reply_error(ex, ex->last_status >= 400 ? ex->last_status : 400, NULL, "%s: %s",
+                                backend, ex->last_message);
     } else if (ex->last_status == 429) {
         hw_exchange_reply_error(ex, 429, NULL, "%s is over its rate limit: %s", backend,
                                 ex->last_message);
@@ -505,6 +509,7 @@ hw_exchange_begin(struct hw_loop *loop, struct hw_http_stream *stream,
     ex->bytes_in = ex->request->body != NULL ? ex->request->body->len : 0;
     hw_arena_init(&ex->arena, (size_t)ex->plan->snapshot->limits.body * 3 + (1u << 20));
     hw_answer_init(&ex->answer, 0);
+    hw_reply_init(&ex->reply);
     hw_buf_init(&ex->held, 64u << 20);
     hw_buf_init(&ex->out, 64u << 20);
     ex->next = loop->exchanges;
@@ -547,6 +552,7 @@ hw_exchange_done(struct hw_exchange *ex)
     hw_answer_free(&ex->answer);
     hw_buf_free(&ex->held);
     hw_buf_free(&ex->out);
+    hw_reply_free(&ex->reply);
     hw_body_unref(ex->query.body);
     hw_arena_free(&ex->arena);
     hw_plan_unref(ex->plan);

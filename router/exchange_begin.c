@@ -154,6 +154,15 @@ resolve_model(struct hw_exchange *ex)
     return true;
 }
 
+/* 1 or true. */
+static bool
+read_strict(struct hw_exchange *ex)
+{
+    const struct hw_http_slice *value = hw_http_head_find(&ex->request->head, "x-hatchway-strict");
+
+    return value != NULL && (hw_http_slice_is(value, "1") || hw_http_slice_is(value, "true"));
+}
+
 static bool
 parse_body(struct hw_exchange *ex)
 {
@@ -237,10 +246,18 @@ hw_exchange_read_request(struct hw_exchange *ex)
     if (!parse_body(ex))
         return false;
     fill_traits(ex);
+    ex->strict = read_strict(ex);
     ex->reply.query = &ex->query;
     ex->reply.id = ex->request_id;
     ex->reply.created_s = (uint64_t)time(NULL);
-    if (!resolve_model(ex) || !match_route(ex) || !rank_candidates(ex))
+    if (!resolve_model(ex) || !match_route(ex))
+        return false;
+    if (ex->query.loads) { /* backends load a model when they are asked; there is nothing to say */
+        ex->reply.model = ex->query.model;
+        hw_exchange_reply_answer(ex, &ex->answer);
+        return false;
+    }
+    if (!rank_candidates(ex))
         return false;
     hw_admission_count_query(ex->loop->gateway->admission,
                              ex->plan->snapshot->limits.retry_percent);

@@ -127,7 +127,8 @@ hw_exchange_prepare_cache(struct hw_exchange *ex)
     const char *model = ex->query.model != NULL ? ex->query.model : "";
     hw_cache_key_begin(&builder);
     hw_cache_key_add(&builder, agent, strlen(agent));
-    hw_cache_key_add(&builder, ex->query.dialect->name, strlen(ex->query.dialect->name));
+    hw_cache_key_add(&builder, ex->query.dialect->path, strlen(ex->query.dialect->path));
+    hw_cache_key_add_u64(&builder, ex->strict); /* a kept answer may have lost something */
     hw_cache_key_add(&builder, model, strlen(model));
     hw_cache_key_add_u64(&builder, ex->route_conf->digest);
     ex->key_backends = digest_backends(ex);

@@ -42,6 +42,7 @@ struct hw_exchange {
     uint64_t bytes_in;
     int agent; /* index into the snapshot's agents; -1 */
 
+    bool strict; /* rather 400 than an answer to a query that lost something on its way */
     struct hw_query query;
     struct hw_traits traits;
     struct hw_reply reply;

@@ -68,9 +68,17 @@ hw_exchange_write(struct hw_exchange *ex, const void *bytes, size_t len)
         hw_attempt_pause(&ex->attempt);
 }
 
+static void
+note_times(struct hw_exchange *ex)
+{
+    ex->reply.total_us = (uv_hrtime() - ex->began_ns) / 1000;
+    ex->reply.first_token_us = ex->first_token_us;
+}
+
 void
 hw_exchange_write_event(struct hw_exchange *ex, const struct hw_event *event)
 {
+    note_times(ex);
     hw_buf_clear(&ex->out);
     ex->query.dialect->write_event(&ex->reply, event, &ex->out);
     if (ex->out.len > 0)
@@ -136,6 +144,7 @@ hw_exchange_reply_answer(struct hw_exchange *ex, const struct hw_answer *answer)
         stream_answer(ex, answer);
         return;
     }
+    note_times(ex);
     hw_buf_clear(&ex->out);
     ex->query.dialect->write_whole(&ex->reply, answer, &ex->out);
     if (ex->out.failed) {

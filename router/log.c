@@ -5,10 +5,12 @@
 #include "router/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +20,7 @@
 
 #define MESSAGE_BYTES 2048
 #define LINE_MAX_BYTES ((size_t)16 * 1024)
+#define PATIENCE_MS 50 /* this may be a loop */
 
 static _Atomic int least_level = HW_LOG_INFO;
 
@@ -34,18 +37,22 @@ hw_log_time(char out[static HW_LOG_TIME_BYTES])
 }
 
 bool
-hw_log_write_all(int fd, const char *bytes, size_t len)
+hw_log_write_all(int fd, const char *bytes, size_t len, int patience_ms)
 {
+    struct stat status;
+    bool file = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+
     while (len > 0) {
-        ssize_t n = write(fd, bytes, len);
+        /* A pipe that says it has room has it for PIPE_BUF bytes: more would block, and a reader
+         * that has stopped would stop us with it. */
+        struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
+        if (!file && poll(&pollfd, 1, patience_ms) == 0)
+            return false;
+        ssize_t n = write(fd, bytes, file || len < PIPE_BUF ? len : PIPE_BUF);
         if (n >= 0) {
             bytes += n;
             len -= (size_t)n;
-        } else if (errno == EAGAIN) {
-            struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
-            if (poll(&pollfd, 1, 1000) == 0)
-                return false;
-        } else if (errno != EINTR) {
+        } else if (errno != EINTR && errno != EAGAIN) {
             return false;
         }
     }
@@ -71,7 +78,7 @@ write_line(const char *level, const char *topic, const char *fmt, va_list ap)
     hw_json_write_string(&line, msg, len);
     hw_buf_puts(&line, "}\n");
     if (!line.failed)
-        hw_log_write_all(STDERR_FILENO, line.data, line.len);
+        hw_log_write_all(STDERR_FILENO, line.data, line.len, PATIENCE_MS);
     hw_buf_free(&line);
 }
 

@@ -10,7 +10,7 @@
 /* Bounded label values: statuses that Hatchway gives or passes on; any other counts as "other". */
 static const int codes[HW_PLAN_CODES - 1] = {200, 400, 401, 403, 404, 405, 408, 409, 413,
                                              415, 422, 429, 499, 500, 502, 503, 504};
-static const char *const dialects[HW_PLAN_DIALECTS] = {"openai", "bdh"};
+static const char *const dialects[HW_PLAN_DIALECTS] = {"openai", "ollama", "anthropic", "bdh"};
 
 int
 hw_plan_create(struct hw_snapshot *snapshot, struct hw_backends *registry, struct hw_meters *meters,
@@ -98,9 +98,11 @@ void
 hw_plan_count_request(struct hw_plan *plan, const char *dialect, int route, int status,
                       uint64_t duration_us)
 {
-    size_t d = strcmp(dialect, dialects[0]) == 0 ? 0 : 1;
+    size_t d = 0;
     size_t r = route >= 0 ? (size_t)route : plan->snapshot->route_count;
     size_t c = code_slot(status);
+    while (d < HW_PLAN_DIALECTS - 1 && strcmp(dialect, dialects[d]) != 0)
+        d++;
     struct hw_plan_route *counters = &plan->routes[r];
     struct hw_metric *metric =
         atomic_load_explicit(&counters->requests[d][c], memory_order_acquire);

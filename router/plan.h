@@ -13,7 +13,7 @@
 #include "router/backend.h"
 #include "router/meters.h"
 
-enum { HW_PLAN_DIALECTS = 2, HW_PLAN_CODES = 18 };
+enum { HW_PLAN_DIALECTS = 4, HW_PLAN_CODES = 18 };
 
 /* Counters of one route; the last, "none", counts queries that reached no route. */
 struct hw_plan_route {
@@ -40,7 +40,7 @@ int hw_plan_create(struct hw_snapshot *snapshot, struct hw_backends *registry,
 struct hw_plan *hw_plan_ref(struct hw_plan *plan);
 void hw_plan_unref(struct hw_plan *plan); /* NULL-safe */
 
-/* route: index or -1. dialect: a name that hw_plan_dialect knows. */
+/* route: index or -1. dialect: its name. */
 void hw_plan_count_request(struct hw_plan *plan, const char *dialect, int route, int status,
                            uint64_t duration_us);
 void hw_plan_count_role(struct hw_plan *plan, int role);

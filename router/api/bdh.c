@@ -185,6 +185,7 @@ write_error(int status, const char *message, const char *param, struct hw_buf *o
 
 const struct hw_dialect hw_dialect_bdh = {
     .name = "bdh",
+    .path = "/api/bdh/ask",
     .parse = parse_body,
     .write_whole = write_whole,
     .write_error = write_error,

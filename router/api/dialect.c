@@ -1,4 +1,5 @@
-/* router/api/dialect.c - which dialect a path speaks. */
+/* router/api/dialect.c - which dialect a path speaks, and what a reply keeps while it is written.
+ */
 #include "router/api/dialect.h"
 
 #include <string.h>
@@ -6,9 +7,31 @@
 const struct hw_dialect *
 hw_dialect_of_path(const char *path, size_t len)
 {
-    static const char bdh[] = "/api/bdh/";
+    /* The longer before the shorter. */
+    static const struct {
+        const char *prefix;
+        const struct hw_dialect *dialect;
+    } prefixes[] = {
+        {"/api/bdh/", &hw_dialect_bdh},
+        {"/api/", &hw_dialect_ollama},
+    };
 
-    if (len >= sizeof(bdh) - 1 && memcmp(path, bdh, sizeof(bdh) - 1) == 0)
-        return &hw_dialect_bdh;
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        size_t n = strlen(prefixes[i].prefix);
+        if (len >= n && memcmp(path, prefixes[i].prefix, n) == 0)
+            return prefixes[i].dialect;
+    }
     return &hw_dialect_openai;
+}
+
+void
+hw_reply_init(struct hw_reply *reply)
+{
+    hw_answer_init(&reply->calls, HW_MAX_CALL_BYTES);
+}
+
+void
+hw_reply_free(struct hw_reply *reply)
+{
+    hw_answer_free(&reply->calls);
 }

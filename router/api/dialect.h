@@ -1,7 +1,7 @@
 /* router/api/dialect.h - the agent's side of a dialect: parse its request, write its answers.
  *
- * One file a dialect (openai.c, bdh.c; ollama.c and anthropic.c later). All functions are pure:
- * bytes in, bytes out. */
+ * One file a dialect, or a few with its name in front. All functions are pure: bytes in, bytes out.
+ * A dialect's two ways to ask (a chat, a plain prompt) are two of these with one name. */
 #ifndef HW_ROUTER_API_DIALECT_H
 #define HW_ROUTER_API_DIALECT_H
 
@@ -17,12 +17,24 @@ struct hw_reply {
     const char *device; /* of the backend: "cpu", ... */
     const char *backend;
     uint64_t created_s;
-    bool opened; /* the stream's first event was written (kept by the writer) */
+    uint64_t total_us, first_token_us; /* so far; 0: not known */
+
+    /* Kept by the writer of a stream. */
+    bool opened; /* the first event was written */
     bool saw_tool_call;
+    struct hw_answer calls; /* tool calls, for dialects that write them whole */
 };
+
+/* Bytes of tool calls that a stream gathers before it gives up. */
+#define HW_MAX_CALL_BYTES ((size_t)16 << 20)
+
+/* Before the first event, and after the last. */
+void hw_reply_init(struct hw_reply *reply);
+void hw_reply_free(struct hw_reply *reply);
 
 struct hw_dialect {
     const char *name;                /* label and `dialect` in routes */
+    const char *path;                /* where it is spoken; backends of it take queries there too */
     const char *stream_content_type; /* NULL: never streams */
 
     /* On error: HW_EINVAL (400), HW_ELIMIT (413: node or depth budget), err names field and
@@ -42,8 +54,10 @@ struct hw_dialect {
     void (*write_error)(int status, const char *message, const char *param, struct hw_buf *out);
 };
 
-extern const struct hw_dialect hw_dialect_openai; /* /v1/chat/completions */
-extern const struct hw_dialect hw_dialect_bdh;    /* /api/bdh/ask */
+extern const struct hw_dialect hw_dialect_openai;          /* /v1/chat/completions */
+extern const struct hw_dialect hw_dialect_ollama;          /* /api/chat */
+extern const struct hw_dialect hw_dialect_ollama_generate; /* /api/generate */
+extern const struct hw_dialect hw_dialect_bdh;             /* /api/bdh/ask */
 
 /* The dialect whose error shape a path's asker expects; OpenAI's for what is unknown. */
 const struct hw_dialect *hw_dialect_of_path(const char *path, size_t len);

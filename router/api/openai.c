@@ -332,6 +332,7 @@ parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_
 
 const struct hw_dialect hw_dialect_openai = {
     .name = "openai",
+    .path = "/v1/chat/completions",
     .stream_content_type = "text/event-stream",
     .parse = parse_body,
     .write_whole = hw_openai_write_whole,

@@ -1,35 +1,9 @@
-/* router/api/openai_write.c - answers in the OpenAI dialect: whole, as SSE chunks, and errors.
- *
- * A chunk is written for each event of a stream, so it is put together by appends: no format string
- * is walked on that way. Whoever calls checks out->failed once. */
+/* router/api/openai_write.c - answers in the OpenAI dialect: whole, as SSE chunks, and errors. */
 #include "router/api/openai.h"
 
 #include <string.h>
 
-static void
-put(struct hw_buf *out, const char *text)
-{
-    hw_buf_append(out, text, strlen(text));
-}
-
-static void
-put_u64(struct hw_buf *out, uint64_t value)
-{
-    char digits[20];
-    size_t at = sizeof(digits);
-
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    hw_buf_append(out, digits + at, sizeof(digits) - at);
-}
-
-static void
-put_string(struct hw_buf *out, const char *text)
-{
-    hw_json_write_string(out, text, strlen(text));
-}
+#include "router/api/write.h"
 
 static const char *
 finish_word(enum hw_finish finish, bool saw_tool_call)
@@ -50,62 +24,62 @@ finish_word(enum hw_finish finish, bool saw_tool_call)
 static void
 put_usage(struct hw_buf *out, const struct hw_usage *usage)
 {
-    put(out, "\"usage\":{\"prompt_tokens\":");
-    put_u64(out, usage->prompt_tokens);
-    put(out, ",\"completion_tokens\":");
-    put_u64(out, usage->output_tokens);
-    put(out, ",\"total_tokens\":");
-    put_u64(out, usage->prompt_tokens + usage->output_tokens);
-    put(out, "}");
+    hw_write(out, "\"usage\":{\"prompt_tokens\":");
+    hw_write_u64(out, usage->prompt_tokens);
+    hw_write(out, ",\"completion_tokens\":");
+    hw_write_u64(out, usage->output_tokens);
+    hw_write(out, ",\"total_tokens\":");
+    hw_write_u64(out, usage->prompt_tokens + usage->output_tokens);
+    hw_write(out, "}");
 }
 
 static void
 put_frame(struct hw_buf *out, const struct hw_reply *reply, const char *object)
 {
-    put(out, "{\"id\":\"chatcmpl-");
+    hw_write(out, "{\"id\":\"chatcmpl-");
     hw_json_write_escaped(out, reply->id, strlen(reply->id));
-    put(out, "\",\"object\":\"");
-    put(out, object);
-    put(out, "\",\"created\":");
-    put_u64(out, reply->created_s);
-    put(out, ",\"model\":");
-    put_string(out, reply->model);
-    put(out, ",\"choices\":[");
+    hw_write(out, "\",\"object\":\"");
+    hw_write(out, object);
+    hw_write(out, "\",\"created\":");
+    hw_write_u64(out, reply->created_s);
+    hw_write(out, ",\"model\":");
+    hw_write_string(out, reply->model);
+    hw_write(out, ",\"choices\":[");
 }
 
 void
 hw_openai_write_whole(struct hw_reply *reply, const struct hw_answer *answer, struct hw_buf *out)
 {
     put_frame(out, reply, "chat.completion");
-    put(out, "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
+    hw_write(out, "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
     if (answer->text.len > 0 || answer->tool_call_count == 0)
         hw_json_write_string(out, answer->text.data, answer->text.len);
     else
-        put(out, "null");
+        hw_write(out, "null");
     if (answer->reasoning.len > 0) {
-        put(out, ",\"reasoning_content\":");
+        hw_write(out, ",\"reasoning_content\":");
         hw_json_write_string(out, answer->reasoning.data, answer->reasoning.len);
     }
     for (size_t i = 0; i < answer->tool_call_count; i++) {
         const struct hw_tool_call *call = &answer->tool_calls[i];
-        put(out, i == 0 ? ",\"tool_calls\":[{\"id\":" : ",{\"id\":");
-        put_string(out, call->id);
-        put(out, ",\"type\":\"function\",\"function\":{\"name\":");
-        put_string(out, call->name);
-        put(out, ",\"arguments\":");
+        hw_write(out, i == 0 ? ",\"tool_calls\":[{\"id\":" : ",{\"id\":");
+        hw_write_string(out, call->id);
+        hw_write(out, ",\"type\":\"function\",\"function\":{\"name\":");
+        hw_write_string(out, call->name);
+        hw_write(out, ",\"arguments\":");
         hw_json_write_string(out, call->arguments.data, call->arguments.len);
-        put(out, "}}");
+        hw_write(out, "}}");
     }
     if (answer->tool_call_count > 0)
-        put(out, "]");
-    put(out, ",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"");
-    put(out, finish_word(answer->finish, answer->tool_call_count > 0));
-    put(out, "\"}]");
+        hw_write(out, "]");
+    hw_write(out, ",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"");
+    hw_write(out, finish_word(answer->finish, answer->tool_call_count > 0));
+    hw_write(out, "\"}]");
     if (answer->usage.known) {
-        put(out, ",");
+        hw_write(out, ",");
         put_usage(out, &answer->usage);
     }
-    put(out, "}");
+    hw_write(out, "}");
 }
 
 /* A chunk up to and with the opening brace of its delta. The role stands in the first delta only.
@@ -113,25 +87,25 @@ hw_openai_write_whole(struct hw_reply *reply, const struct hw_answer *answer, st
 static void
 begin_chunk(struct hw_reply *reply, struct hw_buf *out)
 {
-    put(out, "data: ");
+    hw_write(out, "data: ");
     put_frame(out, reply, "chat.completion.chunk");
-    put(out, "{\"index\":0,\"delta\":{");
+    hw_write(out, "{\"index\":0,\"delta\":{");
     if (!reply->opened)
-        put(out, "\"role\":\"assistant\"");
+        hw_write(out, "\"role\":\"assistant\"");
 }
 
 static void
 end_chunk(struct hw_reply *reply, const char *finish, struct hw_buf *out)
 {
-    put(out, "},\"logprobs\":null,\"finish_reason\":");
+    hw_write(out, "},\"logprobs\":null,\"finish_reason\":");
     if (finish != NULL) {
-        put(out, "\"");
-        put(out, finish);
-        put(out, "\"}]");
+        hw_write(out, "\"");
+        hw_write(out, finish);
+        hw_write(out, "\"}]");
     } else {
-        put(out, "null}]");
+        hw_write(out, "null}]");
     }
-    put(out, reply->query->include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
+    hw_write(out, reply->query->include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
     reply->opened = true;
 }
 
@@ -140,9 +114,9 @@ write_text(struct hw_reply *reply, const char *field, const struct hw_event *eve
            struct hw_buf *out)
 {
     begin_chunk(reply, out);
-    put(out, reply->opened ? "\"" : ",\"");
-    put(out, field);
-    put(out, "\":");
+    hw_write(out, reply->opened ? "\"" : ",\"");
+    hw_write(out, field);
+    hw_write(out, "\":");
     hw_json_write_string(out, event->text, event->len);
     end_chunk(reply, NULL, out);
 }
@@ -151,22 +125,22 @@ static void
 write_tool_call(struct hw_reply *reply, const struct hw_event *event, struct hw_buf *out)
 {
     begin_chunk(reply, out);
-    put(out, reply->opened ? "\"tool_calls\":[{\"index\":" : ",\"tool_calls\":[{\"index\":");
-    put_u64(out, event->index);
+    hw_write(out, reply->opened ? "\"tool_calls\":[{\"index\":" : ",\"tool_calls\":[{\"index\":");
+    hw_write_u64(out, event->index);
     if (event->id != NULL) {
-        put(out, ",\"id\":");
-        put_string(out, event->id);
-        put(out, ",\"type\":\"function\"");
+        hw_write(out, ",\"id\":");
+        hw_write_string(out, event->id);
+        hw_write(out, ",\"type\":\"function\"");
     }
-    put(out, ",\"function\":{");
+    hw_write(out, ",\"function\":{");
     if (event->name != NULL) {
-        put(out, "\"name\":");
-        put_string(out, event->name);
-        put(out, ",");
+        hw_write(out, "\"name\":");
+        hw_write_string(out, event->name);
+        hw_write(out, ",");
     }
-    put(out, "\"arguments\":");
+    hw_write(out, "\"arguments\":");
     hw_json_write_string(out, event->text, event->len);
-    put(out, "}}]");
+    hw_write(out, "}}]");
     end_chunk(reply, NULL, out);
     reply->saw_tool_call = true;
 }
@@ -177,20 +151,20 @@ write_finish(struct hw_reply *reply, const struct hw_event *event, struct hw_buf
     if (!reply->opened) {
         /* An answer without a word still has its role in a delta of its own. */
         begin_chunk(reply, out);
-        put(out, ",\"content\":\"\"");
+        hw_write(out, ",\"content\":\"\"");
         end_chunk(reply, NULL, out);
     }
     begin_chunk(reply, out);
     end_chunk(reply, finish_word(event->finish, reply->saw_tool_call), out);
     /* Counts that nobody knows are left out rather than given as 0. */
     if (reply->query->include_usage && event->usage.known) {
-        put(out, "data: ");
+        hw_write(out, "data: ");
         put_frame(out, reply, "chat.completion.chunk");
-        put(out, "],");
+        hw_write(out, "],");
         put_usage(out, &event->usage);
-        put(out, "}\n\n");
+        hw_write(out, "}\n\n");
     }
-    put(out, "data: [DONE]\n\n");
+    hw_write(out, "data: [DONE]\n\n");
 }
 
 static void
@@ -202,9 +176,9 @@ write_error_event(const struct hw_event *event, struct hw_buf *out)
     if (len > 0)
         memcpy(message, event->text, len);
     message[len] = '\0';
-    put(out, "data: ");
+    hw_write(out, "data: ");
     hw_openai_write_error(event->status >= 400 ? event->status : 502, message, NULL, out);
-    put(out, "\n\n");
+    hw_write(out, "\n\n");
 }
 
 void
@@ -266,19 +240,19 @@ hw_openai_write_error(int status, const char *message, const char *param, struct
 {
     const char *code = error_code(status, param);
 
-    put(out, "{\"error\":{\"message\":");
-    put_string(out, message);
-    put(out, ",\"type\":\"");
-    put(out, error_type(status));
-    put(out, "\",\"param\":");
+    hw_write(out, "{\"error\":{\"message\":");
+    hw_write_string(out, message);
+    hw_write(out, ",\"type\":\"");
+    hw_write(out, error_type(status));
+    hw_write(out, "\",\"param\":");
     if (param != NULL)
-        put_string(out, param);
+        hw_write_string(out, param);
     else
-        put(out, "null");
-    put(out, ",\"code\":");
+        hw_write(out, "null");
+    hw_write(out, ",\"code\":");
     if (code != NULL)
-        put_string(out, code);
+        hw_write_string(out, code);
     else
-        put(out, "null");
-    put(out, "}}");
+        hw_write(out, "null");
+    hw_write(out, "}}");
 }

@@ -7,10 +7,16 @@
 /* Adds a name to what could not be carried; a name that is no plain word is shortened to "...",
  * since the list becomes a header. The list is bounded and never fails the query. */
 void hw_outgoing_drop(struct hw_outgoing *out, const char *name, size_t len);
-/* Lists every top-level field of the agent's body that is set to more than null or false and stands
- * not in `carried` (NULL behind the last). */
+/* Lists what parsing lost, and every top-level field of the agent's body that is set to more than
+ * null or false and stands not in `carried` (NULL behind the last). */
 void hw_outgoing_drop_others(struct hw_outgoing *out, const struct hw_query *query,
                              const char *const *carried);
+/* The same for the members of an Ollama query's `options`, as "options.NAME". */
+void hw_outgoing_drop_options(struct hw_outgoing *out, const struct hw_query *query,
+                              const char *const *carried);
+/* The agent's own body, around the model's name; to a backend of the same dialect. */
+int hw_outgoing_pass(const struct hw_query *query, const char *model, struct hw_outgoing *out,
+                     struct hw_err *err);
 /* The agent's body as JSON. */
 struct hw_json hw_query_root(const struct hw_query *query);
 

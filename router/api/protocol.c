@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "router/api/dialect.h"
 #include "router/api/outgoing.h"
 
 const struct hw_protocol *
@@ -18,6 +19,15 @@ hw_protocol_of(enum hw_kind kind)
         break;
     }
     return &hw_protocol_openai;
+}
+
+bool
+hw_protocol_speaks(const struct hw_protocol *protocol, const struct hw_dialect *dialect)
+{
+    for (const struct hw_dialect *const *spoken = protocol->dialects; *spoken != NULL; spoken++)
+        if (*spoken == dialect)
+            return true;
+    return false;
 }
 
 static bool
@@ -71,22 +81,75 @@ is_listed(const struct hw_json *key, const char *const *names)
     return false;
 }
 
+/* prefix: "" or where the members stand, with a point behind. */
+static void
+drop_members(struct hw_outgoing *out, const struct hw_json *object, const char *prefix,
+             const char *const *carried)
+{
+    struct hw_json_iter iter;
+    struct hw_json key, value;
+    char name[96];
+    bool set;
+
+    hw_json_iter_init(&iter, object);
+    while (hw_json_next(&iter, &key, &value)) {
+        if (value.type == HW_JSON_NULL || (hw_json_bool(&value, &set) && !set))
+            continue;
+        if (is_listed(&key, carried))
+            continue;
+        size_t shown = key.len - 2 < sizeof(name) ? key.len - 2 : sizeof(name) - 1;
+        int n = snprintf(name, sizeof(name), "%s%.*s", prefix, (int)shown, key.p + 1);
+        hw_outgoing_drop(out, name, (size_t)n < sizeof(name) ? (size_t)n : sizeof(name) - 1);
+    }
+}
+
 void
 hw_outgoing_drop_others(struct hw_outgoing *out, const struct hw_query *query,
                         const char *const *carried)
 {
     const struct hw_json root = hw_query_root(query);
-    struct hw_json_iter iter;
-    struct hw_json key, value;
-    bool set;
 
-    hw_json_iter_init(&iter, &root);
-    while (hw_json_next(&iter, &key, &value)) {
-        if (value.type == HW_JSON_NULL || (hw_json_bool(&value, &set) && !set))
-            continue;
-        if (!is_listed(&key, carried))
-            hw_outgoing_drop(out, key.p + 1, key.len - 2);
+    for (size_t i = 0; i < query->lost_count; i++)
+        hw_outgoing_drop(out, query->lost[i], strlen(query->lost[i]));
+    drop_members(out, &root, "", carried);
+}
+
+void
+hw_outgoing_drop_options(struct hw_outgoing *out, const struct hw_query *query,
+                         const char *const *carried)
+{
+    const struct hw_json root = hw_query_root(query);
+    struct hw_json options;
+
+    if ((query->dialect == &hw_dialect_ollama || query->dialect == &hw_dialect_ollama_generate) &&
+        hw_json_get(&root, "options", &options) && options.type == HW_JSON_OBJECT)
+        drop_members(out, &options, "options.", carried);
+}
+
+int
+hw_outgoing_pass(const struct hw_query *query, const char *model, struct hw_outgoing *out,
+                 struct hw_err *err)
+{
+    const struct hw_body *body = query->body;
+
+    out->path = query->dialect->path;
+    if (model == NULL || strcmp(model, query->model) == 0) {
+        out->segments[0].p = body->bytes;
+        out->segments[0].len = body->len;
+        out->segment_count = 1;
+        return 0;
     }
+    if (hw_json_write_string(&out->text, model, strlen(model)) != 0)
+        return hw_err_set(err, HW_ENOMEM, "out of memory for a model's name");
+    size_t behind = query->model_at + query->model_len;
+    out->segments[0].p = body->bytes;
+    out->segments[0].len = query->model_at;
+    out->segments[1].p = out->text.data;
+    out->segments[1].len = out->text.len;
+    out->segments[2].p = body->bytes + behind;
+    out->segments[2].len = body->len - behind;
+    out->segment_count = 3;
+    return 0;
 }
 
 void

@@ -30,8 +30,8 @@ struct hw_reader; /* state of one answer being read */
 
 struct hw_protocol {
     enum hw_kind kind;
-    const struct hw_dialect
-        *dialect; /* answers of this dialect's queries may be passed on raw; NULL: none */
+    /* Queries and answers of these pass as they are; NULL behind the last. */
+    const struct hw_dialect *const *dialects;
     /* model: for the backend; NULL: leave what the agent asked, or the backend's default. The
      * caller has initialised out->text and out->dropped and frees them whatever comes back. */
     int (*write_request)(const struct hw_query *query, const char *model, struct hw_outgoing *out,
@@ -42,6 +42,7 @@ extern const struct hw_protocol hw_protocol_openai;
 extern const struct hw_protocol hw_protocol_ollama;
 extern const struct hw_protocol hw_protocol_bdh;
 const struct hw_protocol *hw_protocol_of(enum hw_kind kind);
+bool hw_protocol_speaks(const struct hw_protocol *protocol, const struct hw_dialect *dialect);
 
 /* A reader for one answer: status and content type as the backend sent them decide how the bytes
  * are read (SSE, NDJSON, one JSON object, an error body). max_bytes bounds one line or object. */

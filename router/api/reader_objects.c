@@ -363,6 +363,20 @@ finish_ollama(struct hw_reader *reader, const struct hw_json *root, const struct
     hw_reader_finish(reader);
 }
 
+/* /api/chat puts it into a message, /api/generate beside everything else. */
+static void
+take_ollama_text(struct hw_reader *reader, const struct hw_json *object, const char *content)
+{
+    struct hw_json part;
+
+    if (hw_json_get(object, "thinking", &part))
+        emit_text(reader, HW_EVENT_REASONING, &part);
+    if (hw_json_get(object, content, &part)) {
+        reader->saw_answer = true;
+        emit_text(reader, HW_EVENT_TEXT, &part);
+    }
+}
+
 static void
 take_ollama(struct hw_reader *reader, const struct hw_json *root)
 {
@@ -387,12 +401,11 @@ take_ollama(struct hw_reader *reader, const struct hw_json *root)
     if (message.p != NULL && message.type == HW_JSON_OBJECT) {
         struct hw_json part;
         reader->saw_answer = true;
-        if (hw_json_get(&message, "thinking", &part))
-            emit_text(reader, HW_EVENT_REASONING, &part);
-        if (hw_json_get(&message, "content", &part))
-            emit_text(reader, HW_EVENT_TEXT, &part);
+        take_ollama_text(reader, &message, "content");
         if (hw_json_get(&message, "tool_calls", &part))
             take_tool_calls(reader, &part, true);
+    } else {
+        take_ollama_text(reader, root, "response");
     }
     if (done && !reader->done)
         finish_ollama(reader, root, &reason);

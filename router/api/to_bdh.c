@@ -33,9 +33,12 @@ static int
 write_request(const struct hw_query *query, const char *model, struct hw_outgoing *out,
               struct hw_err *err)
 {
-    /* stream and its options are ours to honour; the model is the node's own. */
-    static const char *const carried[] = {"question", "messages",       "model",
-                                          "stream",   "stream_options", NULL};
+    /* stream and its options are ours to honour; the model is the node's own. Messages, system and
+     * images are named by drop_turns. */
+    static const char *const carried[] = {
+        "question",       "messages", "prompt",  "system", "model",
+        "stream_options", "stream",   "options", "images", NULL};
+    static const char *const options[] = {NULL};
 
     (void)model;
     if (query->last_user == NULL || query->last_user->text_len == 0)
@@ -46,11 +49,15 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
     hw_buf_puts(&out->text, "}");
     drop_turns(query, out);
     hw_outgoing_drop_others(out, query, carried);
+    hw_outgoing_drop_options(out, query, options);
     return hw_outgoing_done(out, "/api/bdh/ask", err);
 }
 
+/* None: its answers may echo the question, so they are never passed on as they are. */
+static const struct hw_dialect *const spoken[] = {NULL};
+
 const struct hw_protocol hw_protocol_bdh = {
     .kind = HW_KIND_BDH,
-    .dialect = NULL, /* its answers may echo the question, so they are never passed on raw */
+    .dialects = spoken,
     .write_request = write_request,
 };

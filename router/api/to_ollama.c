@@ -372,8 +372,8 @@ drop_uncarried(struct writing *writing)
 }
 
 static int
-write_request(const struct hw_query *query, const char *model, struct hw_outgoing *out,
-              struct hw_err *err)
+write_translated(const struct hw_query *query, const char *model, struct hw_outgoing *out,
+                 struct hw_err *err)
 {
     struct writing writing = {query, out, &out->text};
     struct hw_buf *text = &out->text;
@@ -398,8 +398,8 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
     }
     put_format(&writing);
     put_options(&writing, &extras);
-    /* Always streamed, also for an agent that wants a whole answer: only so can a first byte, a stall
-     * and hard work be told apart. */
+    /* Always streamed, also for an agent that wants a whole answer: only so can a first byte, a
+     * stall and hard work be told apart. */
     hw_put_key(text, "stream");
     hw_buf_puts(text, "true");
     put_think(&writing, &extras.reasoning_effort);
@@ -413,8 +413,20 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
     return hw_outgoing_done(out, "/api/chat", err);
 }
 
+static int
+write_request(const struct hw_query *query, const char *model, struct hw_outgoing *out,
+              struct hw_err *err)
+{
+    if (hw_protocol_speaks(&hw_protocol_ollama, query->dialect))
+        return hw_outgoing_pass(query, model, out, err);
+    return write_translated(query, model, out, err);
+}
+
+static const struct hw_dialect *const spoken[] = {&hw_dialect_ollama, &hw_dialect_ollama_generate,
+                                                  NULL};
+
 const struct hw_protocol hw_protocol_ollama = {
     .kind = HW_KIND_OLLAMA,
-    .dialect = NULL,
+    .dialects = spoken,
     .write_request = write_request,
 };

@@ -9,72 +9,78 @@
 #include "router/api/dialect.h"
 #include "router/api/outgoing.h"
 
-#define PATH "/v1/chat/completions"
-
-static int
-write_same(const struct hw_query *query, const char *model, struct hw_outgoing *out,
-           struct hw_err *err)
+/* What its base64 begins with says which format an image has. */
+static const char *
+image_type(const struct hw_json *image)
 {
-    const struct hw_body *body = query->body;
+    static const struct {
+        const char *head, *type;
+    } types[] = {{"iVBORw0KGgo", "png"}, {"UklGR", "webp"}, {"R0lGOD", "gif"}};
 
-    out->path = PATH;
-    if (model == NULL || strcmp(model, query->model) == 0) {
-        out->segments[0].p = body->bytes;
-        out->segments[0].len = body->len;
-        out->segment_count = 1;
-        return 0;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        size_t len = strlen(types[i].head);
+        if (image->len > len + 2 && memcmp(image->p + 1, types[i].head, len) == 0)
+            return types[i].type;
     }
-    if (hw_json_write_string(&out->text, model, strlen(model)) != 0)
-        return hw_err_set(err, HW_ENOMEM, "out of memory for a model's name");
-    size_t behind = query->model_at + query->model_len;
-    out->segments[0].p = body->bytes;
-    out->segments[0].len = query->model_at;
-    out->segments[1].p = out->text.data;
-    out->segments[1].len = out->text.len;
-    out->segments[2].p = body->bytes + behind;
-    out->segments[2].len = body->len - behind;
-    out->segment_count = 3;
-    return 0;
+    return "jpeg";
+}
+
+/* Ollama's images stand beside the content, as bare base64. */
+static void
+put_parts(struct hw_buf *text, const struct hw_message *message)
+{
+    struct hw_json_iter iter;
+    struct hw_json image;
+
+    hw_buf_puts(text, "[{\"type\":\"text\",\"text\":");
+    hw_put_content(text, message);
+    hw_buf_puts(text, "}");
+    hw_json_iter_init(&iter, &message->images);
+    while (hw_json_next(&iter, NULL, &image)) {
+        hw_buf_puts(text, ",{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/");
+        hw_buf_puts(text, image_type(&image));
+        hw_buf_puts(text, ";base64,");
+        hw_buf_append(text, image.p + 1, image.len - 2);
+        hw_buf_puts(text, "\"}}");
+    }
+    hw_buf_puts(text, "]");
 }
 
 static void
-put_messages(struct hw_buf *text, const struct hw_query *query)
+put_message(struct hw_buf *text, const struct hw_message *message)
 {
     static const char *const roles[] = {
         [HW_MSG_SYSTEM] = "system",
         [HW_MSG_USER] = "user",
         [HW_MSG_ASSISTANT] = "assistant",
-        [HW_MSG_TOOL] = "user", /* dialects of plain text have no calls to refer to */
+        [HW_MSG_TOOL] = "tool",
     };
+    /* A tool's answer to no call that anybody knows of is taken for text alone. */
+    bool stray = message->role == HW_MSG_TOOL && message->tool_call_id.p == NULL;
 
-    hw_put_key(text, "messages");
-    for (size_t i = 0; i < query->message_count; i++) {
-        hw_buf_puts(text, i == 0 ? "[{\"role\":\"" : ",{\"role\":\"");
-        hw_buf_puts(text, roles[query->messages[i].role]);
-        hw_buf_puts(text, "\",\"content\":");
-        hw_put_content(text, &query->messages[i]);
-        hw_buf_puts(text, "}");
+    hw_buf_puts(text, "{\"role\":\"");
+    hw_buf_puts(text, stray ? "user" : roles[message->role]);
+    hw_buf_puts(text, "\",\"content\":");
+    if (message->images.p != NULL)
+        put_parts(text, message);
+    else if (message->content.p != NULL && message->content.type == HW_JSON_ARRAY)
+        hw_put_raw(text, &message->content);
+    else
+        hw_put_content(text, message);
+    if (message->tool_calls.p != NULL) {
+        hw_put_key(text, "tool_calls");
+        hw_put_raw(text, &message->tool_calls);
     }
-    hw_buf_puts(text, "]");
+    if (message->role == HW_MSG_TOOL && !stray) {
+        hw_put_key(text, "tool_call_id");
+        hw_put_raw(text, &message->tool_call_id);
+    }
+    hw_buf_puts(text, "}");
 }
 
-/* From a dialect of plain text (bdh). */
-static int
-write_translated(const struct hw_query *query, const char *model, struct hw_outgoing *out,
-                 struct hw_err *err)
+static void
+put_sampling(struct hw_buf *text, const struct hw_query *query)
 {
-    static const char *const carried[] = {"question", "model", "max_tokens", "temperature",
-                                          "top_p",    "seed",  "top_k",      NULL};
-    struct hw_buf *text = &out->text;
-
-    if (model == NULL)
-        model = query->model;
-    if (model == NULL)
-        return hw_err_set(err, HW_EINVAL, "an openai backend must be asked for a model by name");
-    hw_buf_puts(text, "{");
-    hw_put_key(text, "model");
-    hw_json_write_string(text, model, strlen(model));
-    put_messages(text, query);
     if (query->has_max_tokens) {
         hw_put_key(text, "max_tokens");
         hw_buf_printf(text, "%u", query->max_tokens);
@@ -91,25 +97,110 @@ write_translated(const struct hw_query *query, const char *model, struct hw_outg
         hw_put_key(text, "seed");
         hw_put_raw(text, &query->seed_raw);
     }
-    hw_put_key(text, "stream");
-    hw_buf_puts(text, "true}"); /* also for a whole answer, as in to_ollama.c */
-    if (query->has_top_k)
-        hw_outgoing_drop(out, "top_k", 5); /* no word of OpenAI's: strict backends refuse it */
+    if (query->presence_penalty.p != NULL) {
+        hw_put_key(text, "presence_penalty");
+        hw_put_raw(text, &query->presence_penalty);
+    }
+    if (query->frequency_penalty.p != NULL) {
+        hw_put_key(text, "frequency_penalty");
+        hw_put_raw(text, &query->frequency_penalty);
+    }
+    for (size_t i = 0; i < query->stop_count; i++) {
+        if (i == 0)
+            hw_put_key(text, "stop");
+        hw_buf_puts(text, i == 0 ? "[" : ",");
+        hw_json_write_string(text, query->stops[i], query->stop_lens[i]);
+    }
+    if (query->stop_count > 0)
+        hw_buf_puts(text, "]");
+}
+
+static void
+put_tools_and_format(struct hw_buf *text, const struct hw_query *query)
+{
+    if (query->tools.p != NULL) {
+        hw_put_key(text, "tools");
+        hw_put_raw(text, &query->tools);
+        if (query->tool_choice.p != NULL) {
+            hw_put_key(text, "tool_choice");
+            hw_put_raw(text, &query->tool_choice);
+        }
+    }
+    if (query->response_format.p != NULL) {
+        hw_put_key(text, "response_format");
+        hw_put_raw(text, &query->response_format);
+    }
+    if (query->think.p != NULL && query->think.type == HW_JSON_STRING) {
+        hw_put_key(text, "reasoning_effort");
+        hw_put_raw(text, &query->think);
+    }
+}
+
+static void
+drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
+{
+    static const char *const carried[] = {"question",       "model",  "messages",    "prompt",
+                                          "system",         "stream", "max_tokens",  "seed",
+                                          "stop_sequences", "top_p",  "temperature", "tool_choice",
+                                          "tools",          "format", "images",      "metadata",
+                                          "options",        "think",  NULL};
+    static const char *const options[] = {
+        "num_predict",      "temperature",       "top_p", "seed", "stop",
+        "presence_penalty", "frequency_penalty", NULL};
+    bool wanted;
+
+    /* To think or not, without a level, has no word. */
+    if (hw_json_bool(&query->think, &wanted) && wanted)
+        hw_outgoing_drop(out, "think", 5);
     hw_outgoing_drop_others(out, query, carried);
-    return hw_outgoing_done(out, PATH, err);
+    hw_outgoing_drop_options(out, query, options);
+}
+
+/* From any other dialect. */
+static int
+write_translated(const struct hw_query *query, const char *model, struct hw_outgoing *out,
+                 struct hw_err *err)
+{
+    struct hw_buf *text = &out->text;
+
+    if (model == NULL)
+        model = query->model;
+    if (model == NULL)
+        return hw_err_set(err, HW_EINVAL, "an openai backend must be asked for a model by name");
+    hw_buf_puts(text, "{");
+    hw_put_key(text, "model");
+    hw_json_write_string(text, model, strlen(model));
+    hw_put_key(text, "messages");
+    hw_buf_puts(text, "[");
+    for (size_t i = 0; i < query->message_count; i++) {
+        if (i > 0)
+            hw_buf_puts(text, ",");
+        put_message(text, &query->messages[i]);
+    }
+    hw_buf_puts(text, "]");
+    put_sampling(text, query);
+    put_tools_and_format(text, query);
+    hw_put_key(text, "stream");
+    hw_buf_puts(text, "true"); /* also for a whole answer, as in to_ollama.c */
+    hw_put_key(text, "stream_options");
+    hw_buf_puts(text, "{\"include_usage\":true}}");
+    drop_uncarried(query, out);
+    return hw_outgoing_done(out, hw_dialect_openai.path, err);
 }
 
 static int
 write_request(const struct hw_query *query, const char *model, struct hw_outgoing *out,
               struct hw_err *err)
 {
-    if (query->dialect == &hw_dialect_openai)
-        return write_same(query, model, out, err);
+    if (hw_protocol_speaks(&hw_protocol_openai, query->dialect))
+        return hw_outgoing_pass(query, model, out, err);
     return write_translated(query, model, out, err);
 }
 
+static const struct hw_dialect *const spoken[] = {&hw_dialect_openai, NULL};
+
 const struct hw_protocol hw_protocol_openai = {
     .kind = HW_KIND_OPENAI,
-    .dialect = &hw_dialect_openai,
+    .dialects = spoken,
     .write_request = write_request,
 };

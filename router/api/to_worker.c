@@ -5,26 +5,59 @@
 
 #include <string.h>
 
-static void
-drop(struct hw_buf *dropped, const char *field)
-{
-    if (dropped->len > 0)
-        hw_buf_puts(dropped, ", ");
-    hw_buf_puts(dropped, field);
-}
+#include "router/api/dialect.h"
+#include "router/api/outgoing.h"
 
 static void
-take_stops(const struct hw_query *query, struct hw_frame_open *open, struct hw_buf *dropped)
+take_stops(const struct hw_query *query, struct hw_frame_open *open, struct hw_outgoing *out)
 {
     for (size_t i = 0; i < query->stop_count; i++) {
         if (query->stop_lens[i] == 0 || query->stop_lens[i] > HW_FRAME_MAX_STOP_BYTES ||
             open->stop_count == HW_FRAME_MAX_STOPS) {
-            drop(dropped, "stop");
+            hw_outgoing_drop(out, "stop", 4);
             continue;
         }
         memcpy(open->stops[open->stop_count], query->stops[i], query->stop_lens[i]);
         open->stop_count++;
     }
+}
+
+static void
+drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
+{
+    /* Carried, named by hand, or without a meaning for the answer's text. */
+    static const char *const carried[] = {"model",      "messages",
+                                          "question",   "prompt",
+                                          "system",     "stream",
+                                          "stop",       "stream_options",
+                                          "max_tokens", "temperature",
+                                          "options",    "max_completion_tokens",
+                                          "top_p",      "top_k",
+                                          "seed",       "stop_sequences",
+                                          "tools",      "tool_choice",
+                                          "images",     "n",
+                                          "format",     "response_format",
+                                          "user",       "safety_identifier",
+                                          "metadata",   "prompt_cache_key",
+                                          "store",      "parallel_tool_calls",
+                                          NULL};
+    static const char *const options[] = {"num_predict", "temperature", "top_p", "top_k",
+                                          "seed",        "stop",        NULL};
+    const struct hw_json root = hw_query_root(query);
+    struct hw_json n;
+    uint64_t count;
+
+    if (query->wants_tools)
+        hw_outgoing_drop(out, "tools", 5);
+    if (query->wants_images)
+        hw_outgoing_drop(out, "images", 6);
+    if (query->wants_json)
+        hw_outgoing_drop(out, query->dialect == &hw_dialect_openai ? "response_format" : "format",
+                         query->dialect == &hw_dialect_openai ? 15 : 6);
+    if (hw_json_get(&root, "n", &n) && hw_json_uint(&n, &count) && count > 1)
+        hw_outgoing_drop(out, "n", 1);
+    hw_outgoing_drop_others(out, query, carried);
+    hw_outgoing_drop_options(out, query, options);
 }
 
 static enum hw_frame_role
@@ -46,6 +79,8 @@ size_t
 hw_to_worker(const struct hw_query *query, struct hw_frame_open *open,
              struct hw_worker_prompt_turn *turns, struct hw_buf *dropped)
 {
+    struct hw_outgoing out = {.dropped = *dropped};
+
     memset(open, 0, sizeof(*open));
     open->max_tokens = query->has_max_tokens ? query->max_tokens : 0;
     open->temperature = query->has_temperature ? (float)query->temperature : 0.0f;
@@ -53,18 +88,9 @@ hw_to_worker(const struct hw_query *query, struct hw_frame_open *open,
     open->top_k = query->has_top_k ? query->top_k : 0;
     open->has_seed = query->has_seed;
     open->seed = query->seed;
-    take_stops(query, open, dropped);
-
-    if (query->wants_tools)
-        drop(dropped, "tools");
-    if (query->wants_images)
-        drop(dropped, "images");
-    if (query->wants_json)
-        drop(dropped, "response_format");
-    if (query->presence_penalty.p != NULL)
-        drop(dropped, "presence_penalty");
-    if (query->frequency_penalty.p != NULL)
-        drop(dropped, "frequency_penalty");
+    take_stops(query, open, &out);
+    drop_uncarried(query, &out);
+    *dropped = out.dropped;
 
     size_t count = 0;
     for (size_t i = 0; i < query->message_count; i++) {

@@ -29,7 +29,7 @@ class Request:
     @property
     def streams(self):
         """Ollama streams unless told otherwise, OpenAI only when told."""
-        return self.json().get("stream", self.path.startswith("/api/chat"))
+        return self.json().get("stream", self.path in ("/api/chat", "/api/generate"))
 
 
 class Reply:
@@ -235,6 +235,14 @@ def ollama_last(model, text=""):
     return ollama_line(model, text, done=True, done_reason="stop", total_duration=5000000,
                        load_duration=1000000, prompt_eval_count=11, prompt_eval_duration=1000000,
                        eval_count=3, eval_duration=3000000)
+
+
+def ollama_piece(path, model, text):
+    """A line of /api/chat, or of /api/generate."""
+    line = ollama_line(model, text)
+    if path == "/api/generate":
+        line["response"] = line.pop("message")["content"]
+    return line
 
 
 def ndjson(event):

@@ -442,7 +442,8 @@ paths_have_dialects(void **state)
     (void)state;
     assert_ptr_equal(hw_dialect_of_path("/v1/chat/completions", 20), &hw_dialect_openai);
     assert_ptr_equal(hw_dialect_of_path("/api/bdh/ask", 12), &hw_dialect_bdh);
-    assert_ptr_equal(hw_dialect_of_path("/api/bdh", 8), &hw_dialect_openai);
+    assert_ptr_equal(hw_dialect_of_path("/api/chat", 9), &hw_dialect_ollama);
+    assert_ptr_equal(hw_dialect_of_path("/api/bdh", 8), &hw_dialect_ollama);
     assert_ptr_equal(hw_dialect_of_path("", 0), &hw_dialect_openai);
 }
 

@@ -1,0 +1,264 @@
+/* router/api/ollama_messages.c - the messages of an Ollama chat.
+ *
+ * Calls of tools are rewritten as OpenAI's: arguments as a string, and an id each, which is made up
+ * where there is none. A tool's answer that does not say which call it answers is taken for that of
+ * the first open call, of its tool where it names one. */
+#include <string.h>
+
+#include "router/api/canonical.h"
+#include "router/api/fields.h"
+#include "router/api/ollama.h"
+
+struct reading {
+    struct hw_arena *arena;
+    struct hw_query *query;
+    struct hw_message *message;
+    struct hw_err *err;
+    struct hw_json tool_name; /* of the message at hand */
+    unsigned calls;           /* so far: invented ids count them */
+    size_t called_at; /* the message that called last, and which of its calls are answered */
+    bool called;
+    uint64_t answered;
+};
+
+static int
+read_role(void *ctx, const struct hw_json *value)
+{
+    static const struct {
+        const char *name;
+        enum hw_role_of_message role;
+    } roles[] = {{"user", HW_MSG_USER},
+                 {"assistant", HW_MSG_ASSISTANT},
+                 {"system", HW_MSG_SYSTEM},
+                 {"tool", HW_MSG_TOOL}};
+    struct reading *reading = ctx;
+
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+        if (hw_json_string_is(value, roles[i].name)) {
+            reading->message->role = roles[i].role;
+            return 0;
+        }
+    return hw_field_wrong("role", "system, user, assistant or tool", value, reading->err);
+}
+
+static int
+read_content(void *ctx, const struct hw_json *value)
+{
+    struct reading *reading = ctx;
+    struct hw_message *message = reading->message;
+
+    if (value->type != HW_JSON_STRING)
+        return hw_field_wrong("content", "a string", value, reading->err);
+    message->content = *value;
+    int rc =
+        hw_json_string(value, reading->arena, &message->text, &message->text_len, reading->err);
+    if (rc != 0)
+        hw_err_prefix(reading->err, "content");
+    return rc;
+}
+
+int
+hw_ollama_parse_images(const struct hw_json *value, struct hw_json *out, struct hw_err *err)
+{
+    struct hw_json_iter iter;
+    struct hw_json image;
+    size_t count = 0;
+
+    if (value->type != HW_JSON_ARRAY)
+        return hw_field_wrong("images", "an array of base64 strings", value, err);
+    hw_json_iter_init(&iter, value);
+    for (; hw_json_next(&iter, NULL, &image); count++)
+        if (image.type != HW_JSON_STRING)
+            return hw_err_set(err, HW_EINVAL, "images[%zu] must be a base64 string, got %s", count,
+                              hw_json_kind(&image));
+    if (count > 0)
+        *out = *value;
+    return 0;
+}
+
+static int
+read_images(void *ctx, const struct hw_json *value)
+{
+    struct reading *reading = ctx;
+    int rc = hw_ollama_parse_images(value, &reading->message->images, reading->err);
+
+    reading->message->has_image = reading->message->images.p != NULL;
+    return rc;
+}
+
+static int
+write_call(struct reading *reading, const struct hw_json *call, struct hw_buf *out)
+{
+    struct hw_json function, name, arguments = {.p = NULL}, id;
+
+    if (call->type != HW_JSON_OBJECT || !hw_json_get(call, "function", &function) ||
+        function.type != HW_JSON_OBJECT)
+        return hw_err_set(reading->err, HW_EINVAL, "must be an object with a function");
+    if (!hw_json_get(&function, "name", &name) || name.type != HW_JSON_STRING)
+        return hw_err_set(reading->err, HW_EINVAL, "function.name must be a string");
+    if (hw_json_get(&function, "arguments", &arguments) && arguments.type != HW_JSON_OBJECT &&
+        arguments.type != HW_JSON_NULL)
+        return hw_field_wrong("function.arguments", "an object", &arguments, reading->err);
+
+    hw_buf_puts(out, "{\"id\":");
+    if (hw_json_get(call, "id", &id) && id.type == HW_JSON_STRING && id.len > 2)
+        hw_buf_append(out, id.p, id.len);
+    else
+        hw_buf_printf(out, "\"call_%u\"", reading->calls);
+    reading->calls++;
+    hw_buf_puts(out, ",\"type\":\"function\",\"function\":{\"name\":");
+    hw_buf_append(out, name.p, name.len);
+    hw_buf_puts(out, ",\"arguments\":");
+    if (arguments.p != NULL && arguments.type == HW_JSON_OBJECT)
+        hw_json_write_string(out, arguments.p, arguments.len);
+    else
+        hw_buf_puts(out, "\"{}\"");
+    hw_buf_puts(out, "}}");
+    return 0;
+}
+
+static int
+read_tool_calls(void *ctx, const struct hw_json *value)
+{
+    struct reading *reading = ctx;
+    struct hw_json_iter iter;
+    struct hw_json call;
+    struct hw_buf text;
+    size_t count = 0;
+
+    if (value->type != HW_JSON_ARRAY)
+        return hw_field_wrong("tool_calls", "an array", value, reading->err);
+    hw_buf_init(&text, value->len * 2 + HW_MAX_TOOL_CALLS * 128);
+    hw_buf_puts(&text, "[");
+    hw_json_iter_init(&iter, value);
+    for (; hw_json_next(&iter, NULL, &call); count++) {
+        if (count > 0)
+            hw_buf_puts(&text, ",");
+        int rc = count < HW_MAX_TOOL_CALLS
+                     ? write_call(reading, &call, &text)
+                     : hw_err_set(reading->err, HW_EINVAL, "must be one of at most %d calls",
+                                  HW_MAX_TOOL_CALLS);
+        if (rc != 0) {
+            hw_buf_free(&text);
+            return hw_query_at(rc, "tool_calls", count, reading->err);
+        }
+    }
+    hw_buf_puts(&text, "]");
+    if (count == 0) {
+        hw_buf_free(&text);
+        return 0;
+    }
+    return hw_query_keep(&text, HW_JSON_ARRAY, reading->arena, &reading->message->tool_calls,
+                         reading->err);
+}
+
+static int
+read_tool_call_id(void *ctx, const struct hw_json *value)
+{
+    struct reading *reading = ctx;
+
+    if (value->type != HW_JSON_STRING)
+        return hw_field_wrong("tool_call_id", "a string", value, reading->err);
+    if (value->len > 2)
+        reading->message->tool_call_id = *value;
+    return 0;
+}
+
+static int
+read_tool_name(void *ctx, const struct hw_json *value)
+{
+    struct reading *reading = ctx;
+
+    if (value->type != HW_JSON_STRING)
+        return hw_field_wrong("tool_name", "a string", value, reading->err);
+    if (value->len > 2)
+        reading->tool_name = *value;
+    return 0;
+}
+
+static bool
+same_string(const struct hw_json *a, const struct hw_json *b)
+{
+    return a->len == b->len && memcmp(a->p, b->p, a->len) == 0;
+}
+
+/* Finds the open call that a tool's answer belongs to, by id, by the tool's name, or the first. */
+static void
+answer_call(struct reading *reading)
+{
+    struct hw_message *message = reading->message;
+    struct hw_json_iter iter;
+    struct hw_json call, id, function, name;
+
+    if (!reading->called)
+        return;
+    hw_json_iter_init(&iter, &reading->query->messages[reading->called_at].tool_calls);
+    for (unsigned i = 0; hw_json_next(&iter, NULL, &call); i++) {
+        if ((reading->answered >> i & 1) != 0 || !hw_json_get(&call, "id", &id) ||
+            !hw_json_get(&call, "function", &function) || !hw_json_get(&function, "name", &name))
+            continue;
+        if (message->tool_call_id.p != NULL
+                ? !same_string(&message->tool_call_id, &id)
+                : reading->tool_name.p != NULL && !same_string(&reading->tool_name, &name))
+            continue;
+        reading->answered |= (uint64_t)1 << i;
+        message->tool_call_id = id;
+        return;
+    }
+}
+
+static int
+read_message(struct reading *reading, const struct hw_json *value)
+{
+    static const struct hw_field_taker fields[] = {
+        {"role", read_role},
+        {"content", read_content},
+        {"images", read_images},
+        {"tool_calls", read_tool_calls},
+        {"tool_call_id", read_tool_call_id},
+        {"tool_name", read_tool_name},
+    };
+    struct hw_json role;
+
+    reading->tool_name.p = NULL;
+    if (value->type != HW_JSON_OBJECT)
+        return hw_err_set(reading->err, HW_EINVAL, "must be an object, got %s",
+                          hw_json_kind(value));
+    int rc =
+        hw_fields_take(value, fields, sizeof(fields) / sizeof(fields[0]), reading, reading->err);
+    if (rc != 0)
+        return rc;
+    if (!hw_json_get(value, "role", &role) || role.type == HW_JSON_NULL)
+        return hw_err_set(reading->err, HW_EINVAL, "role is missing");
+    if (reading->message->tool_calls.p != NULL) {
+        reading->called = true;
+        reading->called_at = reading->query->message_count - 1;
+        reading->answered = 0;
+    } else if (reading->message->role == HW_MSG_TOOL) {
+        answer_call(reading);
+    }
+    return 0;
+}
+
+int
+hw_ollama_parse_messages(const struct hw_json *value, struct hw_arena *arena,
+                         struct hw_query *query, struct hw_err *err)
+{
+    struct reading reading = {.arena = arena, .query = query, .err = err};
+    struct hw_json_iter iter;
+    struct hw_json item;
+
+    if (value->type != HW_JSON_ARRAY)
+        return hw_field_wrong("messages", "an array", value, err);
+    hw_json_iter_init(&iter, value);
+    while (hw_json_next(&iter, NULL, &item)) {
+        size_t at = query->message_count;
+        reading.message = hw_query_add_message(query, arena, err);
+        if (reading.message == NULL)
+            return HW_ELIMIT;
+        int rc = read_message(&reading, &item);
+        if (rc != 0)
+            return hw_query_at(rc, "messages", at, err);
+    }
+    return 0;
+}

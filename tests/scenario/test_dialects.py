@@ -1,0 +1,249 @@
+"""Agents of every dialect, whoever answers them."""
+import json
+
+import pytest
+
+from harness.backend import (byte_by_byte, dies_after, ndjson, ollama, ollama_last, ollama_line,
+                             ollama_piece, openai, openai_chunk, sse, status)
+from harness.client import post
+from harness.policy import bdh, without_cache
+from harness.policy import ollama as ollama_backend
+from harness.policy import openai as openai_backend
+
+QUESTION = [{"role": "user", "content": "hello"}]
+
+
+def with_ollama(peer):
+    return {"backends": [ollama_backend("redfin", peer, general=True)]}
+
+
+def with_openai(peer):
+    return {"backends": [openai_backend("peer", peer)]}
+
+
+def lines(answer):
+    """The objects of an NDJSON stream, with exactly one that ends it."""
+    assert answer.status == 200, answer
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    assert answer.body.endswith(b"\n")
+    found = [json.loads(line) for line in answer.body.splitlines()]
+    assert [i for i, line in enumerate(found) if line.get("done") or "error" in line] == \
+        [len(found) - 1], found
+    return found
+
+
+def text_of(found):
+    return "".join(line["message"]["content"] if "message" in line else line["response"]
+                   for line in found)
+
+
+def calls_a_tool(reply):
+    """An OpenAI stream whose two calls come in pieces, one within the other."""
+    def call(index, **fields):
+        return openai_chunk("small", {"tool_calls": [{"index": index, **fields}]})
+
+    reply.head(content_type="text/event-stream")
+    for event in [
+            openai_chunk("small", {"role": "assistant", "content": "Let me see."}),
+            call(0, id="call_a", type="function", function={"name": "price", "arguments": ""}),
+            call(1, id="call_b", type="function", function={"name": "spread", "arguments": '{"of"'}),
+            call(0, function={"arguments": '{"of": "gold"}'}),
+            call(1, function={"arguments": ': "tin"}'}),
+            openai_chunk("small", {}, "stop")]:  # as some servers say, though they called
+        reply.chunk(sse(event))
+    reply.chunk(sse(b"[DONE]"))
+    reply.end()
+
+
+# --- Ollama ---------------------------------------------------------------------------------------
+
+CHAT = {"model": "auto", "messages": QUESTION, "options": {"temperature": 0}}
+GENERATE = {"model": "auto", "prompt": "hello", "options": {"temperature": 0}}
+
+
+def generates(*pieces):
+    """Ollama's /api/generate says this."""
+    def answer(reply):
+        assert reply.request.path == "/api/generate"
+        last = {**ollama_last("llama3.1:8b"), "context": [1, 2, 3]}
+        del last["message"]
+        if not reply.request.streams:
+            reply.whole({**last, "response": "".join(pieces)})
+            return
+        reply.head(content_type="application/x-ndjson")
+        for piece in pieces:
+            reply.chunk(ndjson(ollama_piece("/api/generate", "llama3.1:8b", piece)))
+        reply.chunk(ndjson({**last, "response": ""}))
+        reply.end()
+    return answer
+
+
+def test_ollama_to_ollama_passes_untouched(hatchway, backend):
+    peer = backend(byte_by_byte(ollama("Grüße", ", ", "世界")))
+    gateway = hatchway(**without_cache(with_ollama(peer)))
+    body = '{ "odd" : [1, 2.50, 1e400], "model":"auto", "messages":[{"role":"user","content":"x"}] }'
+
+    streamed = post(gateway, "/api/chat", body)
+    whole = post(gateway, "/api/chat", {**CHAT, "stream": False})
+
+    assert peer.requests[0].path == "/api/chat"
+    assert peer.requests[0].body.decode() == body.replace('"auto"', '"llama3.1:8b"')
+    assert lines(streamed)[-1] == ollama_last("llama3.1:8b")
+    assert text_of(lines(streamed)) == "Grüße, 世界"
+    assert whole.json() == ollama_last("llama3.1:8b", "Grüße, 世界")
+
+
+def test_generate_to_ollama_passes_untouched(hatchway, backend):
+    peer = backend(generates("a", "b"))
+    gateway = hatchway(**without_cache(with_ollama(peer)))
+
+    streamed = post(gateway, "/api/generate", {**GENERATE, "raw": True, "context": [9]})
+    whole = post(gateway, "/api/generate", {**GENERATE, "stream": False})
+
+    assert peer.requests[0].json() == {**GENERATE, "model": "llama3.1:8b", "raw": True,
+                                       "context": [9]}
+    assert text_of(lines(streamed)) == "ab" and lines(streamed)[-1]["context"] == [1, 2, 3]
+    assert whole.json()["response"] == "ab"
+    assert "x-hatchway-dropped" not in streamed.headers
+
+
+@pytest.mark.parametrize("path, body", [("/api/chat", CHAT), ("/api/generate", GENERATE)])
+def test_ollama_to_openai(hatchway, backend, path, body):
+    peer = backend(openai("Gol", "d."))
+    gateway = hatchway(**without_cache(with_openai(peer)))
+
+    streamed = post(gateway, path, body)
+    whole = post(gateway, path, {**body, "stream": False})
+
+    assert peer.requests[0].path == "/v1/chat/completions"
+    assert peer.requests[0].json() == {
+        "model": "small", "messages": QUESTION, "temperature": 0, "stream": True,
+        "stream_options": {"include_usage": True}}
+    assert text_of(lines(streamed)) == "Gold." == text_of([whole.json()])
+    for last in lines(streamed)[-1], whole.json():
+        assert last["done"] is True and last["done_reason"] == "stop" and last["model"] == "small"
+        assert last["total_duration"] > last["eval_duration"] > 0
+        assert last["created_at"].endswith("Z") and len(last["created_at"]) == 20
+
+
+@pytest.mark.parametrize("path, body", [("/api/chat", CHAT), ("/api/generate", GENERATE)])
+def test_ollama_to_a_worker(hatchway, path, body):
+    gateway = hatchway(backends=[bdh()])
+    body = {**body, "options": {"temperature": 0, "num_predict": 8}}
+
+    streamed = post(gateway, path, body)
+    whole = post(gateway, path, {**body, "stream": False})
+
+    assert lines(streamed)[-1]["eval_count"] > 0
+    assert lines(streamed)[-1]["done_reason"] == "length" == whole.json()["done_reason"]
+    assert text_of(lines(streamed)) == text_of([whole.json()])
+    assert (streamed.cache, whole.cache) == ("miss", "hit")
+    assert gateway.metric('hatchway_requests_total{dialect="ollama",route="default",code="200"}') == 2
+
+
+def test_chat_and_generate_do_not_share_kept_answers(hatchway, backend):
+    peer = backend(openai("chat"), openai("generate"))
+    gateway = hatchway(**with_openai(peer))
+    both = {**CHAT, **GENERATE, "stream": False}
+
+    assert text_of([post(gateway, "/api/chat", both).json()]) == "chat"
+    assert text_of([post(gateway, "/api/generate", both).json()]) == "generate"
+
+
+def test_an_ollama_agents_tools(hatchway, backend):
+    peer = backend(calls_a_tool)
+    gateway = hatchway(**without_cache(with_openai(peer)))
+    tools = [{"type": "function", "function": {"name": "price", "parameters": {"type": "object"}}}]
+
+    streamed = lines(post(gateway, "/api/chat", {**CHAT, "tools": tools}))
+    whole = post(gateway, "/api/chat", {**CHAT, "tools": tools, "stream": False}).json()
+
+    for message in streamed[-2]["message"], whole["message"]:
+        assert [(call["id"], call["function"]["name"], call["function"]["arguments"])
+                for call in message["tool_calls"]] == [("call_a", "price", {"of": "gold"}),
+                                                       ("call_b", "spread", {"of": "tin"})]
+    assert peer.requests[0].json()["tools"] == tools
+    assert text_of(streamed) == "Let me see."
+    assert streamed[-1]["done_reason"] == "stop"
+
+
+def test_what_an_ollama_query_loses_is_said(hatchway, backend):
+    peer = backend(openai("ok"))
+    gateway = hatchway(**without_cache(with_openai(peer)))
+    body = {**CHAT, "stream": False, "options": {"mirostat": 1, "num_ctx": 8192}}
+
+    answer = post(gateway, "/api/chat", body)
+    refused = post(gateway, "/api/chat", body, headers={"x-hatchway-strict": "1"})
+
+    assert answer.headers["x-hatchway-dropped"] == "options.mirostat, options.num_ctx"
+    assert refused.status == 400 and len(peer.requests) == 1
+    assert "options.mirostat, options.num_ctx" in refused.json()["error"]
+    assert post(gateway, "/api/chat", {**CHAT, "stream": False},
+                headers={"x-hatchway-strict": "1"}).status == 200
+
+
+def test_strict_moves_on_to_a_backend_that_loses_nothing(hatchway, backend):
+    peer, redfin = backend(openai("ok")), backend(ollama("ok"))
+    gateway = hatchway(backends=[openai_backend("peer", peer, quality=1),
+                                 ollama_backend("redfin", redfin, general=True, quality=1)],
+                       routes=[{"name": "r", "to": {"backend": ["peer", "redfin"], "by": "priority"}}])
+
+    answer = post(gateway, "/api/chat", {**CHAT, "options": {"mirostat": 1}},
+                  headers={"x-hatchway-strict": "1"})
+
+    assert answer.backend == "redfin" and "x-hatchway-dropped" not in answer.headers
+
+
+def test_strict_holds_for_workers(hatchway):
+    gateway = hatchway(backends=[bdh()])
+
+    refused = post(gateway, "/api/chat", {**CHAT, "format": "json"},
+                   headers={"x-hatchway-strict": "1"})
+
+    assert refused.status == 400 and "format" in refused.json()["error"]
+
+
+def test_an_empty_prompt_loads_nothing_and_says_so(hatchway, backend):
+    peer = backend(ollama("never"))
+    gateway = hatchway(**with_ollama(peer))
+
+    for path, body in ("/api/generate", {"model": "auto"}), ("/api/chat", {"model": "auto"}):
+        last = lines(post(gateway, path, body))[-1]
+        assert last["done_reason"] == "load" and text_of([last]) == ""
+    assert peer.requests == []
+
+
+def test_ollama_errors(hatchway, backend):
+    gateway = hatchway(**with_ollama(backend(status(400, {"error": "no such option"}))))
+
+    unknown = post(gateway, "/api/chat", {**CHAT, "model": "nobody"})
+    assert unknown.status == 404 and "nobody" in unknown.json()["error"]
+    assert list(unknown.json()) == ["error"]
+    refused = post(gateway, "/api/chat", CHAT)
+    assert refused.status == 400 and refused.json() == {"error": "no such option"}
+    assert post(gateway, "/api/chat", "{").json()["error"].startswith("invalid JSON")
+    assert "error" in post(gateway, "/api/nothing", {}).json()
+
+
+def test_an_ollama_stream_that_dies_says_so(hatchway, backend):
+    gateway = hatchway(**with_openai(backend(dies_after("begun"))))
+
+    found = lines(post(gateway, "/api/chat", CHAT))
+
+    assert text_of(found[:-1]) == "begun"
+    assert found[-1]["error"].startswith("peer broke off")
+
+
+def test_an_ollama_backend_that_fails_within_its_stream(hatchway, backend):
+    def fails(reply):
+        reply.head(content_type="application/x-ndjson")
+        reply.chunk(ndjson(ollama_line("llama3.1:8b", "begun")))
+        reply.chunk(ndjson({"error": "out of memory"}))
+        reply.end()
+
+    gateway = hatchway(**with_ollama(backend(fails)))
+
+    found = lines(post(gateway, "/api/chat", CHAT))
+
+    assert text_of(found[:-1]) == "begun"
+    assert found[-1] == {"error": "redfin broke off: out of memory"}
