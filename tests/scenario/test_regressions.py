@@ -1,17 +1,19 @@
 """Faults that were found once, each told as shortly as it can be."""
 import os
 import signal
+import subprocess
 import tempfile
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.backend import openai, openai_whole
 from harness.client import Connection, ask, chat, get, timed
-from harness.gateway import run
+from harness.gateway import BINARY, environment, run
 from harness.policy import bdh, ordered, without_cache
 from harness.policy import openai as openai_backend
-from harness.wait import until
+from harness.wait import free_port, until
 
 
 def asked_at_once(count, call):
@@ -163,3 +165,20 @@ def test_sigterm_while_it_starts_leaves_nothing_behind(hatchway):
             time.sleep(pause / 1000)
             gateway.stop()
             assert not os.listdir(folder)
+
+
+def test_a_log_that_nobody_reads_does_not_keep_the_gateway_from_ending(tmp_path):
+    """The writer of the access log waited for ever in write(2)."""
+    file, port = tmp_path / "hatchway.yaml", free_port()
+    file.write_text(f"listen: 127.0.0.1:{port}\nloops: 1\nbackends:\n"
+                    "  - { name: one, kind: openai, url: 'http://127.0.0.1:1', general: true }\n")
+    gateway = types.SimpleNamespace(port=port)
+    with subprocess.Popen([BINARY, "serve", "-c", file], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, env=environment()) as process:
+        until(lambda: listens(gateway), what="it listens")
+        with Connection(gateway) as agent:
+            for _ in range(400):  # more lines than a pipe holds
+                agent.send_request("/v1/chat/completions", b"{" + b" " * 200)
+                assert agent.read_answer().status == 400
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
