@@ -89,6 +89,8 @@ static const struct hw_key keys_backend[] = {
     {"general", hw_set_bool, HW_FIELD(hw_conf_backend, general)},
     {"quality", hw_set_int, HW_FIELD(hw_conf_backend, quality), .max = 1000},
     {"priority", hw_set_count, HW_FIELD(hw_conf_backend, priority), .max = 1000},
+    {"weight", hw_set_count, HW_FIELD(hw_conf_backend, weight), .fallback = "1", .max = 10000},
+    {"cost", hw_set_decimal, HW_FIELD(hw_conf_backend, cost), .max = 1000000},
     {"max_inflight", hw_set_count, HW_FIELD(hw_conf_backend, max_inflight), .max = 100000},
     {"context", hw_set_count, HW_FIELD(hw_conf_backend, context), .max = 100000000},
     {"api_key", set_api_key, HW_FIELD(hw_conf_backend, api_key), .max = API_KEY_BYTES},

@@ -61,6 +61,26 @@ hw_scalar_int(const char *text, int *out)
 }
 
 bool
+hw_scalar_decimal(const char *text, double *out)
+{
+    double n = 0, scale = 1;
+    size_t whole = strspn(text, "0123456789");
+    size_t behind = text[whole] == '.' ? strspn(text + whole + 1, "0123456789") : 0;
+    if (whole == 0 || whole > 9 || behind > 9 || (text[whole] == '.' && behind == 0) ||
+        text[whole + (behind > 0 ? behind + 1 : 0)] != '\0')
+        return false;
+    for (; *text != '\0'; text++) {
+        if (*text == '.')
+            continue;
+        n = n * 10 + (*text - '0');
+    }
+    while (behind-- > 0)
+        scale *= 10;
+    *out = n / scale;
+    return true;
+}
+
+bool
 hw_scalar_bool(const char *text, bool *out)
 {
     static const char *const words[] = {"false", "true", "no", "yes", "off", "on", NULL};

@@ -112,6 +112,7 @@ hw_setter hw_set_count;    /* unsigned of 4 or 8 bytes */
 hw_setter hw_set_duration; /* ms in 4 or 8 bytes */
 hw_setter hw_set_size;     /* bytes in 4 or 8 bytes */
 hw_setter hw_set_int;      /* int, |n| <= max */
+hw_setter hw_set_decimal;  /* double, 0 to max */
 hw_setter hw_set_bool;
 hw_setter hw_set_word;    /* enum: index into words */
 hw_setter hw_set_words;   /* uint32_t mask of such */

@@ -91,6 +91,20 @@ hw_set_int(struct hw_load *load, const struct hw_node *node, const struct hw_key
 }
 
 void
+hw_set_decimal(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+               void *field)
+{
+    double n;
+    if (!hw_want_scalar(load, node, "a number such as 0.15"))
+        return;
+    if (!hw_scalar_decimal(node->text, &n) || n > (double)key->max)
+        hw_conf_report(load, node, "expected a number such as 0.15, at most %" PRIu64 ", got '%s'",
+                       key->max, hw_conf_shown(node->raw));
+    else
+        *(double *)field = n;
+}
+
+void
 hw_set_bool(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
     (void)key;

@@ -248,6 +248,15 @@ static const struct hw_key keys_limits[] = {
     {.name = NULL},
 };
 
+/* What the fleet's device classes draw at work, as their makers tell. */
+#define WATTS(device) .offset = (device) * sizeof(uint32_t), .size = sizeof(uint32_t), .max = 100000
+static const struct hw_key keys_watts[] = {
+    {"cpu", hw_set_count, WATTS(HW_DEVICE_CPU), .fallback = "65"},
+    {"mps", hw_set_count, WATTS(HW_DEVICE_MPS), .fallback = "40"},
+    {"cuda", hw_set_count, WATTS(HW_DEVICE_CUDA), .fallback = "250"},
+    {.name = NULL},
+};
+
 const struct hw_key hw_keys_timeouts[] = {
     {"connect", hw_set_duration, HW_FIELD(hw_conf_timeouts, connect), .fallback = "2s", .min = 1,
      .max = HOUR_MS},
@@ -269,6 +278,7 @@ const struct hw_key hw_keys_top[] = {
      .max = 1024},
     {"admin_key", set_admin_key, .offset = 0},
     {"worker_dir", set_worker_dir, HW_FIELD(hw_snapshot, worker_dir), .max = 1024},
+    {"watts", hw_set_section, HW_FIELD(hw_snapshot, watts), .keys = keys_watts},
     {"timezone", hw_set_zone, HW_FIELD(hw_snapshot, zone), .max = 64},
     {"egress", set_egress, .offset = 0, .max = 256},
     {"cache", hw_set_section, HW_FIELD(hw_snapshot, cache), .keys = keys_cache},

@@ -9,7 +9,8 @@ const char *const hw_kind_names[HW_KIND_COUNT + 1] = {"bdh", "ollama", "openai",
 const char *const hw_device_names[HW_DEVICE_COUNT + 1] = {"cpu", "mps", "cuda", NULL};
 const char *const hw_lane_names[HW_LANE_COUNT + 1] = {"realtime", "interactive", "background",
                                                       NULL};
-const char *const hw_by_names[HW_BY_COUNT + 1] = {"latency", "priority", "least_inflight", NULL};
+const char *const hw_by_names[HW_BY_COUNT + 1] = {
+    "latency", "priority", "least_inflight", "weighted", "affinity", "cost", "energy", NULL};
 const char *const hw_day_names[8] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
 const char *const hw_keep_names[HW_KEEP_COUNT + 1] = {"deterministic", "all", "none", NULL};
 

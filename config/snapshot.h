@@ -14,7 +14,16 @@
 enum hw_kind { HW_KIND_BDH, HW_KIND_OLLAMA, HW_KIND_OPENAI, HW_KIND_COUNT };
 enum hw_device { HW_DEVICE_CPU, HW_DEVICE_MPS, HW_DEVICE_CUDA, HW_DEVICE_COUNT };
 enum hw_lane { HW_LANE_REALTIME, HW_LANE_INTERACTIVE, HW_LANE_BACKGROUND, HW_LANE_COUNT };
-enum hw_by { HW_BY_LATENCY, HW_BY_PRIORITY, HW_BY_LEAST_INFLIGHT, HW_BY_COUNT };
+enum hw_by {
+    HW_BY_LATENCY,
+    HW_BY_PRIORITY,
+    HW_BY_LEAST_INFLIGHT,
+    HW_BY_WEIGHTED,
+    HW_BY_AFFINITY,
+    HW_BY_COST,
+    HW_BY_ENERGY,
+    HW_BY_COUNT
+};
 enum hw_keep { HW_KEEP_DETERMINISTIC, HW_KEEP_ALL, HW_KEEP_NONE, HW_KEEP_COUNT };
 
 /* The words of the YAML for each; NULL behind the last. */
@@ -54,6 +63,8 @@ struct hw_conf_backend {
     bool general;
     int quality;
     uint32_t priority;     /* by: priority; lower first; 0 */
+    uint32_t weight;       /* by: weighted and affinity; 1; 0: only when nobody else can */
+    double cost;           /* by: cost; price of a million tokens, in whatever unit; 0 */
     uint32_t max_inflight; /* 0: no limit of ours */
     uint32_t context;      /* tokens that fit; 0: unknown, or no bound (bdh) */
     char *api_key;         /* after ${ENV} expansion; NULL: none. A secret: never logged */
@@ -196,10 +207,11 @@ struct hw_snapshot {
     char *listen_host;
     uint16_t listen_port;
     bool listen_loopback;
-    uint32_t loops;       /* 0: one a core */
-    uint32_t drain;       /* SIGTERM: streams may go on for this long; 30s */
-    char *access_log;     /* "stdout", "stderr", "off" or a path; stdout */
-    struct hw_zone *zone; /* whose clock `hours` and `days` mean (config/zone.h) */
+    uint32_t loops;                  /* 0: one a core */
+    uint32_t drain;                  /* SIGTERM: streams may go on for this long; 30s */
+    char *access_log;                /* "stdout", "stderr", "off" or a path; stdout */
+    struct hw_zone *zone;            /* whose clock `hours` and `days` mean (config/zone.h) */
+    uint32_t watts[HW_DEVICE_COUNT]; /* by: energy; drawn while a device class answers */
     bool egress_any;
     struct hw_conf_list egress; /* names allowed beside local addresses */
     bool has_admin_key;

@@ -82,9 +82,9 @@ rate(double bytes_s)
     return bytes_s > MIN_RATE ? bytes_s : MIN_RATE;
 }
 
-double
-hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
-               const struct hw_traits *traits)
+void
+hw_expect(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
+          const struct hw_traits *traits, struct hw_expected *out)
 {
     uint64_t asked_bytes = (uint64_t)traits->max_tokens * BYTES_PER_TOKEN;
     double output = GUESSED_ANSWER_BYTES;
@@ -93,7 +93,18 @@ hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_backend 
     if (asked_bytes > 0 && asked_bytes < GUESSED_ANSWER_BYTES)
         output = (double)asked_bytes;
     double service_ms = view->ttft_ms + GUESSED_ANSWER_BYTES * decode_ms_per_byte;
-    double queue_ms = view->inflight * service_ms / parallel(backend);
-    double prefill_ms = (double)traits->prompt_bytes * 1000 / rate(view->prefill_bytes_s);
-    return queue_ms + view->ttft_ms + prefill_ms + output * decode_ms_per_byte;
+    out->queue_ms = view->inflight * service_ms / parallel(backend);
+    out->start_ms = view->ttft_ms;
+    out->prefill_ms = (double)traits->prompt_bytes * 1000 / rate(view->prefill_bytes_s);
+    out->decode_ms = output * decode_ms_per_byte;
+}
+
+double
+hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
+               const struct hw_traits *traits)
+{
+    struct hw_expected parts;
+
+    hw_expect(view, backend, traits, &parts);
+    return parts.queue_ms + parts.start_ms + parts.prefill_ms + parts.decode_ms;
 }

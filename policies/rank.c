@@ -2,7 +2,7 @@
  *
  * Every backend goes through the same gate (gate_route, gate_state) for the route's `to`, and, if
  * that turns it away, for its `fallback`; what is left is sorted by one comparison that spells out
- * the order: room, route before fallback, quality, a sound breaker, then the route's `by`.
+ * the order: room, route before fallback, quality, then the score of the route's `by` (order.c).
  *
  * A query that asks for a model by name gets that model or an error, never a general backend that
  * happened to be free; only a fallback, which the policy wrote down for just that, may answer with
@@ -28,7 +28,6 @@ struct asked {
 struct entry {
     struct hw_candidate candidate;
     int quality;
-    uint32_t priority, inflight;
     enum hw_by by;
 };
 
@@ -152,10 +151,7 @@ judge(const struct hw_rank_input *input, size_t i, const struct asked *asked, st
     struct hw_candidate *candidate = &entry->candidate;
     const char *model;
 
-    *entry = (struct entry){.quality = backend->quality,
-                            .priority = backend->priority,
-                            .inflight = view->inflight,
-                            .by = route->to.by};
+    *entry = (struct entry){.quality = backend->quality, .by = route->to.by};
     candidate->backend = (uint32_t)i;
     candidate->out = gate_route(input, i, &route->to, asked, &candidate->model);
     if (candidate->out != HW_CANDIDATE && route->fallback.present &&
@@ -187,13 +183,33 @@ compare(const void *pa, const void *pb)
         return ca->fallback ? 1 : -1;
     if (a->quality != b->quality)
         return a->quality > b->quality ? -1 : 1;
-    if (a->by == HW_BY_PRIORITY && a->priority != b->priority)
-        return a->priority < b->priority ? -1 : 1;
-    if (a->by == HW_BY_LEAST_INFLIGHT && a->inflight != b->inflight)
-        return a->inflight < b->inflight ? -1 : 1;
+    if (ca->score < cb->score || ca->score > cb->score)
+        return ca->score < cb->score ? -1 : 1;
     if (ca->expected_ms < cb->expected_ms || ca->expected_ms > cb->expected_ms)
         return ca->expected_ms < cb->expected_ms ? -1 : 1;
     return ca->backend < cb->backend ? -1 : 1;
+}
+
+/* Who is like whom is known only when all have been judged. */
+static void
+score_all(const struct hw_rank_input *input, struct entry *entries, size_t total)
+{
+    size_t counts[2] = {0};
+    uint64_t inflight[2] = {0};
+
+    for (size_t i = 0; i < total; i++) {
+        const struct hw_candidate *candidate = &entries[i].candidate;
+        if (candidate->out != HW_CANDIDATE)
+            continue;
+        counts[candidate->fallback]++;
+        inflight[candidate->fallback] += input->views[candidate->backend].inflight;
+    }
+    for (size_t i = 0; i < total; i++) {
+        struct hw_candidate *candidate = &entries[i].candidate;
+        candidate->score =
+            hw_order_score(input, entries[i].by, candidate->backend, candidate->expected_ms,
+                           counts[candidate->fallback], inflight[candidate->fallback]);
+    }
 }
 
 size_t
@@ -210,11 +226,14 @@ hw_rank(const struct hw_rank_input *input, struct hw_candidate *out)
     asked.meaning = hw_resolve_model(input->snapshot, input->traits->model, &role, &asked.name);
     for (size_t i = 0; i < total; i++)
         judge(input, i, &asked, &entries[i]);
+    score_all(input, entries, total);
     qsort(entries, total, sizeof(*entries), compare);
     for (size_t i = 0; i < total; i++) {
         out[i] = entries[i].candidate;
         count += out[i].out == HW_CANDIDATE;
     }
+    if (count > 1 && entries[0].by == HW_BY_LATENCY)
+        hw_order_explore(input, out, count);
     if (entries != few)
         free(entries);
     return count;

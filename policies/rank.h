@@ -20,6 +20,7 @@ struct hw_backend_view {
     bool up; /* a worker is connected / no probe has failed; breaker apart */
     enum hw_breaker_state breaker;
     uint32_t inflight;      /* of this process */
+    uint64_t silent_ms;     /* since its last answer taught its speed; 0: it has taught nothing */
     double ttft_ms;         /* learned or prior: time to first token, small prompt */
     double prefill_bytes_s; /* prompt bytes read a second */
     double decode_bytes_s;  /* answer text bytes written a second */
@@ -37,13 +38,23 @@ enum hw_exclusion {
 };
 extern const char *const hw_exclusion_names[];
 
+/* Expected milliseconds, part by part. */
+struct hw_expected {
+    double queue_ms;   /* what is ahead of the query */
+    double start_ms;   /* to the first token of a small prompt */
+    double prefill_ms; /* for the prompt's size */
+    double decode_ms;  /* for the answer */
+};
+
 struct hw_candidate {
     uint32_t backend;      /* index into snapshot->backends */
     enum hw_exclusion out; /* HW_CANDIDATE: it may be tried */
     bool fallback;         /* only the route's fallback reaches it */
     bool full;             /* at max_inflight: behind all with room, yet a candidate, for waiting
                             * for its room is better than losing the query */
-    double expected_ms;    /* the score for by: latency */
+    bool explored;         /* by: latency: first for once, to see whether it has recovered */
+    double expected_ms;    /* from now to the last byte */
+    double score;          /* what the route's `by` goes by; lower first */
     const char *model;     /* to ask the backend for; NULL: the backend's first or only one */
 };
 
@@ -52,12 +63,26 @@ struct hw_rank_input {
     const struct hw_conf_route *route;
     const struct hw_traits *traits;
     const struct hw_backend_view *views; /* backend_count of them */
+    /* Random for by: weighted and for exploration; 0: no chance is taken, the heaviest goes first.
+     */
+    uint64_t dice;
+    uint64_t conversation; /* by: affinity: the same for all queries of one; 0: unknown */
 };
 
 /* Fills out[0..backend_count) : the candidates first, in the order to try them (route's own, then
  * its fallback), the excluded behind them. Returns how many are candidates. */
 size_t hw_rank(const struct hw_rank_input *input, struct hw_candidate *out);
-/* Expected milliseconds from now to the last byte of the answer. */
+/* policies/order.c: the score of a candidate under `by`, of `count` candidates that have `inflight`
+ * queries together. */
+double hw_order_score(const struct hw_rank_input *input, enum hw_by by, size_t backend,
+                      double expected_ms, size_t count, uint64_t inflight);
+/* Sometimes moves a candidate to the front that has long not been heard of. */
+void hw_order_explore(const struct hw_rank_input *input, struct hw_candidate *candidates,
+                      size_t count);
+
+void hw_expect(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
+               const struct hw_traits *traits, struct hw_expected *out);
+/* The sum: expected milliseconds from now to the last byte of the answer. */
 double hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
                       const struct hw_traits *traits);
 /* Priors before the first answer, by kind, model and device (DESIGN's fleet table). */

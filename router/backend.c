@@ -102,6 +102,8 @@ hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_v
 {
     pthread_mutex_lock(&backend->lock);
     view->breaker = hw_breaker_state(&backend->breaker, now_ms);
+    view->silent_ms =
+        backend->taught_ms != 0 && now_ms > backend->taught_ms ? now_ms - backend->taught_ms : 0;
     view->ttft_ms = backend->speed.ttft_ms;
     view->prefill_bytes_s = backend->speed.prefill_bytes_s;
     view->decode_bytes_s = backend->speed.decode_bytes_s;
@@ -129,8 +131,10 @@ hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result, boo
     else
         hw_breaker_result(&backend->breaker,
                           result == HW_ATTEMPT_OK || result == HW_ATTEMPT_REFUSED, now_ms);
-    if (sample != NULL && result == HW_ATTEMPT_OK)
+    if (sample != NULL && result == HW_ATTEMPT_OK) {
         hw_speed_learn(&backend->speed, sample);
+        backend->taught_ms = now_ms;
+    }
     pthread_mutex_unlock(&backend->lock);
 }
 

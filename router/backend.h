@@ -41,6 +41,7 @@ struct hw_backend {
     struct hw_histogram *first_token, *inter_token;
     pthread_mutex_t lock; /* guards what follows; never held across a callback */
     struct hw_speed speed;
+    uint64_t taught_ms; /* when it last did; 0: never */
     struct hw_breaker breaker;
 };
 

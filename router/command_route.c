@@ -161,7 +161,8 @@ decide(struct decision *decision)
             hw_rank_prior(&snapshot->backends[i], &views[i]);
             views[i].up = true;
         }
-        struct hw_rank_input input = {snapshot, route, &decision->traits, views};
+        struct hw_rank_input input = {
+            .snapshot = snapshot, .route = route, .traits = &decision->traits, .views = views};
         decision->candidate_count = hw_rank(&input, decision->candidates);
     }
     free(views);

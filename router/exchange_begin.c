@@ -8,6 +8,7 @@
 #include "policies/route.h"
 #include "router/auth.h"
 #include "router/exchange_private.h"
+#include "router/loop.h"
 
 /* What is passed on into logs and to backends: visible ASCII without quotes. */
 static bool
@@ -206,6 +207,26 @@ match_route(struct hw_exchange *ex)
     return true;
 }
 
+/* What stays the same while a conversation grows: who asks, the instructions, the first question.
+ * Long ones tell apart by their beginning and their size. */
+static uint64_t
+hash_conversation(const struct hw_exchange *ex)
+{
+    enum { PART_BYTES = 2048 };
+    uint64_t hash = 0xcbf29ce484222325u ^ (uint64_t)(ex->agent + 1);
+
+    for (size_t i = 0; i < ex->query.message_count; i++) {
+        const struct hw_message *message = &ex->query.messages[i];
+        size_t len = message->text_len < PART_BYTES ? message->text_len : PART_BYTES;
+        for (size_t j = 0; j < len; j++)
+            hash = (hash ^ (uint8_t)message->text[j]) * 0x100000001b3u;
+        hash = (hash ^ message->text_len) * 0x100000001b3u;
+        if (message->role == HW_MSG_USER || i == 3)
+            break;
+    }
+    return hash | 1;
+}
+
 static bool
 rank_candidates(struct hw_exchange *ex)
 {
@@ -228,7 +249,13 @@ rank_candidates(struct hw_exchange *ex)
         hw_backend_view(ex->plan->backends[i], now_ms, &views[i]);
         views[i].up = !local || hw_workers_ready(ex->loop->workers, conf->name) > 0;
     }
-    struct hw_rank_input input = {snapshot, ex->route_conf, &ex->traits, views};
+    struct hw_rank_input input = {.snapshot = snapshot,
+                                  .route = ex->route_conf,
+                                  .traits = &ex->traits,
+                                  .views = views,
+                                  .dice = hw_loop_dice(ex->loop)};
+    if (ex->route_conf->to.by == HW_BY_AFFINITY || ex->route_conf->fallback.by == HW_BY_AFFINITY)
+        input.conversation = hash_conversation(ex);
     ex->candidate_count = hw_rank(&input, ex->candidates);
     ex->excluded_end = count;
     return true;

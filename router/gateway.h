@@ -34,6 +34,7 @@ struct hw_loop {
     struct hw_client *client;
     struct hw_workers *workers;
     struct hw_cache_redis *redis;  /* NULL: not configured */
+    uint64_t dice;                 /* hw_loop_dice's state */
     uv_async_t wake;               /* a slot was granted, a plan waits, or it is time to stop */
     uv_timer_t sweep;              /* deadlines of exchanges, every HW_SWEEP_MS */
     struct hw_exchange *exchanges; /* all that are not over */

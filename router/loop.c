@@ -2,6 +2,7 @@
  * it, and `wake` rings: a new plan, a granted slot, the wish to drain or to stop. */
 #include "router/loop.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "hatchway/assert.h"
@@ -105,6 +106,7 @@ hw_loop_open(struct hw_loop *loop, struct hw_gateway *gateway, unsigned index, s
     handler.on_request = hw_endpoints_handle;
     loop->gateway = gateway;
     loop->index = index;
+    randombytes_buf(&loop->dice, sizeof(loop->dice));
     if (uv_loop_init(&loop->uv) != 0)
         return hw_err_set(err, HW_EIO, "cannot make an event loop");
     /* Port 0 is chosen once: the others listen where the first one does. */
@@ -130,6 +132,18 @@ hw_loop_open(struct hw_loop *loop, struct hw_gateway *gateway, unsigned index, s
     loop->wake.data = loop->sweep.data = loop;
     uv_timer_start(&loop->sweep, on_sweep, HW_SWEEP_MS, HW_SWEEP_MS);
     return 0;
+}
+
+/* SplitMix64 */
+uint64_t
+hw_loop_dice(struct hw_loop *loop)
+{
+    uint64_t z = loop->dice += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return z != 0 ? z : 1;
 }
 
 void

@@ -15,6 +15,9 @@ void hw_loop_close(struct hw_loop *loop);
 /* After uv_run returned. */
 void hw_loop_free(struct hw_loop *loop);
 
+/* A random number for a choice of candidates; never 0. Not for secrets. */
+uint64_t hw_loop_dice(struct hw_loop *loop);
+
 /* gateway.c: loop 0's own work, at each sweep. */
 void hw_gateway_tick(struct hw_gateway *gateway);
 

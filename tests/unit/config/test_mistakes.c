@@ -266,6 +266,26 @@ many_at_once(void **state)
         "t.yaml:4:8: error: drain: expected a duration such as 250ms, 30s, 10m or 1h, got '1'\n");
 }
 
+static void
+choosing(void **state)
+{
+    static const struct mistake mistakes[] = {
+        {OLLAMA(LOCAL ", cost: -1"), "t.yaml:2:89: error: backends[0].cost: expected a number such "
+                                     "as 0.15, at most 1000000, got '-1'"},
+        {OLLAMA(LOCAL ", cost: 1e3"),
+         "t.yaml:2:89: error: backends[0].cost: expected a number such "
+         "as 0.15, at most 1000000, got '1e3'"},
+        {OLLAMA(LOCAL ", cost: .5"), "t.yaml:2:89: error: backends[0].cost: expected a number such "
+                                     "as 0.15, at most 1000000, got '.5'"},
+        {OLLAMA(LOCAL ", weight: 10001"), "t.yaml:2:91: error: backends[0].weight: must be between "
+                                          "0 and 10000, got '10001'"},
+        {BASE "watts: { gpu: 1 }\n", "t.yaml:5:10: error: watts: unknown key 'gpu'; did you mean "
+                                     "'cpu'?"},
+    };
+    (void)state;
+    CHECK(mistakes);
+}
+
 /* `when: ...` of the first route, on line 7; column 13 is where it begins. */
 #define WHEN(when) BASE "timezone: UTC\nroutes:\n- { when: " when ", name: r }\n"
 
@@ -317,6 +337,7 @@ main(void)
         cmocka_unit_test(backends),         cmocka_unit_test(egress),
         cmocka_unit_test(names_and_agents), cmocka_unit_test(routes),
         cmocka_unit_test(many_at_once),     cmocka_unit_test(conditions),
+        cmocka_unit_test(choosing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,6 +104,7 @@ built_backend(struct built *built, const char *name, enum hw_kind kind, enum hw_
     backend->roles = built_list(built, roles);
     backend->role_mask = built_role_mask(built, &backend->roles);
     backend->workers = 1;
+    backend->weight = 1;
     backend->general = roles == NULL;
     return backend;
 }

@@ -6,6 +6,7 @@ static struct built built;
 static struct hw_backend_view views[MAX_BUILT];
 static struct hw_candidate out[MAX_BUILT];
 static struct hw_conf_route *route;
+static uint64_t dice, conversation;
 
 enum { HATCHLING, REDFIN, BLUEFIN, SASASS2, CLOUD };
 enum { TRADING, LEGAL, ARCHIVE };
@@ -14,6 +15,7 @@ static int
 setup(void **state)
 {
     (void)state;
+    dice = conversation = 0;
     built_init(&built);
     built_role(&built, "trading", "");
     built_role(&built, "legal", "");
@@ -42,7 +44,12 @@ setup(void **state)
 static void
 expect_rank(const struct hw_traits *traits, const char *expected)
 {
-    struct hw_rank_input input = {&built.snapshot, route, traits, views};
+    struct hw_rank_input input = {.snapshot = &built.snapshot,
+                                  .route = route,
+                                  .traits = traits,
+                                  .views = views,
+                                  .dice = dice,
+                                  .conversation = conversation};
     size_t count = hw_rank(&input, out), len = 0;
     char text[512] = "";
 
@@ -248,7 +255,8 @@ many_backends(void **state)
         built_backend(&built, "b", HW_KIND_OPENAI, HW_DEVICE_CPU, NULL, NULL);
         views[i] = (struct hw_backend_view){.up = true, .ttft_ms = 100 - i, .decode_bytes_s = 100};
     }
-    struct hw_rank_input input = {&built.snapshot, route, &traits, views};
+    struct hw_rank_input input = {
+        .snapshot = &built.snapshot, .route = route, .traits = &traits, .views = views};
     assert_int_equal(hw_rank(&input, out), 40);
     for (uint32_t i = 0; i < 40; i++)
         assert_int_equal(out[i].backend, 39 - i);
@@ -324,6 +332,124 @@ priors_and_expectation(void **state)
     assert_true(hw_expected_ms(&view, &built.backends[REDFIN], &traits) < 1e30);
 }
 
+/* --- by: who of two traders, redfin or bluefin, is first, over many throws of the dice --- */
+
+static size_t
+firsts_of(uint32_t backend, enum hw_by by, size_t throws)
+{
+    struct hw_traits traits = query(TRADING);
+    struct hw_rank_input input = {
+        .snapshot = &built.snapshot, .route = route, .traits = &traits, .views = views};
+    size_t found = 0;
+
+    route->to = (struct hw_conf_selector){.present = true, .role_same = true, .by = by};
+    for (size_t i = 1; i <= throws; i++) {
+        input.dice = by == HW_BY_AFFINITY ? 0 : i * 0x9e3779b97f4a7c15u;
+        input.conversation = by == HW_BY_AFFINITY ? i : 0;
+        hw_rank(&input, out);
+        found += out[0].backend == backend;
+    }
+    return found;
+}
+
+static void
+weighted(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    built.backends[REDFIN].weight = 95;
+    built.backends[BLUEFIN].weight = 5;
+    size_t canary = firsts_of(BLUEFIN, HW_BY_WEIGHTED, 20000);
+    assert_in_range(canary, 900, 1100); /* 5 %, give or take three sigma */
+    built.backends[BLUEFIN].weight = 0;
+    assert_int_equal(firsts_of(BLUEFIN, HW_BY_WEIGHTED, 1000), 0);
+    views[REDFIN].up = false; /* weight 0 is better than nobody */
+    assert_int_equal(firsts_of(BLUEFIN, HW_BY_WEIGHTED, 10), 10);
+    views[REDFIN].up = true;
+    expect_rank(&traits, "redfin bluefin"); /* no dice: the heaviest */
+}
+
+static uint32_t
+home_of(uint64_t of)
+{
+    struct hw_traits traits = query(TRADING);
+    struct hw_rank_input input = {.snapshot = &built.snapshot,
+                                  .route = route,
+                                  .traits = &traits,
+                                  .views = views,
+                                  .conversation = of};
+
+    hw_rank(&input, out);
+    return out[0].backend;
+}
+
+static void
+affinity(void **state)
+{
+    (void)state;
+    size_t moved = 0;
+    assert_in_range(firsts_of(REDFIN, HW_BY_AFFINITY, 4000), 1850, 2150);
+    for (uint64_t i = 1; i <= 100; i++) {
+        views[REDFIN].inflight = views[BLUEFIN].inflight = 0;
+        uint32_t home = home_of(i), other = home == REDFIN ? BLUEFIN : REDFIN;
+        assert_int_equal(home_of(i), home);
+        views[home].inflight = 3; /* of 3 + 3: its share, and room in it for one more */
+        views[other].inflight = 3;
+        assert_int_equal(home_of(i), home);
+        views[home].inflight = 6; /* of 6 + 1: far over its share */
+        views[other].inflight = 1;
+        moved += home_of(i) == other;
+        views[home].inflight = views[other].inflight = 0;
+        views[other].up = false; /* the other one's leaving moves nothing */
+        assert_int_equal(home_of(i), home);
+        views[other].up = true;
+    }
+    assert_int_equal(moved, 100);
+}
+
+static void
+cost_and_energy(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    route->to = (struct hw_conf_selector){.present = true, .by = HW_BY_COST};
+    built.backends[REDFIN].cost = 0.6;
+    built.backends[BLUEFIN].cost = 0.15;
+    built.backends[HATCHLING].cost = 9;
+    views[BLUEFIN].decode_bytes_s = 10;
+    expect_rank(&traits, "bluefin redfin hatchling");
+    route->to.by = HW_BY_ENERGY;
+    built.snapshot.watts[HW_DEVICE_CPU] = 65;
+    built.snapshot.watts[HW_DEVICE_CUDA] = 250;
+    views[REDFIN].decode_bytes_s = 800;
+    views[BLUEFIN].decode_bytes_s = 700;
+    views[HATCHLING].decode_bytes_s = 400; /* half as fast at a quarter of the watts */
+    expect_rank(&traits, "hatchling redfin bluefin");
+    views[HATCHLING].decode_bytes_s = 100;
+    expect_rank(&traits, "redfin bluefin hatchling");
+}
+
+/* bluefin was slow, and nobody has asked it since. */
+static void
+exploring(void **state)
+{
+    (void)state;
+    views[REDFIN].decode_bytes_s = 800;
+    views[BLUEFIN].decode_bytes_s = 20;
+    views[BLUEFIN].silent_ms = 9000;
+    assert_int_equal(firsts_of(BLUEFIN, HW_BY_LATENCY, 2000), 0);
+    views[BLUEFIN].silent_ms = 20000;
+    assert_in_range(firsts_of(BLUEFIN, HW_BY_LATENCY, 1600), 60, 140);
+    views[BLUEFIN].inflight = 1; /* one at a time */
+    assert_int_equal(firsts_of(BLUEFIN, HW_BY_LATENCY, 1000), 0);
+    views[BLUEFIN].inflight = 0;
+    built.backends[BLUEFIN].quality = -1; /* out of its tier nobody is explored */
+    assert_int_equal(firsts_of(BLUEFIN, HW_BY_LATENCY, 1000), 0);
+    built.backends[BLUEFIN].quality = 0;
+    built.backends[BLUEFIN].device = HW_DEVICE_CPU; /* slow by nature, not by accident */
+    assert_int_equal(firsts_of(BLUEFIN, HW_BY_LATENCY, 1000), 0);
+}
+
 int
 main(void)
 {
@@ -340,6 +466,10 @@ main(void)
         cmocka_unit_test_setup(many_backends, setup),
         cmocka_unit_test_setup(names_resolve, setup),
         cmocka_unit_test_setup(priors_and_expectation, setup),
+        cmocka_unit_test_setup(weighted, setup),
+        cmocka_unit_test_setup(affinity, setup),
+        cmocka_unit_test_setup(cost_and_energy, setup),
+        cmocka_unit_test_setup(exploring, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
