@@ -67,6 +67,32 @@ foreign_origin(const struct hw_http_request *request)
     return strncasecmp(origin->p + 7, host->p, host->len) != 0;
 }
 
+/* A page whose name was made to lead here (DNS rebinding) counts as our own, and behind a proxy on
+ * this machine every peer is a loopback one: so who asks on loopback must also call us by an
+ * address, or by localhost. */
+static bool
+asked_locally(const struct hw_http_request *request)
+{
+    const struct hw_http_slice *host = hw_http_head_find(&request->head, "host");
+    size_t len = 0;
+
+    if (!request->peer_is_loopback)
+        return false;
+    if (host == NULL || host->len == 0) /* HTTP/1.0: no browser */
+        return true;
+    if (host->p[0] == '[')
+        return true;
+    while (len < host->len && host->p[len] != ':')
+        len++;
+    struct hw_http_slice name = {host->p, len};
+    if (hw_http_slice_is(&name, "localhost"))
+        return true;
+    for (size_t i = 0; i < len; i++)
+        if (strchr("0123456789.", host->p[i]) == NULL)
+            return false;
+    return len > 0;
+}
+
 bool
 hw_auth_operator(const struct hw_snapshot *snapshot, const struct hw_http_request *request)
 {
@@ -74,7 +100,7 @@ hw_auth_operator(const struct hw_snapshot *snapshot, const struct hw_http_reques
 
     if (foreign_origin(request))
         return false;
-    if (request->peer_is_loopback)
+    if (asked_locally(request))
         return true;
     return snapshot->has_admin_key && hash_key(request, sha256) &&
            sodium_memcmp(sha256, snapshot->admin_key_sha256, sizeof(sha256)) == 0;

@@ -9,7 +9,7 @@ import types
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.backend import openai, openai_whole
-from harness.client import Connection, ask, chat, get, timed
+from harness.client import Connection, ask, chat, get, request, timed
 from harness.gateway import BINARY, environment, run
 from harness.policy import bdh, ordered, without_cache
 from harness.policy import openai as openai_backend
@@ -182,3 +182,15 @@ def test_a_log_that_nobody_reads_does_not_keep_the_gateway_from_ending(tmp_path)
                 assert agent.read_answer().status == 400
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_operations_are_not_for_a_page_whose_name_was_made_to_lead_here(hatchway, backend):
+    """DNS rebinding: its requests come from loopback, and its origin is the host that it asks."""
+    gateway = hatchway(backends=[openai_backend("one", backend(openai("hello")))])
+
+    for host in f"evil.example:{gateway.port}", "10.0.0.1.evil.example", "localhost.evil.example":
+        headers = {"host": host, "origin": f"http://{host}"}
+        assert request(gateway, "POST", "/hatchway/reload", "", headers).status == 403
+        assert get(gateway, "/hatchway/backends", headers={"host": host}).status == 403
+    for host in "localhost", f"localhost:{gateway.port}", "127.0.0.1:9", "[::1]:8080":
+        assert get(gateway, "/hatchway/backends", headers={"host": host}).status == 200
