@@ -56,7 +56,10 @@ settle(struct hw_exchange *ex, enum hw_attempt_result result)
     /* Whether a worker is there its supervisor knows: a breaker that opens when one dies under many
      * queries would only keep them from the others and from its successor. */
     bool local = ex->attempt.protocol == NULL;
-    bool blameless = local && (result == HW_ATTEMPT_BROKEN || result == HW_ATTEMPT_CONNECT);
+    bool unsent =
+        result == HW_ATTEMPT_REFUSED && ex->attempt.status == 0; /* refused by ourselves */
+    bool blameless =
+        unsent || (local && (result == HW_ATTEMPT_BROKEN || result == HW_ATTEMPT_CONNECT));
 
     if (backend == NULL)
         return;
@@ -489,6 +492,15 @@ on_drain(void *ctx)
     hw_attempt_resume(&ex->attempt);
 }
 
+static void
+copy_text(char *out, size_t size, const char *text, size_t len)
+{
+    if (len >= size)
+        len = size - 1;
+    memcpy(out, text, len);
+    out[len] = '\0';
+}
+
 void
 hw_exchange_begin(struct hw_loop *loop, struct hw_http_stream *stream,
                   const struct hw_dialect *dialect)
@@ -504,8 +516,8 @@ hw_exchange_begin(struct hw_loop *loop, struct hw_http_stream *stream,
     ex->agent = ex->route = -1;
     ex->cache = HW_CACHE_BYPASS;
     ex->query.dialect = dialect;
-    snprintf(ex->peer, sizeof(ex->peer), "%s", ex->request->peer);
-    snprintf(ex->path, sizeof(ex->path), "%.*s", (int)ex->request->path.len, ex->request->path.p);
+    copy_text(ex->peer, sizeof(ex->peer), ex->request->peer, strlen(ex->request->peer));
+    copy_text(ex->path, sizeof(ex->path), ex->request->path.p, ex->request->path.len);
     ex->bytes_in = ex->request->body != NULL ? ex->request->body->len : 0;
     hw_arena_init(&ex->arena, (size_t)ex->plan->snapshot->limits.body * 3 + (1u << 20));
     hw_answer_init(&ex->answer, 0);

@@ -26,16 +26,33 @@ copy_token(const struct hw_http_slice *value, char *out, size_t size)
     return true;
 }
 
+/* What this start of the process is called, and a number: "0123456789abcdef-00002a". */
+static void
+make_request_id(struct hw_exchange *ex)
+{
+    static _Atomic uint64_t counter;
+    uint64_t number = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed) + 1;
+    const char *boot_id = ex->loop->gateway->boot_id;
+    size_t len = strlen(boot_id);
+    int digits = 6;
+
+    while (digits < 16 && number >> (4 * digits) != 0)
+        digits++;
+    memcpy(ex->request_id, boot_id, len);
+    ex->request_id[len++] = '-';
+    while (digits-- > 0)
+        ex->request_id[len++] = "0123456789abcdef"[number >> (4 * digits) & 15];
+    ex->request_id[len] = '\0';
+}
+
 static void
 take_ids(struct hw_exchange *ex)
 {
-    static _Atomic uint64_t counter;
     const struct hw_http_head *head = &ex->request->head;
 
     if (!copy_token(hw_http_head_find(head, "x-request-id"), ex->request_id,
                     sizeof(ex->request_id)))
-        snprintf(ex->request_id, sizeof(ex->request_id), "%s-%06llx", ex->loop->gateway->boot_id,
-                 (unsigned long long)atomic_fetch_add(&counter, 1) + 1);
+        make_request_id(ex);
     if (!copy_token(hw_http_head_find(head, "traceparent"), ex->traceparent,
                     sizeof(ex->traceparent)))
         ex->traceparent[0] = '\0';

@@ -100,7 +100,12 @@ hw_json_string_is(const struct hw_json *string, const char *text)
         return false;
     const char *p = string->p + 1, *end = string->p + string->len - 1;
     size_t at = 0;
-    /* Nearly every comparison is of a name with another one: decided by the first byte. */
+    /* Nearly every comparison is of a name with another one: decided by the first byte, or by its
+     * length, since only what is written with escapes may be longer than it reads. */
+    if (len > 0 && *p != text[0] && *p != '\\')
+        return false;
+    if (string->len > len + 2 && memchr(p, '\\', (size_t)(end - p)) == NULL)
+        return false;
     while (p < end) {
         char unit[4];
         size_t n = 1;
