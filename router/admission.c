@@ -81,13 +81,16 @@ hw_admission_reserve(struct hw_admission *admission, struct hw_backend *backend,
     return reserved;
 }
 
+/* Whom a slot that comes free may go to: a reload may have lowered the limit since it was taken. */
 static struct hw_waiter *
 first_waiter_for(struct hw_admission *admission, const struct hw_backend *backend)
 {
+    uint32_t others = atomic_load_explicit(&backend->inflight, memory_order_relaxed) - 1;
+
     for (int lane = 0; lane < HW_LANE_COUNT; lane++)
         for (struct hw_waiter *w = admission->lanes[lane].first; w != NULL; w = w->next)
             for (size_t i = 0; i < w->count; i++)
-                if (w->backends[i] == backend)
+                if (w->backends[i] == backend && (w->limits[i] == 0 || others < w->limits[i]))
                     return w;
     return NULL;
 }

@@ -181,6 +181,26 @@ the_queue_is_bounded(void **state)
     hw_admission_release(f->admission, &f->a);
 }
 
+static void
+a_limit_that_a_reload_lowered_holds_for_slots_that_come_free(void **state)
+{
+    struct fixture *f = *state;
+    struct candidate c;
+
+    for (int i = 0; i < 3; i++)
+        assert_true(hw_admission_reserve(f->admission, &f->a, 3));
+    prepare(f, &c, HW_LANE_INTERACTIVE, &f->a, NULL); /* knows of one */
+    assert_int_equal(hw_admission_wait(f->admission, &c.waiter, 10), 0);
+    hw_admission_release(f->admission, &f->a);
+    hw_admission_release(f->admission, &f->a);
+    assert_null(hw_admission_collect(f->admission, &f->ready));
+    assert_int_equal(atomic_load(&f->a.inflight), 1);
+    hw_admission_release(f->admission, &f->a);
+    assert_ptr_equal(hw_admission_collect(f->admission, &f->ready), &c.waiter);
+    hw_admission_release(f->admission, &f->a);
+    assert_int_equal(atomic_load(&f->a.inflight), 0);
+}
+
 int
 main(void)
 {
@@ -192,6 +212,7 @@ main(void)
         TEST(room_that_came_meanwhile_is_granted_at_once),
         TEST(who_leaves_gives_back_what_was_granted),
         TEST(the_queue_is_bounded),
+        TEST(a_limit_that_a_reload_lowered_holds_for_slots_that_come_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
