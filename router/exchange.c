@@ -466,7 +466,9 @@ on_end(void *ctx, const struct hw_attempt_end *given)
         pass_refusal(ex, &end);
     } else {
         remember_failure(ex, &end);
-        if (end.died && local) /* after everybody else: ask its successor */
+        /* After everybody else its successor is asked. Once: a query under which two workers died
+         * is not given a third. */
+        if (end.died && local && ex->deaths++ == 0)
             move_candidate(ex, --ex->next_candidate, ex->candidate_count - 1);
         hw_exchange_admit(ex);
     }

@@ -58,6 +58,7 @@ struct hw_exchange {
     struct hw_backend *slot; /* the backend whose slot is held; NULL: none */
     const struct hw_candidate *current;
     uint32_t attempts;
+    uint32_t deaths; /* of workers, under this query */
     enum hw_attempt_result last_result;
     int last_status;
     char last_message[512];
