@@ -1,0 +1,98 @@
+/* policies/learn_private.h - what the files of the learned classifier share. */
+#ifndef HW_POLICIES_LEARN_PRIVATE_H
+#define HW_POLICIES_LEARN_PRIVATE_H
+
+#include "policies/features.h"
+#include "policies/learn.h"
+
+#define HW_LEARN_LANES 16   /* classes are padded to a multiple: whole vectors */
+#define HW_LEARN_ROW_HEAD 2 /* bytes of idf^2 before a row's weights */
+
+/* A function compiled for AVX2 beside the base, where hw_learn_wide() says that it may run. Both do
+ * the same operations in the same order (no FMA), so that a model is the same on every machine. */
+#define HW_LEARN_INLINE static inline __attribute__((always_inline))
+#if defined(__x86_64__)
+#define HW_LEARN_WIDE __attribute__((target("avx2")))
+#define hw_learn_wide() (__builtin_cpu_supports("avx2") != 0)
+#else
+#define HW_LEARN_WIDE
+#define hw_learn_wide() false
+#endif
+
+struct hw_examples {
+    uint32_t bits;
+    char **labels;
+    size_t class_count;
+    int32_t *classes; /* of each example */
+    bool *hints;      /* never left out: a class's name */
+    size_t *starts;   /* count + 1: example i has features[starts[i] .. starts[i + 1]) */
+    uint16_t *features;
+    size_t count, capacity;
+    size_t feature_count, feature_capacity;
+};
+
+/* Weights as they are trained: a row of `width` floats a bucket. */
+struct hw_weights {
+    uint32_t bits;
+    size_t class_count, width;
+    float *rows; /* [2^bits][width] */
+    float *idf;  /* [2^bits] */
+    float *bias; /* [width] */
+    float unseen_idf;
+};
+
+struct hw_learned {
+    uint32_t bits;
+    uint16_t unseen; /* idf^2 of an n-gram that no example has */
+    size_t class_count;
+    size_t stride; /* bytes of a row */
+    float scale;
+    float threshold;     /* of likeness: below it, none of the classes */
+    float slope, offset; /* confidence = sigmoid(slope * likeness + offset) */
+    char **labels;
+    float *bias;  /* [class_count] */
+    int8_t *rows; /* [2^bits][stride] */
+};
+
+struct hw_learn_best {
+    int label;
+    float score;
+    float likeness; /* the score, corrected by what else tells a text of none of the classes */
+};
+
+/* xorshift64*: the dice of training, from a seed. */
+static inline uint64_t
+hw_learn_dice(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1du;
+}
+
+/* Labels are printed between tabs, and "-" stands for none of them. */
+bool hw_learn_label_ok(const char *label, size_t len);
+
+/* Trains on the examples whose fold is not `left_out` (folds NULL: on all). */
+int hw_weights_train(const struct hw_examples *examples, const struct hw_learn_conf *conf,
+                     const uint8_t *folds, unsigned left_out, struct hw_weights *out,
+                     struct hw_err *err);
+void hw_weights_free(struct hw_weights *weights);
+/* Scores of a text's buckets, [width]; returns the share of it that no example had, 0..1. */
+float hw_weights_score(const struct hw_weights *weights, const uint16_t *features, size_t count,
+                       float *scores);
+
+/* NULL: no memory. create leaves the rows unset. */
+struct hw_learned *hw_learned_create(uint32_t bits, size_t class_count);
+struct hw_learned *hw_learned_quantise(const struct hw_weights *weights);
+size_t hw_learned_stride(size_t class_count);
+/* As hw_weights_score, [class_count]. */
+float hw_learned_score_features(const struct hw_learned *learned, const uint16_t *features,
+                                size_t count, float *scores);
+struct hw_learn_best hw_learn_best(const float *scores, size_t count, float strange);
+
+/* Sets threshold, slope and offset by examples that the weights have not seen. */
+int hw_learn_calibrate(const struct hw_examples *examples, const struct hw_learn_conf *conf,
+                       struct hw_learned *learned, struct hw_err *err);
+
+#endif
