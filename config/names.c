@@ -54,6 +54,8 @@ static const struct hw_key keys_role[] = {
     {"keywords", hw_set_keywords, HW_FIELD(hw_conf_role, keywords), .max = 256},
     {"examples", hw_set_texts, HW_FIELD(hw_conf_role, examples), .max = 4096,
      .item_max = EXAMPLE_BYTES},
+    /* Behind `examples`, to which it adds: tables are read in their own order. */
+    {"examples_file", hw_set_examples_file, .offset = 0, .max = 1024},
     {.name = NULL},
 };
 

@@ -1,7 +1,9 @@
 /* config/scalar.c - the small languages of values. */
 #include "config/scalar.h"
 
+#include <ctype.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -114,6 +116,21 @@ hw_scalar_duration(const char *text, uint64_t *out_ms)
     else if (!with_unit(text, durations, &ms))
         return false;
     *out_ms = ms;
+    return true;
+}
+
+bool
+hw_scalar_percent(const char *text, double *out)
+{
+    char *end;
+    size_t digits = strspn(text, "0123456789.");
+    if (digits == 0 || digits > 8 || !isdigit((unsigned char)*text) ||
+        strcmp(text + digits, "%") != 0)
+        return false;
+    double percent = strtod(text, &end);
+    if (end != text + digits || percent > 100)
+        return false;
+    *out = percent / 100;
     return true;
 }
 

@@ -14,6 +14,8 @@ bool hw_scalar_int(const char *text, int *out);
 /* 12 or 0.15: digits, at most 9 before and behind the point; no sign, no exponent. */
 bool hw_scalar_decimal(const char *text, double *out);
 bool hw_scalar_bool(const char *text, bool *out);
+/* 2% 0.5% -> 0.02 0.005; at most 100% */
+bool hw_scalar_percent(const char *text, double *out);
 /* 250ms 30s 10m 1h 7d, and 0 -> milliseconds */
 bool hw_scalar_duration(const char *text, uint64_t *out_ms);
 /* 512 64KiB 256MiB 1GiB, 64KB 256MB 1GB -> bytes */

@@ -248,6 +248,28 @@ static const struct hw_key keys_limits[] = {
     {.name = NULL},
 };
 
+static void
+set_percent(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
+{
+    double share;
+    if (!hw_want_scalar(load, node, "a percentage such as 2%"))
+        return;
+    if (!hw_scalar_percent(node->text, &share))
+        hw_conf_report(load, node, "expected a percentage such as 2%%, got '%s'",
+                       hw_conf_shown(node->raw));
+    else if (share * 100 > (double)key->max)
+        hw_conf_report(load, node, "must be between 0%% and %u%%, got '%s'", (unsigned)key->max,
+                       hw_conf_shown(node->raw));
+    else
+        *(double *)field = share;
+}
+
+static const struct hw_key keys_classifier[] = {
+    {"learned", hw_set_bool, HW_FIELD(hw_conf_classifier, learned), .fallback = "true"},
+    {"abstain", set_percent, HW_FIELD(hw_conf_classifier, abstain), .fallback = "2%", .max = 50},
+    {.name = NULL},
+};
+
 /* What the fleet's device classes draw at work, as their makers tell. */
 #define WATTS(device) .offset = (device) * sizeof(uint32_t), .size = sizeof(uint32_t), .max = 100000
 static const struct hw_key keys_watts[] = {
@@ -284,6 +306,7 @@ const struct hw_key hw_keys_top[] = {
     {"cache", hw_set_section, HW_FIELD(hw_snapshot, cache), .keys = keys_cache},
     {"limits", hw_set_section, HW_FIELD(hw_snapshot, limits), .keys = keys_limits},
     {"timeouts", hw_set_section, HW_FIELD(hw_snapshot, timeouts), .keys = hw_keys_timeouts},
+    {"classifier", hw_set_section, HW_FIELD(hw_snapshot, classifier), .keys = keys_classifier},
     {"roles", hw_set_roles, .offset = 0, .max = HW_MAX_ROLES},
     {"agents", hw_set_records, HW_FIELD(hw_snapshot, agents), .max = HW_MAX_AGENTS,
      .records = &hw_records_agents},

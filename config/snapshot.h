@@ -77,7 +77,7 @@ struct hw_conf_role {
     char *name;
     char *description; /* may be NULL */
     struct hw_conf_list keywords;
-    struct hw_conf_list examples;
+    struct hw_conf_list examples; /* the YAML's, then those of examples_file */
     uint32_t line; /* of the YAML, for messages */
 };
 
@@ -202,6 +202,11 @@ struct hw_conf_limits {
     uint32_t queued;         /* 1024 queries waiting for room */
 };
 
+struct hw_conf_classifier {
+    bool learned;   /* from the roles' examples, for queries without a keyword; true */
+    double abstain; /* share of a role's own queries that may be called none; 0.02 */
+};
+
 struct hw_snapshot {
     char *file;
     char *listen_host;
@@ -220,6 +225,7 @@ struct hw_snapshot {
     struct hw_conf_cache cache;
     struct hw_conf_limits limits;
     struct hw_conf_timeouts timeouts;
+    struct hw_conf_classifier classifier;
     struct hw_conf_backend *backends;
     size_t backend_count;
     struct hw_conf_role *roles;

@@ -3,13 +3,14 @@
  * All keywords of all roles are compiled into one open-addressed table of first words, each leading
  * to the phrases that begin with it. A query is split into words once (a window of 768 bytes, as
  * CLASSIFY's recipe measures it), and each word costs one probe: no loop over roles or keywords.
- * The learned classifier will read the same window. */
+ * A text without keywords is handed to the learned classifier. */
 #include "policies/classify.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "hatchway/assert.h"
+#include "policies/learn_roles.h"
 #include "policies/rank.h"
 #include "policies/words.h"
 
@@ -17,6 +18,7 @@
 #define WINDOW_HEAD 512
 #define WINDOW_TAIL 255
 #define MAX_PHRASE_WORDS 16
+#define EXPLAINED_WORDS 5
 #define MAX_MATCHES 64 /* distinct keywords counted in one text */
 
 struct phrase {
@@ -47,6 +49,8 @@ struct hw_classifier {
     char *keywords;           /* the phrases' text, NUL-terminated one behind the other */
     struct named_role *names; /* what `model` may say to mean a role */
     size_t name_count;
+    struct hw_learned *learned;      /* NULL: keywords only */
+    int learned_roles[HW_MAX_ROLES]; /* of each of its classes */
 };
 
 struct match {
@@ -193,6 +197,8 @@ hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifier **
     struct hw_classifier *classifier = hw_xcalloc(1, sizeof(*classifier));
     classifier->role_count = snapshot->role_count;
     int rc = compile_keywords(classifier, snapshot, err);
+    if (rc == 0)
+        rc = hw_learn_roles(snapshot, &classifier->learned, classifier->learned_roles, err);
     if (rc != 0) {
         hw_classifier_destroy(&classifier);
         return rc;
@@ -215,6 +221,7 @@ hw_classifier_destroy(struct hw_classifier **classifier)
     free(c->phrases);
     free(c->slots);
     free(c->keywords);
+    hw_learned_destroy(&c->learned);
     free(c);
     *classifier = NULL;
 }
@@ -332,6 +339,30 @@ asked_source(const struct hw_classifier *classifier, const struct hw_traits *tra
     return HW_ROLE_BY_HEADER;
 }
 
+static void
+classify_by_keywords(const struct hw_classifier *classifier, struct hw_traits *traits)
+{
+    uint64_t hashes[WINDOW_BYTES];
+    struct match match = {.count = 0};
+    size_t count = split_window(traits->text, traits->text_len, hashes);
+
+    match_words(classifier, hashes, count, &match);
+    decide(classifier, &match, traits);
+}
+
+static void
+classify_by_learning(const struct hw_classifier *classifier, struct hw_traits *traits)
+{
+    struct hw_learned_answer answer;
+
+    hw_learned_answer(classifier->learned, traits->text, traits->text_len, &answer);
+    if (!answer.known)
+        return;
+    traits->confidence = answer.confidence;
+    traits->role = classifier->learned_roles[answer.label];
+    traits->role_source = HW_ROLE_BY_LEARNED;
+}
+
 void
 hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits)
 {
@@ -345,14 +376,40 @@ hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits)
         traits->confidence = 1.0f;
         return;
     }
-    if (traits->text == NULL || classifier->phrase_count == 0)
+    if (traits->text == NULL)
         return;
+    if (classifier->phrase_count > 0)
+        classify_by_keywords(classifier, traits);
+    if (traits->role < 0 && classifier->learned != NULL)
+        classify_by_learning(classifier, traits);
+}
 
-    uint64_t hashes[WINDOW_BYTES];
-    struct match match = {.count = 0};
-    size_t count = split_window(traits->text, traits->text_len, hashes);
-    match_words(classifier, hashes, count, &match);
-    decide(classifier, &match, traits);
+void
+hw_classify_explain(const struct hw_classifier *classifier, const struct hw_traits *traits,
+                    char *words, size_t size)
+{
+    struct hw_learned_word found[EXPLAINED_WORDS];
+    size_t used = 0;
+    int label = 0;
+
+    words[0] = '\0';
+    if (traits->role_source != HW_ROLE_BY_LEARNED)
+        return;
+    while (classifier->learned_roles[label] != traits->role)
+        label++;
+    size_t count = hw_learned_explain(classifier->learned, traits->text, traits->text_len, label,
+                                      found, EXPLAINED_WORDS);
+    for (size_t i = 0; i < count; i++) {
+        if (found[i].len + 3 > size - used)
+            break;
+        if (used > 0) {
+            memcpy(words + used, ", ", 2);
+            used += 2;
+        }
+        memcpy(words + used, traits->text + found[i].at, found[i].len);
+        used += found[i].len;
+        words[used] = '\0';
+    }
 }
 
 uint32_t

@@ -1,8 +1,9 @@
 /* policies/classify.h - what kind of query is this?
  *
  * Pure. A classifier is compiled once from a snapshot and then only read, by any thread.
- * First light: a role's keywords (whole words, ASCII case-insensitive, several words in a row
- * allowed). The learned classifier joins here later: same traits, other source of the role. */
+ * A role's keywords come first (whole words, ASCII case-insensitive, several words in a row
+ * allowed): they are what the policy's author said. A query without any is read by a classifier
+ * that was learned from the roles' examples, and may be none of them (policies/learn.h). */
 #ifndef HW_POLICIES_CLASSIFY_H
 #define HW_POLICIES_CLASSIFY_H
 
@@ -13,7 +14,13 @@
 #include "config/snapshot.h"
 #include "hatchway/err.h"
 
-enum hw_role_source { HW_ROLE_NONE, HW_ROLE_BY_MODEL, HW_ROLE_BY_HEADER, HW_ROLE_BY_KEYWORD };
+enum hw_role_source {
+    HW_ROLE_NONE,
+    HW_ROLE_BY_MODEL,
+    HW_ROLE_BY_HEADER,
+    HW_ROLE_BY_KEYWORD,
+    HW_ROLE_BY_LEARNED
+};
 
 /* What routing looks at. Filled by the router from the query; hw_classify fills the last block. */
 struct hw_traits {
@@ -48,6 +55,10 @@ int hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifie
                          struct hw_err *err);
 void hw_classifier_destroy(struct hw_classifier **classifier);
 void hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits);
+/* For a role that was learned: its heaviest words in this text, heaviest first ("spread, gold"),
+ * or "". Costs a classification a word: for `hatchway route`. */
+void hw_classify_explain(const struct hw_classifier *classifier, const struct hw_traits *traits,
+                         char *words, size_t size);
 /* Whole-word, case-insensitive search of one keyword or phrase. */
 bool hw_text_has_keyword(const char *text, size_t len, const char *keyword);
 

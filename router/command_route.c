@@ -37,7 +37,7 @@ struct options {
     bool json;
 };
 
-static const char *const source_names[] = {"none", "model", "header", "keyword"};
+static const char *const source_names[] = {"none", "model", "header", "keyword", "learned"};
 
 /* 0: go on; otherwise an exit status + 1. */
 static int
@@ -139,6 +139,7 @@ fill_traits(const struct options *options, const struct hw_snapshot *snapshot,
 struct decision {
     const struct hw_snapshot *snapshot;
     struct hw_traits traits;
+    char words[256]; /* that a learned role was told by */
     int route;
     struct hw_candidate *candidates;
     size_t candidate_count;
@@ -184,9 +185,9 @@ print_text(const struct decision *decision)
 
     printf("role     %s", role_name(decision));
     if (traits->role >= 0)
-        printf(" (by %s%s%s, confidence %.2f)", source_names[traits->role_source],
-               traits->matched_keyword[0] != '\0' ? ": " : "", traits->matched_keyword,
-               (double)traits->confidence);
+        printf(" (by %s%s%s%s, confidence %.2f)", source_names[traits->role_source],
+               traits->matched_keyword[0] != '\0' || decision->words[0] != '\0' ? ": " : "",
+               traits->matched_keyword, decision->words, (double)traits->confidence);
     printf("\nlane     %s\nsize     about %u tokens\n", hw_lane_names[traits->lane],
            traits->prompt_tokens);
     size_t shown = decision->route >= 0 ? (size_t)decision->route : snapshot->route_count;
@@ -223,6 +224,7 @@ print_json(const struct decision *decision)
     cJSON_AddStringToObject(root, "role", role_name(decision));
     cJSON_AddStringToObject(root, "role_source", source_names[traits->role_source]);
     cJSON_AddStringToObject(root, "matched_keyword", traits->matched_keyword);
+    cJSON_AddStringToObject(root, "words", decision->words);
     cJSON_AddNumberToObject(root, "confidence", (double)traits->confidence);
     cJSON_AddStringToObject(root, "lane", hw_lane_names[traits->lane]);
     cJSON_AddNumberToObject(root, "prompt_tokens", traits->prompt_tokens);
@@ -290,6 +292,7 @@ hw_command_route(int argc, char **argv)
     if (status == 0) {
         decision.snapshot = snapshot;
         hw_classify(classifier, &decision.traits);
+        hw_classify_explain(classifier, &decision.traits, decision.words, sizeof(decision.words));
         decide(&decision);
         if (options.json)
             print_json(&decision);

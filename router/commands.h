@@ -5,6 +5,7 @@
 
 int hw_command_serve(int argc, char **argv);
 int hw_command_check(int argc, char **argv);
+int hw_command_policy(int argc, char **argv);
 int hw_command_route(int argc, char **argv);
 
 #endif

@@ -15,6 +15,7 @@ static const char help[] =
     "  serve [-c FILE]       run the gateway\n"
     "  check FILE            validate a configuration\n"
     "  route -c FILE QUERY   explain where a query would go; sends nothing\n"
+    "  policy COMMAND        train, classify: what tells queries apart, learned from examples\n"
     "  bdh COMMAND           inspect, generate, logits, train, recall: BDH models by hand\n"
     "  worker                what the gateway starts: a process that runs one BDH model\n"
     "  help                  this text\n"
@@ -27,8 +28,8 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"serve", hw_command_serve},   {"check", hw_command_check}, {"route", hw_command_route},
-    {"worker", hw_command_worker}, {"bdh", hw_command_bdh},
+    {"serve", hw_command_serve},   {"check", hw_command_check},   {"route", hw_command_route},
+    {"policy", hw_command_policy}, {"worker", hw_command_worker}, {"bdh", hw_command_bdh},
 };
 
 int

@@ -1,0 +1,17 @@
+/* policies/learn_roles.h - the learned classifier of a policy's roles. Private to policies. */
+#ifndef HW_POLICIES_LEARN_ROLES_H
+#define HW_POLICIES_LEARN_ROLES_H
+
+#include "config/snapshot.h"
+#include "policies/learn.h"
+
+/* A role with fewer examples is left to its keywords. */
+#define HW_LEARN_ROLE_EXAMPLES 5
+
+/* Learns from the examples of all roles that have enough of them. *out stays NULL when the policy
+ * switches it off or fewer than two roles have enough: there is nothing to tell apart. roles, with
+ * room for HW_MAX_ROLES, says which role each class of the model is. */
+int hw_learn_roles(const struct hw_snapshot *snapshot, struct hw_learned **out, int *roles,
+                   struct hw_err *err);
+
+#endif
