@@ -21,6 +21,8 @@ static const struct endpoint endpoints[] = {
     {"/v1/chat/completions", HW_HTTP_POST, OPEN, NULL, &hw_dialect_openai},
     {"/api/chat", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama},
     {"/api/generate", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama_generate},
+    {"/v1/messages", HW_HTTP_POST, OPEN, NULL, &hw_dialect_anthropic},
+    {"/v1/messages/count_tokens", HW_HTTP_POST, AGENT, hw_endpoint_count_tokens, NULL},
     {"/api/bdh/ask", HW_HTTP_POST, OPEN, NULL, &hw_dialect_bdh},
     {"/v1/models", HW_HTTP_GET, AGENT, hw_operations_models, NULL},
     {"/v1/models/", HW_HTTP_GET, AGENT, hw_operations_models, NULL},

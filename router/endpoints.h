@@ -13,6 +13,9 @@ void hw_endpoints_error(void *loop, int status, const char *what, struct hw_http
 /* A backend could be sent a query now: a worker is up, or the breaker is not open. */
 bool hw_endpoint_backend_up(struct hw_loop *loop, size_t backend);
 
+/* count_tokens.c */
+void hw_endpoint_count_tokens(struct hw_loop *loop, struct hw_http_stream *stream);
+
 /* operations.c */
 void hw_operations_health(struct hw_loop *loop, struct hw_http_stream *stream);
 void hw_operations_ready(struct hw_loop *loop, struct hw_http_stream *stream);

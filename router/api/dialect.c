@@ -14,6 +14,7 @@ hw_dialect_of_path(const char *path, size_t len)
     } prefixes[] = {
         {"/api/bdh/", &hw_dialect_bdh},
         {"/api/", &hw_dialect_ollama},
+        {"/v1/messages", &hw_dialect_anthropic},
     };
 
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {

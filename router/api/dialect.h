@@ -23,6 +23,10 @@ struct hw_reply {
     bool opened; /* the first event was written */
     bool saw_tool_call;
     struct hw_answer calls; /* tool calls, for dialects that write them whole */
+    uint64_t blocks;        /* Anthropic's: complete ones, and whether another is open */
+    bool block_open;
+    enum hw_event_type block_type;
+    uint64_t text_bytes;
 };
 
 /* Bytes of tool calls that a stream gathers before it gives up. */
@@ -57,6 +61,7 @@ struct hw_dialect {
 extern const struct hw_dialect hw_dialect_openai;          /* /v1/chat/completions */
 extern const struct hw_dialect hw_dialect_ollama;          /* /api/chat */
 extern const struct hw_dialect hw_dialect_ollama_generate; /* /api/generate */
+extern const struct hw_dialect hw_dialect_anthropic;       /* /v1/messages */
 extern const struct hw_dialect hw_dialect_bdh;             /* /api/bdh/ask */
 
 /* The dialect whose error shape a path's asker expects; OpenAI's for what is unknown. */

@@ -296,6 +296,10 @@ put_think(struct writing *writing, const struct hw_json *effort)
                                             {"low", "\"low\""},   {"medium", "\"medium\""},
                                             {"high", "\"high\""}, {"xhigh", "\"high\""}};
 
+    if (writing->query->think.p != NULL) { /* another dialect's, spelt as ours */
+        hw_put_key(writing->text, "think");
+        hw_put_raw(writing->text, &writing->query->think);
+    }
     if (effort->p == NULL)
         return;
     for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
@@ -352,6 +356,12 @@ drop_uncarried(struct writing *writing)
                                           "num_ctx",
                                           "keep_alive",
                                           "question",
+                                          "prompt",
+                                          "system",
+                                          "stop_sequences",
+                                          "thinking",
+                                          "output_format",
+                                          "output_config",
                                           "n",
                                           "user",
                                           "metadata",

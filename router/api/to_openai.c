@@ -139,19 +139,21 @@ put_tools_and_format(struct hw_buf *text, const struct hw_query *query)
 static void
 drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
 {
-    static const char *const carried[] = {"question",       "model",  "messages",    "prompt",
-                                          "system",         "stream", "max_tokens",  "seed",
-                                          "stop_sequences", "top_p",  "temperature", "tool_choice",
-                                          "tools",          "format", "images",      "metadata",
-                                          "options",        "think",  NULL};
+    static const char *const carried[] = {
+        "question",   "model",         "messages",       "prompt",   "system",      "stream",
+        "max_tokens", "seed",          "stop_sequences", "top_p",    "temperature", "tool_choice",
+        "tools",      "format",        "images",         "metadata", "options",     "think",
+        "thinking",   "output_format", "output_config",  NULL};
     static const char *const options[] = {
         "num_predict",      "temperature",       "top_p", "seed", "stop",
         "presence_penalty", "frequency_penalty", NULL};
     bool wanted;
 
     /* To think or not, without a level, has no word. */
-    if (hw_json_bool(&query->think, &wanted) && wanted)
-        hw_outgoing_drop(out, "think", 5);
+    if (hw_json_bool(&query->think, &wanted) && wanted) {
+        bool ollama = query->dialect != &hw_dialect_anthropic;
+        hw_outgoing_drop(out, ollama ? "think" : "thinking", ollama ? 5 : 8);
+    }
     hw_outgoing_drop_others(out, query, carried);
     hw_outgoing_drop_options(out, query, options);
 }

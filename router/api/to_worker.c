@@ -26,20 +26,33 @@ static void
 drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
 {
     /* Carried, named by hand, or without a meaning for the answer's text. */
-    static const char *const carried[] = {"model",      "messages",
-                                          "question",   "prompt",
-                                          "system",     "stream",
-                                          "stop",       "stream_options",
-                                          "max_tokens", "temperature",
-                                          "options",    "max_completion_tokens",
-                                          "top_p",      "top_k",
-                                          "seed",       "stop_sequences",
-                                          "tools",      "tool_choice",
-                                          "images",     "n",
-                                          "format",     "response_format",
-                                          "user",       "safety_identifier",
-                                          "metadata",   "prompt_cache_key",
-                                          "store",      "parallel_tool_calls",
+    static const char *const carried[] = {"model",
+                                          "messages",
+                                          "question",
+                                          "prompt",
+                                          "system",
+                                          "stream",
+                                          "stop",
+                                          "stream_options",
+                                          "max_tokens",
+                                          "temperature",
+                                          "options",
+                                          "max_completion_tokens",
+                                          "top_p",
+                                          "top_k",
+                                          "seed",
+                                          "stop_sequences",
+                                          "tools",
+                                          "tool_choice",
+                                          "images",
+                                          "n",
+                                          "response_format",
+                                          "user",
+                                          "safety_identifier",
+                                          "metadata",
+                                          "prompt_cache_key",
+                                          "store",
+                                          "parallel_tool_calls",
                                           NULL};
     static const char *const options[] = {"num_predict", "temperature", "top_p", "top_k",
                                           "seed",        "stop",        NULL};
@@ -47,13 +60,19 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
     struct hw_json n;
     uint64_t count;
 
+    for (size_t i = 0; i < query->message_count; i++) {
+        char name[48];
+        if (query->messages[i].tool_calls.p == NULL)
+            continue;
+        int len = snprintf(name, sizeof(name), "messages[%zu].tool_calls", i);
+        hw_outgoing_drop(out, name, (size_t)len);
+    }
     if (query->wants_tools)
         hw_outgoing_drop(out, "tools", 5);
     if (query->wants_images)
         hw_outgoing_drop(out, "images", 6);
-    if (query->wants_json)
-        hw_outgoing_drop(out, query->dialect == &hw_dialect_openai ? "response_format" : "format",
-                         query->dialect == &hw_dialect_openai ? 15 : 6);
+    if (query->wants_json && query->dialect == &hw_dialect_openai)
+        hw_outgoing_drop(out, "response_format", 15);
     if (hw_json_get(&root, "n", &n) && hw_json_uint(&n, &count) && count > 1)
         hw_outgoing_drop(out, "n", 1);
     hw_outgoing_drop_others(out, query, carried);

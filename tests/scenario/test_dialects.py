@@ -1,4 +1,5 @@
 """Agents of every dialect, whoever answers them."""
+import hashlib
 import json
 
 import pytest
@@ -9,6 +10,10 @@ from harness.client import post
 from harness.policy import bdh, without_cache
 from harness.policy import ollama as ollama_backend
 from harness.policy import openai as openai_backend
+
+def hashed(key):
+    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
 
 QUESTION = [{"role": "user", "content": "hello"}]
 
@@ -247,3 +252,141 @@ def test_an_ollama_backend_that_fails_within_its_stream(hatchway, backend):
 
     assert text_of(found[:-1]) == "begun"
     assert found[-1] == {"error": "redfin broke off: out of memory"}
+
+
+# --- Anthropic ------------------------------------------------------------------------------------
+
+MESSAGE = {"model": "auto", "max_tokens": 64, "temperature": 0, "messages": QUESTION}
+
+
+def sse_events(answer):
+    """The data of each event, whose name must be its type."""
+    assert answer.status == 200, answer
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    found = []
+    for block in answer.body.decode().removesuffix("\n\n").split("\n\n"):
+        name, data = block.split("\n")
+        found.append(json.loads(data.removeprefix("data: ")))
+        assert name == f"event: {found[-1]['type']}"
+    return found
+
+
+def message_of(found):
+    """Adds a stream up as Anthropic's SDK does, checking the order of its events."""
+    assert found[0]["type"] == "message_start" and found[-1]["type"] == "message_stop"
+    message, opened, inputs = found[0]["message"], None, {}
+    for event in found[1:-1]:
+        if event["type"] == "content_block_start":
+            assert opened is None and event["index"] == len(message["content"])
+            opened = event["index"]
+            message["content"].append(event["content_block"])
+        elif event["type"] == "content_block_delta":
+            assert event["index"] == opened
+            block, delta = message["content"][opened], event["delta"]
+            if delta["type"] == "text_delta":
+                block["text"] += delta["text"]
+            elif delta["type"] == "input_json_delta":
+                inputs[opened] = inputs.get(opened, "") + delta["partial_json"]
+                block["input"] = json.loads(inputs[opened])
+            else:
+                block["thinking"] += delta["thinking"]
+        elif event["type"] == "content_block_stop":
+            assert event["index"] == opened
+            opened = None
+        else:
+            assert event["type"] == "message_delta" and opened is None
+            message.update(event["delta"])
+            message["usage"].update(event["usage"])
+    return message
+
+
+@pytest.mark.parametrize("kind, script", [(with_openai, openai), (with_ollama, ollama)])
+def test_anthropic_whole_and_streamed(hatchway, backend, kind, script):
+    peer = backend(script("Gol", "d."))
+    gateway = hatchway(**without_cache(kind(peer)))
+
+    whole = post(gateway, "/v1/messages", {**MESSAGE, "system": "Be brief."})
+    streamed = message_of(sse_events(post(gateway, "/v1/messages", {**MESSAGE, "stream": True})))
+
+    assert peer.requests[0].json()["messages"] == [{"role": "system", "content": "Be brief."},
+                                                   *QUESTION]
+    for message in whole.json(), streamed:
+        assert message["content"] == [{"type": "text", "text": "Gold."}]
+        assert message["stop_reason"] == "end_turn" and message["role"] == "assistant"
+        assert message["id"].startswith("msg_") and message["usage"]["input_tokens"] > 0
+    assert whole.headers["x-hatchway-backend"] in ("peer", "redfin")
+
+
+def test_anthropic_to_a_worker(hatchway):
+    gateway = hatchway(backends=[bdh()])
+    body = {**MESSAGE, "max_tokens": 8}
+
+    streamed = message_of(sse_events(post(gateway, "/v1/messages", {**body, "stream": True})))
+    whole = post(gateway, "/v1/messages", body)
+
+    assert streamed["stop_reason"] == "max_tokens" == whole.json()["stop_reason"]
+    assert streamed["content"] == whole.json()["content"]
+    assert whole.cache == "hit"
+    assert gateway.metric(
+        'hatchway_requests_total{dialect="anthropic",route="default",code="200"}') == 2
+
+
+def test_an_anthropic_agents_tools(hatchway, backend):
+    peer = backend(calls_a_tool)
+    gateway = hatchway(**without_cache(with_openai(peer)))
+    body = {**MESSAGE, "tools": [{"name": "price", "input_schema": {"type": "object"}}],
+            "messages": [*QUESTION, {"role": "assistant", "content": [
+                {"type": "tool_use", "id": "t0", "name": "price", "input": {"of": "tin"}}]},
+                {"role": "user", "content": [
+                    {"type": "tool_result", "tool_use_id": "t0", "content": "7"}]}]}
+
+    streamed = message_of(sse_events(post(gateway, "/v1/messages", {**body, "stream": True})))
+    whole = post(gateway, "/v1/messages", body).json()
+
+    assert streamed["content"] == whole["content"] == [
+        {"type": "text", "text": "Let me see."},
+        {"type": "tool_use", "id": "call_a", "name": "price", "input": {"of": "gold"}},
+        {"type": "tool_use", "id": "call_b", "name": "spread", "input": {"of": "tin"}}]
+    assert streamed["stop_reason"] == "tool_use" == whole["stop_reason"]
+    sent = peer.requests[0].json()
+    assert sent["messages"][-1] == {"role": "tool", "tool_call_id": "t0", "content": "7"}
+    assert sent["tools"][0]["function"]["parameters"] == {"type": "object"}
+
+
+def test_what_an_anthropic_query_loses_is_said(hatchway, backend):
+    gateway = hatchway(**without_cache(with_openai(backend(openai("ok")))))
+    body = {**MESSAGE, "top_k": 3, "messages": [{"role": "user", "content": [
+        {"type": "text", "text": "read this"}, {"type": "document", "source": {}}]}]}
+
+    answer = post(gateway, "/v1/messages", body)
+    refused = post(gateway, "/v1/messages", body, headers={"x-hatchway-strict": "1"})
+
+    assert answer.headers["x-hatchway-dropped"] == "messages[0].content[1], top_k"
+    assert refused.status == 400
+    assert refused.json()["error"]["type"] == "invalid_request_error"
+    assert "messages[0].content[1], top_k" in refused.json()["error"]["message"]
+
+
+def test_anthropic_errors(hatchway, backend):
+    gateway = hatchway(**with_openai(backend(status(400), dies_after("begun"))),
+                       agents=[{"name": "email", "key": hashed("secret")}])
+    key = {"x-api-key": "secret"}
+
+    assert post(gateway, "/v1/messages", MESSAGE).json()["error"]["type"] == "authentication_error"
+    refused = post(gateway, "/v1/messages", MESSAGE, headers=key)
+    assert refused.status == 400 and "scripted 400" in refused.json()["error"]["message"]
+    died = sse_events(post(gateway, "/v1/messages", {**MESSAGE, "stream": True}, headers=key))
+    assert died[-1]["type"] == "error" and "broke off" in died[-1]["error"]["message"]
+    unknown = post(gateway, "/v1/messages", {**MESSAGE, "model": "nobody"}, headers=key)
+    assert unknown.status == 404 and unknown.json()["error"]["type"] == "not_found_error"
+
+
+def test_tokens_are_counted_by_estimate(hatchway):
+    gateway = hatchway(backends=[bdh()])
+
+    count = post(gateway, "/v1/messages/count_tokens",
+                 {"model": "auto", "messages": [{"role": "user", "content": "x" * 4000}]})
+    wrong = post(gateway, "/v1/messages/count_tokens", {"model": "auto"})
+
+    assert count.status == 200 and 800 <= count.json()["input_tokens"] <= 2000
+    assert wrong.status == 400 and wrong.json()["error"]["message"] == "messages is missing"
