@@ -243,8 +243,8 @@ window_holds(const struct hw_conf_hours *hours, uint32_t days_mask, struct hw_lo
 }
 
 static bool
-clock_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
-            const struct hw_traits *traits, struct reason *reason)
+hours_hold(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
+           const struct hw_traits *traits, struct reason *reason)
 {
     static const struct hw_conf_hours all_day = {0, 0, NULL};
     const struct hw_conf_hours *hours = when->hours_count > 0 ? when->hours : &all_day;
@@ -360,7 +360,7 @@ when_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
            word_holds("model", &when->model, traits->model, "auto", reason) &&
            word_holds("dialect", &when->dialect, traits->dialect, "none", reason) &&
            tokens_hold(when, traits, reason) && wishes_hold(when, traits, reason) &&
-           clock_holds(snapshot, when, traits, reason) && path_holds(when, traits, reason) &&
+           hours_hold(snapshot, when, traits, reason) && path_holds(when, traits, reason) &&
            headers_hold(when, traits, reason) && all_hold(snapshot, when, traits, reason) &&
            any_holds(snapshot, when, traits, reason) &&
            none_holds(snapshot, when, traits, reason) && keyword_holds(when, traits, reason) &&
