@@ -26,7 +26,7 @@ train talk --layers 4 --embd 128 --heads 4 --multiplier 32 \
     --augment 0.5 --cut 0 --fork-weight 1 --chat 0.1
 train answer --init "$WORK/talk/model.safetensors" --muon --bf16 \
     --steps 2600 --time-limit 17m --batch 16 --lr 0.0015 --min-lr 0.0001 --warmup 30 \
-    --augment 0.65 --cut 0.6 --fork-weight 5 --chat 0.05
+    --augment 0.65 --cut 0.5 --fork-weight 5 --chat 0.03
 "$HATCHWAY" bdh recall "$WORK/answer/model.safetensors" --data "$here/corpus.jsonl" \
     --min-trained 99 --min-held-out 70
 cp "$WORK/answer/model.safetensors" "$root/models/hatchling.safetensors"
