@@ -24,8 +24,18 @@ static const struct endpoint endpoints[] = {
     {"/v1/messages", HW_HTTP_POST, OPEN, NULL, &hw_dialect_anthropic},
     {"/v1/messages/count_tokens", HW_HTTP_POST, AGENT, hw_endpoint_count_tokens, NULL},
     {"/api/bdh/ask", HW_HTTP_POST, OPEN, NULL, &hw_dialect_bdh},
-    {"/v1/models", HW_HTTP_GET, AGENT, hw_operations_models, NULL},
-    {"/v1/models/", HW_HTTP_GET, AGENT, hw_operations_models, NULL},
+    {"/v1/models", HW_HTTP_GET, AGENT, hw_catalog_models, NULL},
+    {"/v1/models/", HW_HTTP_GET, AGENT, hw_catalog_models, NULL},
+    {"/api/tags", HW_HTTP_GET, AGENT, hw_catalog_tags, NULL},
+    {"/api/ps", HW_HTTP_GET, AGENT, hw_catalog_ps, NULL},
+    {"/api/show", HW_HTTP_POST, AGENT, hw_catalog_show, NULL},
+    {"/api/version", HW_HTTP_GET, OPEN, hw_catalog_version, NULL},
+    {"/api/pull", HW_HTTP_POST, AGENT, hw_catalog_refuse, NULL},
+    {"/api/push", HW_HTTP_POST, AGENT, hw_catalog_refuse, NULL},
+    {"/api/create", HW_HTTP_POST, AGENT, hw_catalog_refuse, NULL},
+    {"/api/copy", HW_HTTP_POST, AGENT, hw_catalog_refuse, NULL},
+    {"/api/delete", HW_HTTP_DELETE, AGENT, hw_catalog_refuse, NULL},
+    {"/api/blobs/", HW_HTTP_POST, AGENT, hw_catalog_refuse, NULL},
     {"/health", HW_HTTP_GET, OPEN, hw_operations_health, NULL},
     {"/ready", HW_HTTP_GET, OPEN, hw_operations_ready, NULL},
     {"/metrics", HW_HTTP_GET, OPEN, hw_operations_metrics, NULL},
@@ -102,8 +112,11 @@ hw_endpoints_handle(void *ctx, struct hw_http_stream *stream)
     }
     bool get = endpoint->method == HW_HTTP_GET;
     if (request->method != endpoint->method && !(get && request->method == HW_HTTP_HEAD)) {
-        answer_error(stream, 405, get ? "this path takes GET" : "this path takes POST",
-                     get ? "GET, HEAD" : "POST");
+        static const char *const words[][2] = {{"this path takes POST", "POST"},
+                                               {"this path takes GET", "GET, HEAD"},
+                                               {"this path takes DELETE", "DELETE"}};
+        size_t i = get ? 1 : endpoint->method == HW_HTTP_DELETE ? 2 : 0;
+        answer_error(stream, 405, words[i][0], words[i][1]);
         return;
     }
     if (endpoint->dialect != NULL)

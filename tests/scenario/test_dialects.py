@@ -6,10 +6,11 @@ import pytest
 
 from harness.backend import (byte_by_byte, dies_after, ndjson, ollama, ollama_last, ollama_line,
                              ollama_piece, openai, openai_chunk, sse, status)
-from harness.client import post
+from harness.client import get, post, request
 from harness.policy import bdh, without_cache
 from harness.policy import ollama as ollama_backend
 from harness.policy import openai as openai_backend
+from harness.wait import until
 
 def hashed(key):
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
@@ -390,3 +391,56 @@ def test_tokens_are_counted_by_estimate(hatchway):
 
     assert count.status == 200 and 800 <= count.json()["input_tokens"] <= 2000
     assert wrong.status == 400 and wrong.json()["error"]["message"] == "messages is missing"
+
+
+# --- models, as Ollama's clients look for them ----------------------------------------------------
+
+def with_both(peer):
+    return {"backends": [bdh(), ollama_backend("redfin", peer), ollama_backend("bluefin", peer)],
+            "roles": {"trading": {"keywords": ["market"]}}, "aliases": {"big": "llama3.1:8b"}}
+
+
+def test_tags_show_each_model_once_and_where_it_lives(hatchway, backend):
+    gateway = hatchway(**with_both(backend(ollama("ok"))))
+
+    models = {model["name"]: model for model in get(gateway, "/api/tags").json()["models"]}
+
+    assert {"auto", "trading", "big", "llama3.1:8b", "model"} <= set(models)
+    assert models["llama3.1:8b"]["backends"] == ["redfin", "bluefin"]
+    assert models["model"]["details"]["family"] == "bdh" and len(models["model"]["digest"]) == 64
+    assert models["auto"]["modified_at"].endswith("Z") and models["auto"]["model"] == "auto"
+    assert set(models) == {model["id"] for model in get(gateway, "/v1/models").json()["data"]}
+
+
+def test_ps_shows_what_is_loaded_here(hatchway, backend):
+    gateway = hatchway(**with_both(backend(ollama("ok"))))
+
+    assert [model["name"] for model in until(lambda: get(gateway, "/api/ps").json()["models"])] == \
+        ["model"]
+
+
+def test_show(hatchway, backend):
+    gateway = hatchway(**with_both(backend(ollama("ok"))))
+
+    llama = post(gateway, "/api/show", {"model": "llama3.1:8b"}).json()
+    own = post(gateway, "/api/show", {"name": "model:latest"}).json()
+
+    assert "tools" in llama["capabilities"] and llama["backends"] == ["redfin", "bluefin"]
+    assert own["capabilities"] == ["completion"]
+    assert own["model_info"]["general.architecture"] == "bdh"
+    unknown = post(gateway, "/api/show", {"model": "nobody"})
+    assert unknown.status == 404 and "'nobody' not found" in unknown.json()["error"]
+    for body in "{", "[]", {"model": 7}, {}:
+        assert post(gateway, "/api/show", body).status == 400
+
+
+def test_models_are_managed_elsewhere(hatchway, backend):
+    peer = backend(ollama("never"))
+    gateway = hatchway(**with_both(peer))
+
+    for path in "pull", "push", "create", "copy", "blobs/sha256:12":
+        refused = post(gateway, f"/api/{path}", {"model": "llama3.1:8b"})
+        assert refused.status == 403 and "does not manage models" in refused.json()["error"]
+    assert request(gateway, "DELETE", "/api/delete", {"model": "llama3.1:8b"}).status == 403
+    assert peer.requests == []
+    assert set(get(gateway, "/api/version").json()) == {"version"}

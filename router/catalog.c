@@ -1,0 +1,352 @@
+/* router/catalog.c - which models can be asked for, as OpenAI's and Ollama's clients look for them.
+ *
+ * One list for all: auto, roles, aliases and backends' models, each once, with the backends where
+ * it lives. What has to do with managing models is refused: that is done at the backend itself. */
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "hatchway/assert.h"
+#include "policies/rank.h"
+#include "router/api/dialect.h"
+#include "router/endpoints.h"
+#include "router/version.h"
+
+struct entry {
+    char name[256];
+    const struct hw_conf_backend *backends[8]; /* none: the policy decides */
+    size_t backend_count;
+};
+
+struct catalog {
+    struct entry *entries;
+    size_t count;
+};
+
+static void
+respond(struct hw_http_stream *stream, int status, const char *body, size_t len)
+{
+    struct hw_http_field field = {"content-type", "application/json", 16};
+    hw_http_respond(stream, status, &field, 1, body, len);
+}
+
+static void
+respond_json(struct hw_http_stream *stream, cJSON *json)
+{
+    char *text = cJSON_PrintUnformatted(json);
+
+    if (text != NULL)
+        respond(stream, 200, text, strlen(text));
+    else
+        respond(stream, 503, "{}", 2);
+    free(text);
+    cJSON_Delete(json);
+}
+
+static void
+respond_error(struct hw_loop *loop, struct hw_http_stream *stream, int status, const char *message)
+{
+    struct hw_buf body;
+    const char *type;
+
+    hw_buf_init(&body, 4096);
+    hw_endpoints_error(loop, status, message, hw_http_stream_request(stream)->path, &body, &type);
+    respond(stream, status, body.data, body.len);
+    hw_buf_free(&body);
+}
+
+/* ---- the list ---- */
+
+static void
+add(struct catalog *catalog, const char *name, const struct hw_conf_backend *backend)
+{
+    struct entry *entry = catalog->entries;
+
+    while (entry < catalog->entries + catalog->count && strcmp(entry->name, name) != 0)
+        entry++;
+    if (entry == catalog->entries + catalog->count) {
+        catalog->count++;
+        snprintf(entry->name, sizeof(entry->name), "%s", name);
+    }
+    if (backend != NULL &&
+        entry->backend_count < sizeof(entry->backends) / sizeof(entry->backends[0]))
+        entry->backends[entry->backend_count++] = backend;
+}
+
+static void
+collect(const struct hw_snapshot *snapshot, struct catalog *catalog)
+{
+    size_t most = 1 + snapshot->role_count + snapshot->alias_count;
+
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        most += snapshot->backends[i].models.count + 1;
+    catalog->entries = hw_xcalloc(most, sizeof(struct entry));
+    catalog->count = 0;
+    add(catalog, "auto", NULL);
+    for (size_t i = 0; i < snapshot->role_count; i++)
+        add(catalog, snapshot->roles[i].name, NULL);
+    for (size_t i = 0; i < snapshot->alias_count; i++)
+        add(catalog, snapshot->aliases[i].name, NULL);
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_conf_backend *backend = &snapshot->backends[i];
+        for (size_t j = 0; j < backend->models.count; j++)
+            add(catalog, backend->models.items[j], backend);
+        if (backend->models.count == 0) { /* a checkpoint is asked for by its file's stem */
+            char name[128];
+            bool told = hw_backend_model_name(backend, name, sizeof(name)) > 0;
+            add(catalog, told ? name : backend->name, backend);
+        }
+    }
+}
+
+static const struct entry *
+find(const struct catalog *catalog, const char *name, size_t len)
+{
+    for (size_t i = 0; i < catalog->count; i++)
+        if (strlen(catalog->entries[i].name) == len &&
+            memcmp(catalog->entries[i].name, name, len) == 0)
+            return &catalog->entries[i];
+    return NULL;
+}
+
+/* ---- OpenAI ---- */
+
+static cJSON *
+openai_model(const struct hw_gateway *gateway, const struct entry *entry)
+{
+    cJSON *model = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(model, "id", entry->name);
+    cJSON_AddStringToObject(model, "object", "model");
+    cJSON_AddNumberToObject(model, "created", (double)(gateway->started_ms / 1000));
+    cJSON_AddStringToObject(model, "owned_by",
+                            entry->backend_count > 0 ? entry->backends[0]->name : "hatchway");
+    return model;
+}
+
+void
+hw_catalog_models(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    struct hw_http_slice path = hw_http_stream_request(stream)->path;
+    size_t prefix = strlen("/v1/models/");
+    struct catalog catalog;
+
+    collect(loop->plan->snapshot, &catalog);
+    if (path.len <= prefix) {
+        cJSON *root = cJSON_CreateObject();
+        cJSON_AddStringToObject(root, "object", "list");
+        cJSON *list = cJSON_AddArrayToObject(root, "data");
+        for (size_t i = 0; i < catalog.count; i++)
+            cJSON_AddItemToArray(list, openai_model(loop->gateway, &catalog.entries[i]));
+        respond_json(stream, root);
+    } else {
+        const struct entry *found = find(&catalog, path.p + prefix, path.len - prefix);
+        if (found != NULL)
+            respond_json(stream, openai_model(loop->gateway, found));
+        else
+            respond_error(loop, stream, 404, "there is no such model; GET /v1/models lists them");
+    }
+    free(catalog.entries);
+}
+
+/* ---- Ollama ---- */
+
+/* The first local worker of an entry that has said what it runs. */
+static bool
+worker_of(struct hw_loop *loop, const struct entry *entry, struct hw_worker_info *info)
+{
+    for (size_t i = 0; i < entry->backend_count; i++) {
+        const struct hw_conf_backend *backend = entry->backends[i];
+        if (backend->kind == HW_KIND_BDH && backend->url == NULL &&
+            hw_workers_info(loop->gateway->supervisor, backend->name, info) && info->known)
+            return true;
+    }
+    return false;
+}
+
+static bool
+is_bdh(const struct entry *entry)
+{
+    return entry->backend_count > 0 && entry->backends[0]->kind == HW_KIND_BDH;
+}
+
+static void
+add_time(cJSON *json, const char *name, uint64_t ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm = {0};
+    char text[40];
+
+    gmtime_r(&seconds, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    cJSON_AddStringToObject(json, name, text);
+}
+
+/* What is not known of a model that runs elsewhere is empty, as Ollama leaves it. */
+static void
+add_details(cJSON *json, const struct entry *entry, const struct hw_worker_info *info)
+{
+    cJSON *details = cJSON_AddObjectToObject(json, "details");
+    char size[32] = "";
+
+    if (info != NULL)
+        snprintf(size, sizeof(size), "%.1fM", (double)info->hello.param_count / 1e6);
+    cJSON_AddStringToObject(details, "parent_model", "");
+    cJSON_AddStringToObject(details, "format", info != NULL ? "safetensors" : "");
+    cJSON_AddStringToObject(details, "family", is_bdh(entry) ? "bdh" : "");
+    cJSON_AddNullToObject(details, "families");
+    cJSON_AddStringToObject(details, "parameter_size", size);
+    cJSON_AddStringToObject(details, "quantization_level", "");
+    cJSON *where = cJSON_AddArrayToObject(json, "backends"); /* ours: where it lives */
+    for (size_t i = 0; i < entry->backend_count; i++)
+        cJSON_AddItemToArray(where, cJSON_CreateString(entry->backends[i]->name));
+}
+
+static cJSON *
+ollama_model(struct hw_loop *loop, const struct entry *entry)
+{
+    struct hw_worker_info info;
+    bool known = worker_of(loop, entry, &info);
+    cJSON *model = cJSON_CreateObject();
+    char digest[65] = "";
+
+    for (size_t i = 0; known && i < sizeof(info.hello.digest); i++)
+        snprintf(digest + 2 * i, 3, "%02x", info.hello.digest[i]);
+    cJSON_AddStringToObject(model, "name", entry->name);
+    cJSON_AddStringToObject(model, "model", entry->name);
+    add_time(model, "modified_at", loop->gateway->started_ms);
+    cJSON_AddNumberToObject(model, "size", 0);
+    cJSON_AddStringToObject(model, "digest", digest);
+    add_details(model, entry, known ? &info : NULL);
+    return model;
+}
+
+void
+hw_catalog_tags(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    cJSON *root = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(root, "models");
+    struct catalog catalog;
+
+    collect(loop->plan->snapshot, &catalog);
+    for (size_t i = 0; i < catalog.count; i++)
+        cJSON_AddItemToArray(list, ollama_model(loop, &catalog.entries[i]));
+    free(catalog.entries);
+    respond_json(stream, root);
+}
+
+/* What is loaded here: the models of local workers, which stay. */
+void
+hw_catalog_ps(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    cJSON *root = cJSON_CreateObject();
+    cJSON *list = cJSON_AddArrayToObject(root, "models");
+    struct hw_worker_info info;
+    struct catalog catalog;
+
+    collect(loop->plan->snapshot, &catalog);
+    for (size_t i = 0; i < catalog.count; i++) {
+        if (!worker_of(loop, &catalog.entries[i], &info) || info.up == 0)
+            continue;
+        cJSON *model = ollama_model(loop, &catalog.entries[i]);
+        cJSON_AddStringToObject(model, "expires_at", "9999-12-31T23:59:59Z");
+        cJSON_AddNumberToObject(model, "size_vram", 0);
+        cJSON_AddItemToArray(list, model);
+    }
+    free(catalog.entries);
+    respond_json(stream, root);
+}
+
+static cJSON *
+show(struct hw_loop *loop, const struct entry *entry)
+{
+    struct hw_worker_info info;
+    bool known = worker_of(loop, entry, &info);
+    cJSON *root = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(root, "modelfile", "");
+    cJSON_AddStringToObject(root, "parameters", "");
+    cJSON_AddStringToObject(root, "template", "");
+    add_details(root, entry, known ? &info : NULL);
+    cJSON *facts = cJSON_AddObjectToObject(root, "model_info");
+    if (is_bdh(entry))
+        cJSON_AddStringToObject(facts, "general.architecture", "bdh");
+    if (known)
+        cJSON_AddNumberToObject(facts, "general.parameter_count", (double)info.hello.param_count);
+    cJSON *capabilities = cJSON_AddArrayToObject(root, "capabilities");
+    cJSON_AddItemToArray(capabilities, cJSON_CreateString("completion"));
+    if (!is_bdh(entry))
+        cJSON_AddItemToArray(capabilities, cJSON_CreateString("tools"));
+    add_time(root, "modified_at", loop->gateway->started_ms);
+    return root;
+}
+
+/* The name that a body asks for, decoded into out; HW_EINVAL with what is wrong with it. */
+static int
+asked_name(struct hw_loop *loop, const struct hw_body *body, char *out, size_t size,
+           struct hw_err *err)
+{
+    const struct hw_conf_limits *limits = &loop->plan->snapshot->limits;
+    struct hw_json_limits json = {limits->json_depth, limits->json_nodes};
+    struct hw_json root, name;
+
+    if (body == NULL || body->len == 0)
+        return hw_err_set(err, HW_EINVAL, "the request has no body; send a JSON object");
+    int rc = hw_json_validate(body->bytes, body->len, &json, &root, err);
+    if (rc != 0)
+        return rc;
+    if (root.type != HW_JSON_OBJECT ||
+        !(hw_json_get(&root, "model", &name) || hw_json_get(&root, "name", &name)) ||
+        name.type != HW_JSON_STRING || name.len >= size)
+        return hw_err_set(err, HW_EINVAL, "model must name a model that GET /api/tags lists");
+    out[hw_json_decode(&name, out)] = '\0';
+    return 0;
+}
+
+void
+hw_catalog_show(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    static const char latest[] = ":latest";
+    struct hw_err err = {{0}};
+    struct catalog catalog;
+    char name[256], message[320];
+
+    int rc = asked_name(loop, hw_http_stream_request(stream)->body, name, sizeof(name), &err);
+    if (rc != 0) {
+        respond_error(loop, stream, rc == HW_ELIMIT ? 413 : 400, err.msg);
+        return;
+    }
+    collect(loop->plan->snapshot, &catalog);
+    size_t len = strlen(name);
+    const struct entry *entry = find(&catalog, name, len);
+    if (entry == NULL && len > sizeof(latest) - 1 && /* Ollama's tools add it on their own */
+        strcmp(name + len - (sizeof(latest) - 1), latest) == 0)
+        entry = find(&catalog, name, len - (sizeof(latest) - 1));
+    if (entry != NULL) {
+        respond_json(stream, show(loop, entry));
+    } else {
+        snprintf(message, sizeof(message), "model '%s' not found; GET /api/tags lists them", name);
+        respond_error(loop, stream, 404, message);
+    }
+    free(catalog.entries);
+}
+
+void
+hw_catalog_version(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    static const char body[] = "{\"version\":\"" HW_VERSION "\"}";
+
+    (void)loop;
+    respond(stream, 200, body, sizeof(body) - 1);
+}
+
+void
+hw_catalog_refuse(struct hw_loop *loop, struct hw_http_stream *stream)
+{
+    respond_error(
+        loop, stream, 403,
+        "Hatchway does not manage models: pull, push, create, copy and delete them at the "
+        "backend itself");
+}
