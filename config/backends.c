@@ -89,6 +89,7 @@ static const struct hw_key keys_backend[] = {
     {"general", hw_set_bool, HW_FIELD(hw_conf_backend, general)},
     {"quality", hw_set_int, HW_FIELD(hw_conf_backend, quality), .max = 1000},
     {"priority", hw_set_count, HW_FIELD(hw_conf_backend, priority), .max = 1000},
+    {"probe", hw_set_bool, HW_FIELD(hw_conf_backend, probe), .fallback = "true"},
     {"weight", hw_set_count, HW_FIELD(hw_conf_backend, weight), .fallback = "1", .max = 10000},
     {"cost", hw_set_decimal, HW_FIELD(hw_conf_backend, cost), .max = 1000000},
     {"max_inflight", hw_set_count, HW_FIELD(hw_conf_backend, max_inflight), .max = 100000},

@@ -270,6 +270,16 @@ static const struct hw_key keys_classifier[] = {
     {.name = NULL},
 };
 
+static const struct hw_key keys_probes[] = {
+    {"interval", hw_set_duration, HW_FIELD(hw_conf_probes, interval), .fallback = "10s",
+     .max = HOUR_MS},
+    {"timeout", hw_set_duration, HW_FIELD(hw_conf_probes, timeout), .fallback = "2s", .min = 10,
+     .max = 60 * SECOND_MS},
+    {"failures", hw_set_count, HW_FIELD(hw_conf_probes, failures), .fallback = "2", .min = 1,
+     .max = 100},
+    {.name = NULL},
+};
+
 /* What the fleet's device classes draw at work, as their makers tell. */
 #define WATTS(device) .offset = (device) * sizeof(uint32_t), .size = sizeof(uint32_t), .max = 100000
 static const struct hw_key keys_watts[] = {
@@ -300,6 +310,7 @@ const struct hw_key hw_keys_top[] = {
      .max = 1024},
     {"admin_key", set_admin_key, .offset = 0},
     {"worker_dir", set_worker_dir, HW_FIELD(hw_snapshot, worker_dir), .max = 1024},
+    {"probes", hw_set_section, HW_FIELD(hw_snapshot, probes), .keys = keys_probes},
     {"watts", hw_set_section, HW_FIELD(hw_snapshot, watts), .keys = keys_watts},
     {"timezone", hw_set_zone, HW_FIELD(hw_snapshot, zone), .max = 64},
     {"egress", set_egress, .offset = 0, .max = 256},

@@ -64,6 +64,7 @@ struct hw_conf_backend {
     int quality;
     uint32_t priority;     /* by: priority; lower first; 0 */
     uint32_t weight;       /* by: weighted and affinity; 1; 0: only when nobody else can */
+    bool probe;            /* true: its health is asked for; not for local workers */
     double cost;           /* by: cost; price of a million tokens, in whatever unit; 0 */
     uint32_t max_inflight; /* 0: no limit of ours */
     uint32_t context;      /* tokens that fit; 0: unknown, or no bound (bdh) */
@@ -188,6 +189,12 @@ struct hw_conf_cache {
     enum hw_keep keep;  /* default for routes */
 };
 
+struct hw_conf_probes {
+    uint32_t interval; /* 10s between two probes of a backend; 0: none are sent */
+    uint32_t timeout;  /* 2s */
+    uint32_t failures; /* 2 in a row, and the backend is out until one succeeds */
+};
+
 struct hw_conf_limits {
     uint64_t body;           /* 8MiB */
     uint32_t header_bytes;   /* 32KiB */
@@ -226,6 +233,7 @@ struct hw_snapshot {
     struct hw_conf_limits limits;
     struct hw_conf_timeouts timeouts;
     struct hw_conf_classifier classifier;
+    struct hw_conf_probes probes;
     struct hw_conf_backend *backends;
     size_t backend_count;
     struct hw_conf_role *roles;

@@ -84,3 +84,10 @@ hw_breaker_forget(struct hw_breaker *breaker)
 {
     breaker->trial_running = false;
 }
+
+void
+hw_breaker_hurry(struct hw_breaker *breaker, uint64_t now_ms)
+{
+    if (breaker->state == HW_BREAKER_OPEN && breaker->open_until_ms > now_ms)
+        breaker->open_until_ms = now_ms;
+}

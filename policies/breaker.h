@@ -34,6 +34,8 @@ enum hw_breaker_state hw_breaker_state(struct hw_breaker *breaker, uint64_t now_
 /* Call when an attempt is really sent: false: not allowed (open, or the trial is taken). */
 bool hw_breaker_take(struct hw_breaker *breaker, uint64_t now_ms);
 void hw_breaker_result(struct hw_breaker *breaker, bool ok, uint64_t now_ms);
+/* News from elsewhere that the backend is well again: an open breaker takes its trial now. */
+void hw_breaker_hurry(struct hw_breaker *breaker, uint64_t now_ms);
 /* The attempt ended without news of the backend's health (the agent left): gives a trial back. */
 void hw_breaker_forget(struct hw_breaker *breaker);
 

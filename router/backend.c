@@ -55,6 +55,10 @@ make(struct hw_backends *backends, const struct hw_conf_backend *conf)
         const char *labels[2] = {backend->name, hw_attempt_result_names[i]};
         backend->attempts[i] = hw_metric_child(backends->meters->attempts, labels);
     }
+    for (int i = 0; i < 2; i++) {
+        const char *labels[2] = {backend->name, i == 0 ? "failed" : "ok"};
+        backend->probes[i] = hw_metric_child(backends->meters->probes, labels);
+    }
     const char *label[1] = {backend->name};
     backend->first_token = hw_histogram_child(backends->meters->first_token, label);
     backend->inter_token = hw_histogram_child(backends->meters->inter_token, label);
@@ -102,6 +106,7 @@ hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_v
 {
     pthread_mutex_lock(&backend->lock);
     view->breaker = hw_breaker_state(&backend->breaker, now_ms);
+    view->up = !backend->probe_down;
     view->silent_ms =
         backend->taught_ms != 0 && now_ms > backend->taught_ms ? now_ms - backend->taught_ms : 0;
     view->ttft_ms = backend->speed.ttft_ms;
@@ -149,4 +154,49 @@ hw_backend_prior(struct hw_backend *backend, double prefill_bytes_s, double deco
             backend->speed.decode_bytes_s = decode_bytes_s;
     }
     pthread_mutex_unlock(&backend->lock);
+}
+
+enum hw_probe_news
+hw_backend_probed(struct hw_backend *backend, const char *why, uint32_t failures, uint64_t now_ms)
+{
+    enum hw_probe_news news = HW_PROBE_NO_NEWS;
+
+    hw_metric_add(backend->probes[why == NULL], 1);
+    pthread_mutex_lock(&backend->lock);
+    backend->probes_failed = why != NULL ? backend->probes_failed + 1 : 0;
+    if (why != NULL)
+        snprintf(backend->probe_why, sizeof(backend->probe_why), "%s", why);
+    if (why == NULL && backend->probe_down) {
+        news = HW_PROBE_CAME_BACK;
+        hw_breaker_hurry(&backend->breaker, now_ms);
+    } else if (!backend->probe_down && backend->probes_failed >= failures) {
+        news = HW_PROBE_WENT_DOWN;
+    }
+    if (news != HW_PROBE_NO_NEWS)
+        backend->probe_down = news == HW_PROBE_WENT_DOWN;
+    pthread_mutex_unlock(&backend->lock);
+    return news;
+}
+
+bool
+hw_backend_probe_why(struct hw_backend *backend, char *why, size_t size)
+{
+    pthread_mutex_lock(&backend->lock);
+    bool down = backend->probe_down;
+    if (down)
+        snprintf(why, size, "its probe failed: %s", backend->probe_why);
+    pthread_mutex_unlock(&backend->lock);
+    return down;
+}
+
+uint64_t
+hw_backend_open_ms(struct hw_backend *backend, uint64_t now_ms)
+{
+    uint64_t left_ms = 0;
+
+    pthread_mutex_lock(&backend->lock);
+    if (hw_breaker_state(&backend->breaker, now_ms) == HW_BREAKER_OPEN)
+        left_ms = backend->breaker.open_until_ms - now_ms;
+    pthread_mutex_unlock(&backend->lock);
+    return left_ms;
 }

@@ -39,8 +39,13 @@ struct hw_backend {
     _Atomic uint64_t model_digest;
     struct hw_metric *attempts[HW_ATTEMPT_RESULT_COUNT];
     struct hw_histogram *first_token, *inter_token;
-    pthread_mutex_t lock; /* guards what follows; never held across a callback */
+    struct hw_metric *probes[2]; /* failed, ok */
+    uint64_t next_probe_ms;      /* loop 0's */
+    pthread_mutex_t lock;        /* guards what follows; never held across a callback */
     struct hw_speed speed;
+    uint32_t probes_failed; /* in a row */
+    bool probe_down;
+    char probe_why[160];
     uint64_t taught_ms; /* when it last did; 0: never */
     struct hw_breaker breaker;
 };
@@ -54,7 +59,7 @@ struct hw_backend *hw_backends_get(struct hw_backends *backends,
                                    const struct hw_conf_backend *conf);
 void hw_backend_unref(struct hw_backends *backends, struct hw_backend *backend);
 
-/* Fills *view as of now; `up` is the caller's to know. */
+/* Fills *view as of now; `up` by the probes, of local workers the caller knows better. */
 void hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_view *view);
 /* Asks the breaker for leave to send. */
 bool hw_backend_take(struct hw_backend *backend, uint64_t now_ms);
@@ -62,6 +67,15 @@ bool hw_backend_take(struct hw_backend *backend, uint64_t now_ms);
  * back), learns from sample when not NULL. */
 void hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result, bool blameless,
                        const struct hw_speed_sample *sample, uint64_t now_ms);
+enum hw_probe_news { HW_PROBE_NO_NEWS, HW_PROBE_WENT_DOWN, HW_PROBE_CAME_BACK };
+/* A probe ended (why NULL: well). After `failures` bad ones in a row the backend is down; the first
+ * good one brings it back, and lets an open breaker try at once. */
+enum hw_probe_news hw_backend_probed(struct hw_backend *backend, const char *why, uint32_t failures,
+                                     uint64_t now_ms);
+/* Why probes hold it for down; false: they do not. */
+bool hw_backend_probe_why(struct hw_backend *backend, char *why, size_t size);
+/* For how much longer its breaker is open; 0: it is not. */
+uint64_t hw_backend_open_ms(struct hw_backend *backend, uint64_t now_ms);
 /* A local worker's own benchmark replaces the prior, until answers have taught better. */
 void hw_backend_prior(struct hw_backend *backend, double prefill_bytes_s, double decode_bytes_s);
 

@@ -8,6 +8,7 @@
 #include "policies/route.h"
 #include "router/auth.h"
 #include "router/exchange_private.h"
+#include "router/health.h"
 #include "router/loop.h"
 
 /* What is passed on into logs and to backends: visible ASCII without quotes. */
@@ -259,13 +260,8 @@ rank_candidates(struct hw_exchange *ex)
         hw_exchange_reply_error(ex, 503, NULL, "out of memory for this query");
         return false;
     }
-    uint64_t now_ms = uv_now(&ex->loop->uv);
-    for (size_t i = 0; i < count; i++) {
-        const struct hw_conf_backend *conf = &snapshot->backends[i];
-        bool local = conf->kind == HW_KIND_BDH && conf->url == NULL;
-        hw_backend_view(ex->plan->backends[i], now_ms, &views[i]);
-        views[i].up = !local || hw_workers_ready(ex->loop->workers, conf->name) > 0;
-    }
+    for (size_t i = 0; i < count; i++)
+        hw_health_view(ex->loop, ex->plan, i, &views[i]);
     struct hw_rank_input input = {.snapshot = snapshot,
                                   .route = ex->route_conf,
                                   .traits = &ex->traits,

@@ -15,6 +15,7 @@
 
 #include "config/load.h"
 #include "hatchway/assert.h"
+#include "router/health.h"
 #include "router/loop.h"
 #include "router/version.h"
 
@@ -140,6 +141,8 @@ hw_gateway_tick(struct hw_gateway *gateway)
     if (offered != NULL)
         put_into_force(gateway, offered);
     learn_of_workers(gateway);
+    if (!atomic_load(&gateway->draining))
+        hw_health_tick(gateway->health);
     if (!atomic_load(&gateway->draining) || atomic_load(&gateway->stopping))
         return;
     size_t streams = 0;

@@ -23,6 +23,7 @@
 #include "router/workers.h"
 
 struct hw_exchange;
+struct hw_health;
 
 struct hw_loop {
     struct hw_gateway *gateway;
@@ -56,6 +57,7 @@ struct hw_gateway {
     struct hw_admission *admission;
     struct hw_cache_memory *memory; /* NULL: off */
     struct hw_workers_supervisor *supervisor;
+    struct hw_health *health; /* loop 0's */
     struct hw_access_log *access_log;
     const char *config_path;
     uint16_t port; /* listened on */

@@ -76,6 +76,12 @@ define_backends(struct hw_meters *m)
                                     "Attempts running on the backend.", "backend", 1);
     m->breaker = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_breaker_state",
                                    "Circuit breaker: 0 closed, 1 half-open, 2 open.", "backend", 1);
+    m->probes = hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_probes_total",
+                                  "Health probes sent, by how they ended; no load, no attempts.",
+                                  "backend,result", 1);
+    m->backend_out =
+        hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_out",
+                          "1 when the backend is out for this reason.", "backend,reason", 1);
     m->worker_restarts = hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_worker_restarts_total",
                                            "BDH worker processes started again.", "backend", 1);
     m->retries = single(r, HW_METRIC_COUNTER, "hatchway_retries_total",

@@ -6,6 +6,7 @@
 
 #include "config/load.h"
 #include "router/endpoints.h"
+#include "router/health.h"
 
 static void
 respond(struct hw_http_stream *stream, int status, const char *content_type, const char *body,
@@ -37,14 +38,10 @@ is_local(const struct hw_conf_backend *conf)
 bool
 hw_endpoint_backend_up(struct hw_loop *loop, size_t i)
 {
-    const struct hw_conf_backend *conf = &loop->plan->snapshot->backends[i];
-    struct hw_backend_view view = {0};
+    enum hw_out_reason reason;
+    char why[256];
 
-    if (is_local(conf))
-        return hw_workers_ready(loop->workers, conf->name) > 0 &&
-               atomic_load(&loop->plan->backends[i]->model_digest) != 0;
-    hw_backend_view(loop->plan->backends[i], uv_now(&loop->uv), &view);
-    return view.breaker != HW_BREAKER_OPEN;
+    return !hw_health_out(loop, loop->plan, i, &reason, why, sizeof(why));
 }
 
 void
@@ -86,7 +83,14 @@ refresh_backends(struct hw_loop *loop)
         struct hw_worker_info info;
 
         hw_backend_view(backend, uv_now(&loop->uv), &view);
-        hw_metric_set(hw_metric_child(meters->backend_up, &label), hw_endpoint_backend_up(loop, i));
+        enum hw_out_reason reason = HW_OUT_REASON_COUNT;
+        char why[256];
+        bool out = hw_health_out(loop, plan, i, &reason, why, sizeof(why));
+        hw_metric_set(hw_metric_child(meters->backend_up, &label), !out);
+        for (unsigned r = 0; r < HW_OUT_REASON_COUNT; r++) {
+            const char *labels[2] = {label, hw_out_reason_names[r]};
+            hw_metric_set(hw_metric_child(meters->backend_out, labels), out && r == reason);
+        }
         hw_metric_set(hw_metric_child(meters->inflight, &label), view.inflight);
         hw_metric_set(hw_metric_child(meters->breaker, &label), (int64_t)view.breaker);
         if (is_local(&plan->snapshot->backends[i]) &&
@@ -160,6 +164,8 @@ backend_json(struct hw_loop *loop, size_t i)
 {
     const struct hw_conf_backend *conf = &loop->plan->snapshot->backends[i];
     struct hw_backend_view view = {0};
+    enum hw_out_reason reason;
+    char why[256];
     cJSON *json = cJSON_CreateObject();
 
     hw_backend_view(loop->plan->backends[i], uv_now(&loop->uv), &view);
@@ -171,7 +177,12 @@ backend_json(struct hw_loop *loop, size_t i)
     cJSON *models = cJSON_AddArrayToObject(json, "models");
     for (size_t j = 0; j < conf->models.count; j++)
         cJSON_AddItemToArray(models, cJSON_CreateString(conf->models.items[j]));
-    cJSON_AddBoolToObject(json, "up", hw_endpoint_backend_up(loop, i));
+    bool out = hw_health_out(loop, loop->plan, i, &reason, why, sizeof(why));
+    cJSON_AddBoolToObject(json, "up", !out);
+    if (out) {
+        cJSON_AddStringToObject(json, "out", hw_out_reason_names[reason]);
+        cJSON_AddStringToObject(json, "why", why);
+    }
     cJSON_AddStringToObject(json, "breaker", hw_breaker_names[view.breaker]);
     cJSON_AddNumberToObject(json, "inflight", view.inflight);
     cJSON_AddNumberToObject(json, "max_inflight", conf->max_inflight);

@@ -83,6 +83,8 @@ class Backend:
     def __init__(self, *answers, tls=None):
         self.answers = list(answers)
         self.requests = []
+        self.probes = []    # paths
+        self.probe_status = 200
         self.left = []      # when peers left while they were being answered
         self.failures = []  # of the script itself
         self.connections = 0
@@ -134,6 +136,10 @@ class Backend:
         request = read_request(sock)
         if request is None:
             return False
+        if request.method == "GET":  # a probe: no query, and not of the script
+            self.probes.append(request.path)
+            Reply(self, sock, request).whole({}, self.probe_status)
+            return True
         with self.lock:
             self.requests.append(request)
             answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)

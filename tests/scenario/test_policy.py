@@ -1,7 +1,8 @@
 """The policy at work: conditions, choosing, probing, editing, explaining."""
-from harness.backend import openai
-from harness.client import ask, post
-from harness.policy import openai as openai_backend
+from harness.backend import bdh_node, openai, status
+from harness.client import ask, get, post
+from harness.policy import bdh, in_order, ollama as ollama_backend, openai as openai_backend
+from harness.wait import until
 
 
 def named(hatchway, backend, routes, **config):
@@ -54,3 +55,72 @@ def test_a_canary_gets_its_share(hatchway, backend):
     canary = sum(ask(gateway, f"question {i}").text == "new" for i in range(300))
 
     assert 10 <= canary <= 55
+
+
+# --- health --------------------------------------------------------------------------------------
+
+FAST_PROBES = {"interval": "100ms", "timeout": "1s", "failures": 2}
+
+
+def shown(gateway, name):
+    return {b["name"]: b for b in get(gateway, "/hatchway/backends").json()["backends"]}[name]
+
+
+def test_probes_by_kind_are_no_load(hatchway, backend):
+    peers = {kind: backend(status(500)) for kind in ("openai", "ollama", "bdh")}
+    gateway = hatchway(backends=[
+        openai_backend("openai", peers["openai"], api_key="${KEY}"),
+        ollama_backend("ollama", peers["ollama"], general=True),
+        {"name": "bdh", "kind": "bdh", "url": peers["bdh"].url, "general": True},
+        openai_backend("quiet", backend(openai("never asked")), probe=False)],
+        probes=FAST_PROBES, env={"KEY": "sk-probe"})
+
+    until(lambda: all(len(peer.probes) >= 3 for peer in peers.values()))
+
+    assert {kind: set(peer.probes) for kind, peer in peers.items()} == {
+        "openai": {"/v1/models"}, "ollama": {"/api/version"}, "bdh": {"/"}}
+    assert not any(peer.requests for peer in peers.values())
+    assert gateway.metric("hatchway_attempts_total") == 0
+    assert gateway.metric("hatchway_backend_inflight") == 0
+    assert gateway.metric("hatchway_probes_total", backend="openai", result="ok") >= 3
+    assert gateway.metric("hatchway_probes_total", backend="quiet") == 0
+
+
+def test_a_sick_backend_is_out_until_its_probe_is_well(hatchway, backend):
+    one, two = backend(openai("one")), backend(openai("two"))
+    gateway = hatchway(backends=[openai_backend("one", one, priority=0),
+                                 openai_backend("two", two, priority=1)],
+                       routes=in_order("one", "two"), cache={"keep": "none"}, probes=FAST_PROBES)
+    assert ask(gateway, "hello").text == "one"
+
+    one.probe_status = 503
+    until(lambda: not shown(gateway, "one")["up"])
+    assert shown(gateway, "one")["out"] == "probe" and "503" in shown(gateway, "one")["why"]
+    assert gateway.metric("hatchway_backend_up", backend="one") == 0
+    assert gateway.metric("hatchway_backend_out", backend="one", reason="probe") == 1
+    asked = len(one.requests)
+    assert ask(gateway, "hello").text == "two"
+    assert len(one.requests) == asked  # nobody waits for it
+
+    one.probe_status = 200
+    until(lambda: shown(gateway, "one")["up"])
+    assert "out" not in shown(gateway, "one")
+    assert ask(gateway, "hello").text == "one"
+    assert "one is out" in gateway.log() and "one is back" in gateway.log()
+
+
+def test_a_dead_node_is_out_and_its_fallback_answers(hatchway, backend):
+    node = backend(bdh_node("from the node"))
+    gateway = hatchway(backends=[{"name": "node", "kind": "bdh", "url": node.url, "device": "mps"},
+                                 bdh("emergency", general=False)],
+                       routes=[{"name": "all", "to": {"backend": "node"},
+                                "fallback": {"backend": "emergency"}}],
+                       cache={"keep": "none"}, probes=FAST_PROBES)
+    assert ask(gateway, "hello").backend == "node"
+
+    node.kill()
+    until(lambda: shown(gateway, "node").get("out") == "probe")
+    attempts = gateway.metric("hatchway_attempts_total", backend="node")
+
+    assert ask(gateway, "hello", max_tokens=3).backend == "emergency"
+    assert gateway.metric("hatchway_attempts_total", backend="node") == attempts

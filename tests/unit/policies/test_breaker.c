@@ -89,6 +89,23 @@ old_news_change_nothing(void **state)
     assert_int_equal(hw_breaker_state(&breaker, 1000), HW_BREAKER_HALF_OPEN);
 }
 
+static void
+hurried(void **state)
+{
+    struct hw_breaker breaker;
+    (void)state;
+    hw_breaker_init(&breaker);
+    hw_breaker_hurry(&breaker, 100);
+    assert_int_equal(hw_breaker_state(&breaker, 100), HW_BREAKER_CLOSED);
+    for (int i = 0; i < 5; i++)
+        hw_breaker_result(&breaker, false, 100);
+    assert_int_equal(hw_breaker_state(&breaker, 200), HW_BREAKER_OPEN);
+    hw_breaker_hurry(&breaker, 200);
+    assert_int_equal(hw_breaker_state(&breaker, 200), HW_BREAKER_HALF_OPEN);
+    assert_true(hw_breaker_take(&breaker, 200));
+    assert_false(hw_breaker_take(&breaker, 200));
+}
+
 int
 main(void)
 {
@@ -98,6 +115,7 @@ main(void)
         cmocka_unit_test(one_trial_at_a_time),
         cmocka_unit_test(openings_double_to_thirty_seconds),
         cmocka_unit_test(old_news_change_nothing),
+        cmocka_unit_test(hurried),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
