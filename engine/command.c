@@ -19,6 +19,7 @@ static const char bdh_help[] =
     "  logits MODEL      bytes on stdin to logits on stdout\n"
     "  convert IN OUT    PyTorch's .pt or safetensors to safetensors\n"
     "  train             make a model from text or questions and answers\n"
+    "  bench MODEL       how fast it runs here, and where the time goes\n"
     "  recall MODEL      how many of a corpus's questions it answers by heart\n"
     "\n"
     "MODEL is a safetensors file or PyTorch's .pt. `hatchway bdh COMMAND --help` tells more.\n";
@@ -33,6 +34,7 @@ hw_command_bdh(int argc, char **argv)
         {"inspect", command_inspect},      {"generate", command_generate},
         {"logits", command_logits},        {"train", hw_command_bdh_train},
         {"recall", hw_command_bdh_recall}, {"convert", command_convert},
+        {"bench", command_bench},
     };
 
     if (argc < 2)

@@ -1,191 +1,58 @@
-/* engine/forward.c - one token through all layers, doing only what active neurons need.
+/* engine/forward.c - tokens through all layers, doing only what active neurons need.
  *
  * The encoder is dense: it must be run to know who fires. After relu a quarter of the neurons are
  * left (trained models), so the rest works on index lists: the state's rows of the pairs that RoPE
- * mixes, encoder_v's rows of neurons with a > 0, the decoder's of those with a * b > 0. For that
- * encoder_v is transposed, its row beside the decoder's. D is padded to whole vectors with zeros,
- * N to whole panels: no loop has a remainder.
+ * mixes, encoder_v's rows of neurons with a > 0, the decoder's of those with a * b > 0.
  *
- * Several known tokens (a prompt) go through layer by layer and head by head together: one head's
- * weights and state stay in the second-level cache while all tokens of the chunk pass. Each value
- * comes from the same operations in the same order as token by token. */
+ * Several tokens (of a prompt, or one of each of several sessions) go through layer by layer and
+ * head by head together: one head's weights stay in the second-level cache, and of a prompt its
+ * state too, while all tokens of the chunk pass. Each value comes from the same operations in the
+ * same order as token by token. */
 #include "engine/forward.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "engine/kernels.h"
+#include "engine/forward_parts.h"
 #include "engine/rope.h"
 
-#define LN_EPS 1e-5
 #define CHUNK 16u /* tokens that pass together */
 
-struct hw_bdh_engine {
-    struct hw_bdh_config conf;
-    const struct hw_kernels *kernels;
-    size_t width;       /* D padded to HW_LANES */
-    size_t head_panels; /* panels of one head's N */
-    size_t vocab_panels;
-    float *encoder; /* [H][head_panels][D][HW_PANEL] */
-    float *neurons; /* [H][N][2][width]: encoder_v's column, decoder's row */
-    float *embed;   /* [V][width], layer-normed: no token needs it otherwise */
-    float *lm_head; /* [vocab_panels][D][HW_PANEL] */
-    float *freqs;   /* [N] */
+/* What the tokens of a chunk need on their way; its first session lends it. */
+struct scratch {
+    float *cosines, *sines; /* [CHUNK][head_width] */
+    float *x, *z;           /* [CHUNK][width] */
+    float *encoded;         /* [CHUNK][head_width]: one head's encoder outputs, before relu */
+    int8_t *high, *low;     /* [CHUNK][width]: x in fast */
+    float *scales;          /* [CHUNK] */
+    uint64_t positions[CHUNK];
+    /* of one token in one head */
+    float *y;              /* [width] */
+    struct hw_fired fired; /* [head_width] each */
+    float *dots;           /* [head_width] beside fired.active */
+    float *logits;         /* [vocab_panels * HW_PANEL] */
 };
 
 struct hw_bdh_session {
     const struct hw_bdh_engine *engine;
     uint64_t position;
-    float *state; /* [n_layer][H][N][width] */
-    size_t state_floats;
-    /* scratch of one chunk */
-    float *cosines, *sines; /* [CHUNK][N] */
-    float *x, *z;           /* [CHUNK][width] */
-    float *fired;           /* [CHUNK][head_panels * HW_PANEL]: a of one head, before relu */
-    /* scratch of one token in one head */
-    float *y;         /* [width] */
-    uint32_t *rows;   /* [N] state rows with q != 0, then neurons with a * b > 0 */
-    float *values;    /* [N] beside rows */
-    uint32_t *active; /* [N] neurons with a > 0 */
-    float *dots;      /* [N] beside active */
-    float *logits;    /* [vocab_panels * HW_PANEL] */
+    void *state; /* [n_layer][H][N][width], float or in fast bf16 */
+    size_t state_bytes;
+    uint64_t *profile; /* [HW_BDH_STAGES] or NULL */
+    uint64_t marked_ns;
+    struct scratch scratch;
 };
 
-static size_t
-round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
-/* Zeroed and vector-aligned. Large ones sit on huge pages where the system gives them: the state
- * is walked in jumps that would miss the TLB on each row otherwise. */
-static void *
-alloc_floats(size_t count)
-{
-    const size_t huge = (size_t)2 << 20;
-    size_t bytes = count * sizeof(float);
-    size_t align = bytes >= huge ? huge : 64;
-
-    bytes = round_up(bytes, align);
-    void *p = aligned_alloc(align, bytes == 0 ? align : bytes);
-    if (p == NULL)
-        return NULL;
-    if (align == huge)
-        madvise(p, bytes, MADV_HUGEPAGE);
-    return memset(p, 0, bytes);
-}
-
-/* LN without affine, over n values; what is behind n stays. */
-static void
-layer_norm(float *v, size_t n)
-{
-    double mean = 0.0, variance = 0.0;
-
-    for (size_t i = 0; i < n; i++)
-        mean += (double)v[i];
-    mean /= (double)n;
-    for (size_t i = 0; i < n; i++) {
-        double off = (double)v[i] - mean;
-        variance += off * off;
-    }
-    double scale = 1.0 / sqrt(variance / (double)n + LN_EPS);
-    for (size_t i = 0; i < n; i++)
-        v[i] = (float)(((double)v[i] - mean) * scale);
-}
-
-/* matrix [inputs, outputs] row-major into panels of HW_PANEL outputs. */
-static void
-pack_panels(const float *matrix, size_t inputs, size_t outputs, float *panels)
-{
-    for (size_t o = 0; o < outputs; o++) {
-        float *panel = panels + o / HW_PANEL * inputs * HW_PANEL + o % HW_PANEL;
-        for (size_t i = 0; i < inputs; i++)
-            panel[i * HW_PANEL] = matrix[i * outputs + o];
-    }
-}
-
-static void
-pack(struct hw_bdh_engine *e, const struct hw_bdh_model *model)
-{
-    size_t d = e->conf.n_embd, n = e->conf.n_neuron, v = e->conf.vocab;
-
-    for (size_t h = 0; h < e->conf.n_head; h++) {
-        pack_panels(model->encoder + h * d * n, d, n,
-                    e->encoder + h * e->head_panels * d * HW_PANEL);
-        for (size_t i = 0; i < n; i++) {
-            float *row = e->neurons + (h * n + i) * 2 * e->width;
-            for (size_t j = 0; j < d; j++)
-                row[j] = model->encoder_v[(h * d + j) * n + i];
-            memcpy(row + e->width, model->decoder + (h * n + i) * d, d * sizeof(float));
-        }
-    }
-    for (size_t token = 0; token < v; token++) {
-        float *row = e->embed + token * e->width;
-        memcpy(row, model->embed + token * d, d * sizeof(float));
-        layer_norm(row, d);
-    }
-    pack_panels(model->lm_head, d, v, e->lm_head);
-    memcpy(e->freqs, model->freqs, n * sizeof(float));
-}
-
-int
-hw_bdh_engine_create(const struct hw_bdh_model *model, struct hw_bdh_engine **out,
-                     struct hw_err *err)
-{
-    struct hw_bdh_engine *e = calloc(1, sizeof(*e));
-    if (e == NULL)
-        return hw_err_set(err, HW_ENOMEM, "no memory for an engine");
-    e->conf = model->conf;
-    e->kernels = hw_kernels_pick();
-    size_t d = e->conf.n_embd, hn = (size_t)e->conf.n_head * e->conf.n_neuron;
-    e->width = round_up(d, HW_LANES);
-    e->head_panels = round_up(e->conf.n_neuron, HW_PANEL) / HW_PANEL;
-    e->vocab_panels = round_up(e->conf.vocab, HW_PANEL) / HW_PANEL;
-    e->encoder = alloc_floats(e->conf.n_head * e->head_panels * d * HW_PANEL);
-    e->neurons = alloc_floats(hn * 2 * e->width);
-    e->embed = alloc_floats(e->conf.vocab * e->width);
-    e->lm_head = alloc_floats(e->vocab_panels * d * HW_PANEL);
-    e->freqs = alloc_floats(e->conf.n_neuron);
-    if (e->encoder == NULL || e->neurons == NULL || e->embed == NULL || e->lm_head == NULL ||
-        e->freqs == NULL) {
-        hw_bdh_engine_destroy(&e);
-        return hw_err_set(err, HW_ENOMEM, "no memory for the weights of %s", model->name);
-    }
-    pack(e, model);
-    *out = e;
-    return 0;
-}
-
-void
-hw_bdh_engine_destroy(struct hw_bdh_engine **engine)
-{
-    struct hw_bdh_engine *e = *engine;
-
-    if (e == NULL)
-        return;
-    free(e->encoder);
-    free(e->neurons);
-    free(e->embed);
-    free(e->lm_head);
-    free(e->freqs);
-    free(e);
-    *engine = NULL;
-}
-
-const struct hw_bdh_config *
-hw_bdh_engine_config(const struct hw_bdh_engine *engine)
-{
-    return &engine->conf;
-}
-
-const char *
-hw_bdh_engine_kernels(const struct hw_bdh_engine *engine)
-{
-    return engine->kernels->name;
-}
+/* A chunk on its way: token i belongs to owners[i]. */
+struct pass {
+    const struct hw_bdh_engine *engine;
+    struct hw_bdh_session *lender;
+    struct scratch *scratch;
+    size_t count;
+    struct hw_bdh_session *owners[CHUNK];
+};
 
 /* n_layer comes from the configuration alone: a small hostile file may ask for any state, and an
  * overcommitting system would promise it. */
@@ -197,36 +64,76 @@ physical_bytes(void)
     return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : SIZE_MAX;
 }
 
+static bool
+alloc_scratch(const struct hw_bdh_engine *e, struct scratch *s)
+{
+    size_t list = e->head_width + HW_LANES;
+
+    s->cosines = hw_bdh_alloc(CHUNK * e->head_width, sizeof(float));
+    s->sines = hw_bdh_alloc(CHUNK * e->head_width, sizeof(float));
+    s->x = hw_bdh_alloc(CHUNK * e->width, sizeof(float));
+    s->z = hw_bdh_alloc(CHUNK * e->width, sizeof(float));
+    s->encoded = hw_bdh_alloc(CHUNK * e->head_width, sizeof(float));
+    s->high = hw_bdh_alloc(CHUNK * e->width, 1);
+    s->low = hw_bdh_alloc(CHUNK * e->width, 1);
+    s->scales = hw_bdh_alloc(CHUNK, sizeof(float));
+    s->y = hw_bdh_alloc(e->width, sizeof(float));
+    s->fired.rows = hw_bdh_alloc(list, sizeof(uint32_t));
+    s->fired.q = hw_bdh_alloc(list, sizeof(float));
+    s->fired.active = hw_bdh_alloc(list, sizeof(uint32_t));
+    s->fired.a = hw_bdh_alloc(list, sizeof(float));
+    s->dots = hw_bdh_alloc(list, sizeof(float));
+    s->logits = hw_bdh_alloc(e->vocab_panels * HW_PANEL, sizeof(float));
+    return s->cosines != NULL && s->sines != NULL && s->x != NULL && s->z != NULL &&
+           s->encoded != NULL && s->high != NULL && s->low != NULL && s->scales != NULL &&
+           s->y != NULL && s->fired.rows != NULL && s->fired.q != NULL && s->fired.active != NULL &&
+           s->fired.a != NULL && s->dots != NULL && s->logits != NULL;
+}
+
+static void
+free_scratch(struct scratch *s)
+{
+    free(s->cosines);
+    free(s->sines);
+    free(s->x);
+    free(s->z);
+    free(s->encoded);
+    free(s->high);
+    free(s->low);
+    free(s->scales);
+    free(s->y);
+    free(s->fired.rows);
+    free(s->fired.q);
+    free(s->fired.active);
+    free(s->fired.a);
+    free(s->dots);
+    free(s->logits);
+}
+
+static size_t
+state_value_bytes(const struct hw_bdh_engine *e)
+{
+    return e->precision == HW_BDH_FAST ? sizeof(uint16_t) : sizeof(float);
+}
+
 int
 hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session **out,
                       struct hw_err *err)
 {
-    size_t n = engine->conf.n_neuron;
     struct hw_bdh_session *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return hw_err_set(err, HW_ENOMEM, "no memory for a session");
     s->engine = engine;
-    s->state_floats = (size_t)engine->conf.n_layer * engine->conf.n_head * n * engine->width;
-    if (s->state_floats * sizeof(float) > physical_bytes()) {
+    s->state_bytes = (size_t)engine->conf.n_layer * engine->conf.n_head * engine->conf.n_neuron *
+                     engine->width * state_value_bytes(engine);
+    if (s->state_bytes > physical_bytes()) {
+        size_t bytes = s->state_bytes;
         free(s);
         return hw_err_set(err, HW_ELIMIT, "a session's state of %zu bytes is more than the memory",
-                          hw_bdh_state_bytes(&engine->conf));
+                          bytes);
     }
-    s->state = alloc_floats(s->state_floats);
-    s->cosines = alloc_floats(CHUNK * n);
-    s->sines = alloc_floats(CHUNK * n);
-    s->x = alloc_floats(CHUNK * engine->width);
-    s->z = alloc_floats(CHUNK * engine->width);
-    s->fired = alloc_floats(CHUNK * engine->head_panels * HW_PANEL);
-    s->y = alloc_floats(engine->width);
-    s->rows = alloc_floats(n);
-    s->values = alloc_floats(n);
-    s->active = alloc_floats(n);
-    s->dots = alloc_floats(n);
-    s->logits = alloc_floats(engine->vocab_panels * HW_PANEL);
-    if (s->state == NULL || s->cosines == NULL || s->sines == NULL || s->x == NULL ||
-        s->y == NULL || s->z == NULL || s->fired == NULL || s->rows == NULL || s->values == NULL ||
-        s->active == NULL || s->dots == NULL || s->logits == NULL) {
+    s->state = hw_bdh_alloc(s->state_bytes, 1);
+    if (s->state == NULL || !alloc_scratch(engine, &s->scratch)) {
         hw_bdh_session_destroy(&s);
         return hw_err_set(err, HW_ENOMEM, "no memory for a session's state of %zu bytes",
                           hw_bdh_state_bytes(&engine->conf));
@@ -238,7 +145,7 @@ hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session 
 void
 hw_bdh_session_reset(struct hw_bdh_session *session)
 {
-    memset(session->state, 0, session->state_floats * sizeof(float));
+    memset(session->state, 0, session->state_bytes);
     session->position = 0;
 }
 
@@ -250,17 +157,7 @@ hw_bdh_session_destroy(struct hw_bdh_session **session)
     if (s == NULL)
         return;
     free(s->state);
-    free(s->cosines);
-    free(s->sines);
-    free(s->x);
-    free(s->y);
-    free(s->z);
-    free(s->fired);
-    free(s->rows);
-    free(s->values);
-    free(s->active);
-    free(s->dots);
-    free(s->logits);
+    free_scratch(&s->scratch);
     free(s);
     *session = NULL;
 }
@@ -271,143 +168,234 @@ hw_bdh_session_position(const struct hw_bdh_session *session)
     return session->position;
 }
 
-/* Token `token` of the chunk: its encoder outputs in the head at hand. */
-static float *
-fired_of(const struct hw_bdh_session *s, size_t token)
+/* --- profile --- */
+
+static uint64_t
+now_ns(void)
 {
-    return s->fired + token * s->engine->head_panels * HW_PANEL;
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* relu and RoPE of one token, a pair at a time, leaving two lists: state rows with their q, and
- * neurons that fire. Writes are unconditional and the counters move by comparison: the outcome is a
- * coin toss that no branch predictor learns. Returns the number of rows, the neurons in
- * *active_count. */
-static size_t
-list_fired(struct hw_bdh_session *s, size_t token, size_t *active_count)
+void
+hw_bdh_session_profile(struct hw_bdh_session *session, uint64_t ns[HW_BDH_STAGES])
 {
-    size_t n = s->engine->conf.n_neuron, rows = 0, active = 0;
-    const float *fired = fired_of(s, token);
-    const float *cosines = s->cosines + token * n, *sines = s->sines + token * n;
-
-    for (size_t i = 0; i < n; i += 2) {
-        float even = fired[i] > 0.0f ? fired[i] : 0.0f;
-        float odd = fired[i + 1] > 0.0f ? fired[i + 1] : 0.0f;
-        float q_even = even * cosines[i] - odd * sines[i];
-        float q_odd = odd * cosines[i + 1] + even * sines[i + 1];
-        s->rows[rows] = (uint32_t)i;
-        s->values[rows] = q_even;
-        rows += q_even != 0.0f;
-        s->rows[rows] = (uint32_t)i + 1;
-        s->values[rows] = q_odd;
-        rows += q_odd != 0.0f;
-        s->active[active] = (uint32_t)i;
-        active += even > 0.0f;
-        s->active[active] = (uint32_t)i + 1;
-        active += odd > 0.0f;
-    }
-    *active_count = active;
-    return rows;
+    session->profile = ns;
+    session->marked_ns = now_ns();
 }
 
-/* Of the active neurons, those with a * b > 0, into rows and values. */
-static size_t
-list_gated(struct hw_bdh_session *s, size_t token, size_t active_count)
+/* What went by since the last mark was this stage. */
+static inline void
+mark(const struct pass *p, enum hw_bdh_stage stage)
 {
-    const float *fired = fired_of(s, token);
-    size_t gated = 0;
+    if (p->lender->profile == NULL)
+        return;
+    uint64_t now = now_ns();
+    p->lender->profile[stage] += now - p->lender->marked_ns;
+    p->lender->marked_ns = now;
+}
 
-    for (size_t k = 0; k < active_count; k++) {
-        uint32_t neuron = s->active[k];
-        float product = fired[neuron] * s->dots[k];
-        s->rows[gated] = neuron;
-        s->values[gated] = product;
-        gated += product > 0.0f;
+/* --- the forward pass --- */
+
+/* All tokens of the chunk through one head's encoder. */
+static void
+encode(const struct pass *p, size_t head)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    const struct scratch *s = p->scratch;
+
+    if (e->precision == HW_BDH_F32) {
+        e->kernels->dense(e->encoder + head * e->head_width * e->conf.n_embd, e->head_panels,
+                          e->conf.n_embd, s->x, e->width, p->count, s->encoded, e->head_width);
+        return;
     }
-    return gated;
+    const struct hw_panels8 weights = {
+        .panels = e->encoder8 + head * e->head_width * e->groups * 4,
+        .scales = e->scales8 + head * e->head_width,
+        .sums = e->sums8 + head * e->head_width,
+        .panel_count = e->head_panels,
+        .groups = e->groups,
+    };
+    for (size_t i = 0; i < p->count; i++) {
+        const struct hw_input8 x = {s->high + i * e->width, s->low + i * e->width, s->scales[i]};
+        e->kernels->dense8(&weights, &x, s->encoded + i * e->head_width);
+    }
+}
+
+/* Reads y from the state of one layer's head and adds the token to it. What bf16 rounds away is
+ * drawn by place and position: the same again, whoever else is in the batch. */
+static void
+attend(const struct pass *p, size_t place, size_t token)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    const struct hw_bdh_session *owner = p->owners[token];
+    struct scratch *s = p->scratch;
+    struct hw_fired *f = &s->fired;
+    size_t first = place * e->conf.n_neuron * e->width;
+    const float *x = s->x + token * e->width;
+
+    if (e->precision == HW_BDH_F32) {
+        e->kernels->attend((float *)owner->state + first, e->width, f->rows, f->q, f->row_count, x,
+                           s->y);
+        return;
+    }
+    uint64_t seed = (s->positions[token] * e->conf.n_layer * e->conf.n_head + place) *
+                    UINT64_C(0x9e3779b97f4a7c15);
+    e->kernels->attend16((uint16_t *)owner->state + first, e->width, f->rows, f->q, f->row_count, x,
+                         s->y, (uint32_t)(seed >> 32));
+}
+
+/* Adds to z what the head's neurons say about y. */
+static void
+answer(const struct pass *p, size_t head, float *z)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    const struct hw_kernels *kernels = e->kernels;
+    struct scratch *s = p->scratch;
+    struct hw_fired *f = &s->fired;
+    size_t stride = 2 * e->width, first = head * e->conf.n_neuron * stride;
+
+    if (e->precision == HW_BDH_F32)
+        kernels->dots(e->neurons + first, stride, e->width, f->active, f->active_count, s->y,
+                      s->dots);
+    else
+        kernels->dots16(e->neurons16 + first, stride, e->width, f->active, f->active_count, s->y,
+                        s->dots);
+    size_t gated = kernels->gate(f->active, f->a, s->dots, f->active_count, f->rows, f->q);
+    if (e->precision == HW_BDH_F32)
+        kernels->combine(e->neurons + first + e->width, stride, e->width, f->rows, f->q, gated, z);
+    else
+        kernels->combine16(e->neurons16 + first + e->width, stride, e->width, f->rows, f->q, gated,
+                           z);
 }
 
 /* One token in one head of one layer: moves the head's state on and, where the output is wanted,
  * adds its share to the token's z. */
 static void
-pass_token(struct hw_bdh_session *s, size_t layer, size_t head, size_t token, bool wanted)
+pass_token(const struct pass *p, size_t layer, size_t head, size_t token, bool wanted)
 {
-    const struct hw_bdh_engine *e = s->engine;
-    const struct hw_kernels *kernels = e->kernels;
-    size_t n = e->conf.n_neuron, width = e->width, active;
-    float *state = s->state + (layer * e->conf.n_head + head) * n * width;
-    const float *neurons = e->neurons + head * n * 2 * width;
+    const struct hw_bdh_engine *e = p->engine;
+    struct scratch *s = p->scratch;
+    struct hw_fired *f = &s->fired;
+    size_t n = e->conf.n_neuron, at = token * e->head_width;
 
-    size_t rows = list_fired(s, token, &active);
-    memset(s->y, 0, width * sizeof(float));
-    kernels->attend(state, width, s->rows, s->values, rows, s->x + token * width, s->y);
+    e->kernels->list(s->encoded + at, s->cosines + at, s->sines + at,
+                     (n + HW_LANES - 1) / HW_LANES * HW_LANES, f);
+    mark(p, HW_BDH_STAGE_LISTS);
+    memset(s->y, 0, e->width * sizeof(float));
+    attend(p, layer * e->conf.n_head + head, token);
+    mark(p, HW_BDH_STAGE_STATE);
     if (!wanted)
         return;
-    layer_norm(s->y, e->conf.n_embd);
-    kernels->dots(neurons, 2 * width, width, s->active, active, s->y, s->dots);
-    size_t gated = list_gated(s, token, active);
-    kernels->combine(neurons + width, 2 * width, width, s->rows, s->values, gated,
-                     s->z + token * width);
+    e->kernels->norm(s->y, e->conf.n_embd);
+    mark(p, HW_BDH_STAGE_NORMS);
+    answer(p, head, s->z + token * e->width);
+    mark(p, HW_BDH_STAGE_GATHERS);
 }
 
-/* All tokens of a chunk through one layer; those from `wanted_from` on get an output. */
+/* All tokens through one layer; those from `wanted_from` on get an output. */
 static void
-pass_layer(struct hw_bdh_session *s, size_t layer, size_t count, size_t wanted_from)
+pass_layer(const struct pass *p, size_t layer, size_t wanted_from)
 {
-    const struct hw_bdh_engine *e = s->engine;
+    const struct hw_bdh_engine *e = p->engine;
+    struct scratch *s = p->scratch;
     size_t d = e->conf.n_embd, width = e->width;
 
-    memset(s->z, 0, count * width * sizeof(float));
-    for (size_t head = 0; head < e->conf.n_head; head++) {
-        const float *encoder = e->encoder + head * e->head_panels * d * HW_PANEL;
-        for (size_t i = 0; i < count; i++)
-            e->kernels->dense(encoder, e->head_panels, d, s->x + i * width, fired_of(s, i));
-        for (size_t i = 0; i < count; i++)
-            pass_token(s, layer, head, i, i >= wanted_from);
+    memset(s->z, 0, p->count * width * sizeof(float));
+    for (size_t i = 0; e->precision == HW_BDH_FAST && i < p->count; i++) {
+        struct hw_input8 x = {s->high + i * width, s->low + i * width, 0.0f};
+        e->kernels->quantise(s->x + i * width, width, &x);
+        s->scales[i] = x.scale;
     }
-    for (size_t i = wanted_from; i < count; i++) {
+    for (size_t head = 0; head < e->conf.n_head; head++) {
+        encode(p, head);
+        mark(p, HW_BDH_STAGE_ENCODER);
+        for (size_t i = 0; i < p->count; i++)
+            pass_token(p, layer, head, i, i >= wanted_from);
+    }
+    for (size_t i = wanted_from; i < p->count; i++) {
         float *x = s->x + i * width, *z = s->z + i * width;
-        layer_norm(z, d);
+        e->kernels->norm(z, d);
         for (size_t j = 0; j < d; j++)
             x[j] += z[j];
-        layer_norm(x, d);
+        e->kernels->norm(x, d);
     }
+    mark(p, HW_BDH_STAGE_NORMS);
+}
+
+/* Every token's embedding and angles; then all layers. Outputs of the last layer serve the logits
+ * alone: tokens before `wanted_from` go without, though their states move on. */
+static void
+pass_all(struct pass *p, const uint32_t *tokens, size_t wanted_from)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    struct scratch *s = p->scratch;
+
+    if (p->lender->profile != NULL)
+        p->lender->marked_ns = now_ns();
+    for (size_t i = 0; i < p->count; i++) {
+        hw_rope_angles(e->freqs, e->conf.n_neuron, p->owners[i]->position,
+                       s->cosines + i * e->head_width, s->sines + i * e->head_width);
+        memcpy(s->x + i * e->width, e->embed + tokens[i] % e->conf.vocab * e->width,
+               e->width * sizeof(float));
+        s->positions[i] = p->owners[i]->position++;
+    }
+    mark(p, HW_BDH_STAGE_ROPE);
+    for (size_t layer = 0; layer + 1 < e->conf.n_layer; layer++)
+        pass_layer(p, layer, 0);
+    pass_layer(p, e->conf.n_layer - 1, wanted_from);
 }
 
 static void
-feed_chunk(struct hw_bdh_session *s, const uint32_t *tokens, size_t count, float *logits)
+put_logits(const struct pass *p, size_t token, float *logits)
 {
-    const struct hw_bdh_engine *e = s->engine;
-    size_t n = e->conf.n_neuron, width = e->width;
+    const struct hw_bdh_engine *e = p->engine;
+    struct scratch *s = p->scratch;
 
-    for (size_t i = 0; i < count; i++) {
-        hw_rope_angles(e->freqs, n, s->position + i, s->cosines + i * n, s->sines + i * n);
-        memcpy(s->x + i * width, e->embed + tokens[i] % e->conf.vocab * width,
-               width * sizeof(float));
-    }
-    for (size_t layer = 0; layer + 1 < e->conf.n_layer; layer++)
-        pass_layer(s, layer, count, 0);
-    /* The last layer's outputs serve the logits alone; its state must move on all the same. */
-    pass_layer(s, e->conf.n_layer - 1, count, logits != NULL ? count - 1 : count);
-    s->position += count;
-    if (logits == NULL)
-        return;
-    e->kernels->dense(e->lm_head, e->vocab_panels, e->conf.n_embd, s->x + (count - 1) * width,
-                      s->logits);
+    e->kernels->dense(e->lm_head, e->vocab_panels, e->conf.n_embd, s->x + token * e->width,
+                      e->width, 1, s->logits, e->vocab_panels * HW_PANEL);
     memcpy(logits, s->logits, e->conf.vocab * sizeof(float));
+    mark(p, HW_BDH_STAGE_HEAD);
 }
 
 void
 hw_bdh_session_feed(struct hw_bdh_session *session, const uint32_t *tokens, size_t count,
                     float *logits)
 {
-    for (size_t done = 0, n; done < count; done += n) {
-        n = count - done < CHUNK ? count - done : CHUNK;
-        feed_chunk(session, tokens + done, n, done + n == count ? logits : NULL);
+    struct pass p = {.engine = session->engine, .lender = session, .scratch = &session->scratch};
+
+    for (size_t i = 0; i < CHUNK; i++)
+        p.owners[i] = session;
+    for (size_t done = 0; done < count; done += p.count) {
+        p.count = count - done < CHUNK ? count - done : CHUNK;
+        bool last = done + p.count == count && logits != NULL;
+        pass_all(&p, tokens + done, last ? p.count - 1 : p.count);
+        if (last)
+            put_logits(&p, p.count - 1, logits);
     }
 }
 
 void
 hw_bdh_session_step(struct hw_bdh_session *session, uint32_t token, float *logits)
 {
-    feed_chunk(session, &token, 1, logits);
+    hw_bdh_session_feed(session, &token, 1, logits);
+}
+
+void
+hw_bdh_sessions_step(struct hw_bdh_session *const *sessions, const uint32_t *tokens, size_t count,
+                     float *const *logits)
+{
+    for (size_t done = 0; done < count;) {
+        struct pass p = {
+            .engine = sessions[0]->engine, .lender = sessions[0], .scratch = &sessions[0]->scratch};
+        p.count = count - done < CHUNK ? count - done : CHUNK;
+        memcpy(p.owners, sessions + done, p.count * sizeof(p.owners[0]));
+        pass_all(&p, tokens + done, 0);
+        for (size_t i = 0; i < p.count; i++)
+            if (logits[done + i] != NULL)
+                put_logits(&p, i, logits[done + i]);
+        done += p.count;
+    }
 }

@@ -8,16 +8,22 @@
 
 #include "engine/model.h"
 
-struct hw_bdh_engine;  /* opaque; layout in forward.c */
+struct hw_bdh_engine;  /* opaque; layout in forward_parts.h */
 struct hw_bdh_session; /* opaque; layout in forward.c */
+
+/* FAST: encoder in int8; encoder_v, decoder and the state in bf16. docs/engine.md has what it costs
+ * and gains. */
+enum hw_bdh_precision { HW_BDH_F32, HW_BDH_FAST };
 
 /* Copies what it needs: the model may be destroyed after. On 0 the caller owns *out. */
 int hw_bdh_engine_create(const struct hw_bdh_model *model, struct hw_bdh_engine **out,
-                         struct hw_err *err);
+                         struct hw_err *err); /* in F32 */
+int hw_bdh_engine_create_as(const struct hw_bdh_model *model, enum hw_bdh_precision precision,
+                            struct hw_bdh_engine **out, struct hw_err *err);
 /* NULL-safe, nulls it; every session must be gone. */
 void hw_bdh_engine_destroy(struct hw_bdh_engine **engine);
 const struct hw_bdh_config *hw_bdh_engine_config(const struct hw_bdh_engine *engine);
-/* The instruction set its loops use: "avx512", "avx2" or "base". */
+/* The instruction set its loops use: "avx512-vnni", "avx512", "avx2" or "base". */
 const char *hw_bdh_engine_kernels(const struct hw_bdh_engine *engine);
 
 /* A session at position 0; about hw_bdh_state_bytes of memory. On 0 the caller owns *out. */
@@ -34,5 +40,24 @@ void hw_bdh_session_feed(struct hw_bdh_session *session, const uint32_t *tokens,
                          float *logits);
 /* One token. */
 void hw_bdh_session_step(struct hw_bdh_session *session, uint32_t token, float *logits);
+/* One token in each of several sessions of one engine and thread, none of them twice; logits[i] as
+ * in hw_bdh_session_step. Cheaper than one by one: weights are read once for all. Same bits. */
+void hw_bdh_sessions_step(struct hw_bdh_session *const *sessions, const uint32_t *tokens,
+                          size_t count, float *const *logits);
+
+/* Where a token's time goes. */
+enum hw_bdh_stage {
+    HW_BDH_STAGE_ROPE,    /* angles, and the embedding's row */
+    HW_BDH_STAGE_ENCODER, /* who fires */
+    HW_BDH_STAGE_LISTS,   /* relu, RoPE, index lists */
+    HW_BDH_STAGE_STATE,   /* attention and its update */
+    HW_BDH_STAGE_GATHERS, /* encoder_v, decoder */
+    HW_BDH_STAGE_NORMS,
+    HW_BDH_STAGE_HEAD, /* lm_head */
+    HW_BDH_STAGES,
+};
+/* Adds nanoseconds of the session's later steps, by stage; NULL stops it. In a batch the first
+ * session's counts. */
+void hw_bdh_session_profile(struct hw_bdh_session *session, uint64_t ns[HW_BDH_STAGES]);
 
 #endif

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+enum { QUICK_K = 64 }; /* the top-k that goes without sorting everything */
+
 struct candidate {
     float logit;
     uint32_t token;
@@ -95,6 +97,34 @@ compare_candidates(const void *a, const void *b)
     return (x->token > y->token) - (x->token < y->token);
 }
 
+/* The k-th largest logit: what is below it need not be sorted. */
+static float
+kth_largest(const struct candidate *list, uint32_t count, uint32_t k)
+{
+    float top[QUICK_K];
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (i >= k && list[i].logit <= top[k - 1])
+            continue;
+        uint32_t at = i < k ? i : k - 1;
+        for (; at > 0 && top[at - 1] < list[i].logit; at--)
+            top[at] = top[at - 1];
+        top[at] = list[i].logit;
+    }
+    return top[k - 1];
+}
+
+static uint32_t
+drop_below(struct candidate *list, uint32_t count, float least)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].logit >= least)
+            list[kept++] = list[i];
+    return kept;
+}
+
 static uint32_t
 keep_top_k(const struct candidate *sorted, uint32_t count, uint32_t k)
 {
@@ -146,6 +176,8 @@ hw_sampler_pick(struct hw_sampler *sampler, const float *logits)
         if (!isnan(logits[i]))
             list[count++] = (struct candidate){.logit = logits[i], .token = i};
     bool nucleus = conf->top_p > 0.0f && conf->top_p < 1.0f;
+    if (conf->top_k != 0 && conf->top_k <= QUICK_K && conf->top_k < count)
+        count = drop_below(list, count, kth_largest(list, count, conf->top_k));
     if (conf->top_k != 0 || nucleus) {
         qsort(list, count, sizeof(*list), compare_candidates);
         count = keep_top_k(list, count, conf->top_k);

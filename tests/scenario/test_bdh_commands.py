@@ -97,7 +97,8 @@ def test_refusals_say_what_to_mend(args, status, why):
 
 
 @pytest.mark.parametrize("command", [["bdh"], ["bdh", "inspect"], ["bdh", "generate"],
-                                     ["bdh", "logits"], ["bdh", "convert"], ["worker"]])
+                                     ["bdh", "logits"], ["bdh", "convert"], ["bdh", "bench"],
+                                     ["worker"]])
 def test_help(command):
     done = run(*command, "--help")
 
@@ -133,3 +134,14 @@ def test_a_worker_says_why_it_cannot_start(tmp_path):
 
     done = run("worker", "--model", TINY_MODEL)
     assert done.returncode == 2
+
+
+def test_bench_prints_one_table():
+    done = run("bdh", "bench", TINY_MODEL, "--seconds", "0.05",
+               "--data", VECTORS.parents[2] / "models" / "hatchling" / "corpus.jsonl")
+
+    shown = done.stdout.decode()
+    assert done.returncode == 0, done.stderr
+    for row in ("single stream", "16 sessions, total", "prefill of 4 KiB", "encoder", "state",
+                "gathers", "RoPE angles", "sampling", "GB/s read", "GFLOPS", "fast costs"):
+        assert row in shown
