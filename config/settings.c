@@ -267,6 +267,8 @@ set_percent(struct hw_load *load, const struct hw_node *node, const struct hw_ke
 static const struct hw_key keys_classifier[] = {
     {"learned", hw_set_bool, HW_FIELD(hw_conf_classifier, learned), .fallback = "true"},
     {"abstain", set_percent, HW_FIELD(hw_conf_classifier, abstain), .fallback = "2%", .max = 50},
+    {"confidence", set_percent, HW_FIELD(hw_conf_classifier, confidence), .fallback = "50%",
+     .max = 100},
     {.name = NULL},
 };
 

@@ -79,7 +79,7 @@ struct hw_conf_role {
     char *description; /* may be NULL */
     struct hw_conf_list keywords;
     struct hw_conf_list examples; /* the YAML's, then those of examples_file */
-    uint32_t line; /* of the YAML, for messages */
+    uint32_t line;                /* of the YAML, for messages */
 };
 
 /* Which backends a route names. An empty condition does not restrict. */
@@ -210,8 +210,9 @@ struct hw_conf_limits {
 };
 
 struct hw_conf_classifier {
-    bool learned;   /* from the roles' examples, for queries without a keyword; true */
-    double abstain; /* share of a role's own queries that may be called none; 0.02 */
+    bool learned;      /* from the roles' examples, for queries without a keyword; true */
+    double abstain;    /* share of a role's own queries that may be called none; 0.02 */
+    double confidence; /* a learned role less likely right than this is none; 0.5 */
 };
 
 struct hw_snapshot {

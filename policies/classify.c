@@ -51,6 +51,7 @@ struct hw_classifier {
     size_t name_count;
     struct hw_learned *learned;      /* NULL: keywords only */
     int learned_roles[HW_MAX_ROLES]; /* of each of its classes */
+    float least_confidence;
 };
 
 struct match {
@@ -185,27 +186,6 @@ compile_names(struct hw_classifier *classifier, const struct hw_snapshot *snapsh
         memcpy(named->name, name, size);
         named->role = role;
     }
-}
-
-int
-hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifier **out,
-                     struct hw_err *err)
-{
-    if (snapshot->role_count > HW_MAX_ROLES)
-        return hw_err_set(err, HW_ELIMIT, "at most %d roles, got %zu", HW_MAX_ROLES,
-                          snapshot->role_count);
-    struct hw_classifier *classifier = hw_xcalloc(1, sizeof(*classifier));
-    classifier->role_count = snapshot->role_count;
-    int rc = compile_keywords(classifier, snapshot, err);
-    if (rc == 0)
-        rc = hw_learn_roles(snapshot, &classifier->learned, classifier->learned_roles, err);
-    if (rc != 0) {
-        hw_classifier_destroy(&classifier);
-        return rc;
-    }
-    compile_names(classifier, snapshot);
-    *out = classifier;
-    return 0;
 }
 
 void
@@ -350,13 +330,47 @@ classify_by_keywords(const struct hw_classifier *classifier, struct hw_traits *t
     decide(classifier, &match, traits);
 }
 
+static bool
+has_keyword(const void *ctx, const char *text, size_t len)
+{
+    struct hw_traits traits = {.text = text, .text_len = len, .role = -1};
+    const struct hw_classifier *classifier = ctx;
+
+    if (classifier->phrase_count > 0)
+        classify_by_keywords(classifier, &traits);
+    return traits.role >= 0;
+}
+
+int
+hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifier **out,
+                     struct hw_err *err)
+{
+    if (snapshot->role_count > HW_MAX_ROLES)
+        return hw_err_set(err, HW_ELIMIT, "at most %d roles, got %zu", HW_MAX_ROLES,
+                          snapshot->role_count);
+    struct hw_classifier *classifier = hw_xcalloc(1, sizeof(*classifier));
+    classifier->role_count = snapshot->role_count;
+    classifier->least_confidence = (float)snapshot->classifier.confidence;
+    int rc = compile_keywords(classifier, snapshot, err);
+    if (rc == 0)
+        rc = hw_learn_roles(snapshot, has_keyword, classifier, &classifier->learned,
+                            classifier->learned_roles, err);
+    if (rc != 0) {
+        hw_classifier_destroy(&classifier);
+        return rc;
+    }
+    compile_names(classifier, snapshot);
+    *out = classifier;
+    return 0;
+}
+
 static void
 classify_by_learning(const struct hw_classifier *classifier, struct hw_traits *traits)
 {
     struct hw_learned_answer answer;
 
     hw_learned_answer(classifier->learned, traits->text, traits->text_len, &answer);
-    if (!answer.known)
+    if (!answer.known || answer.confidence < classifier->least_confidence)
         return;
     traits->confidence = answer.confidence;
     traits->role = classifier->learned_roles[answer.label];

@@ -1,21 +1,38 @@
 /* policies/learn_roles.c - from the roles of a policy to examples.
  *
- * Beside its examples a role teaches its name and description, as hints. */
+ * Beside its examples a role teaches its name, its description and each of its keywords, as hints.
+ * An example that has a keyword is a hint as well: texts like it are answered by the keyword, and
+ * to try the classifier on them would promise more than it can do for those that are left. */
 #include "policies/learn_roles.h"
 
 #include <string.h>
 
-#define BITS 16
+#define FEW_EXAMPLES 1000 /* below it, a quarter of the buckets serves as well, and sooner */
+#define FEW_BITS 14
+
+struct teaching {
+    struct hw_examples *examples;
+    hw_learn_told *told;
+    const void *ctx;
+};
 
 static int
-add_role(struct hw_examples *examples, const struct hw_conf_role *role, struct hw_err *err)
+add_role(const struct teaching *teaching, const struct hw_conf_role *role, struct hw_err *err)
 {
+    struct hw_examples *examples = teaching->examples;
     int label = hw_examples_class(examples, role->name, strlen(role->name), err);
     int rc = label < 0 ? label : 0;
 
     for (size_t i = 0; i < role->examples.count && rc == 0; i++) {
         const char *text = role->examples.items[i];
-        rc = hw_examples_add(examples, label, text, strlen(text), err);
+        size_t len = strlen(text);
+        rc = teaching->told(teaching->ctx, text, len)
+                 ? hw_examples_hint(examples, label, text, len, err)
+                 : hw_examples_add(examples, label, text, len, err);
+    }
+    for (size_t i = 0; i < role->keywords.count && rc == 0; i++) {
+        const char *text = role->keywords.items[i];
+        rc = hw_examples_hint(examples, label, text, strlen(text), err);
     }
     if (rc == 0 && role->description != NULL)
         rc = hw_examples_hint(examples, label, role->description, strlen(role->description), err);
@@ -24,31 +41,41 @@ add_role(struct hw_examples *examples, const struct hw_conf_role *role, struct h
     return rc;
 }
 
+static bool
+is_taught(const struct hw_conf_role *role)
+{
+    return role->examples.count >= HW_LEARN_ROLE_EXAMPLES;
+}
+
 int
-hw_learn_roles(const struct hw_snapshot *snapshot, struct hw_learned **out, int *roles,
-               struct hw_err *err)
+hw_learn_roles(const struct hw_snapshot *snapshot, hw_learn_told *told, const void *ctx,
+               struct hw_learned **out, int *roles, struct hw_err *err)
 {
     struct hw_learn_conf conf;
+    size_t taught = 0, count = 0;
     int rc = 0;
 
     *out = NULL;
-    if (!snapshot->classifier.learned)
+    for (size_t i = 0; i < snapshot->role_count; i++) {
+        taught += is_taught(&snapshot->roles[i]);
+        count += snapshot->roles[i].examples.count;
+    }
+    if (!snapshot->classifier.learned || taught < 2)
         return 0;
     hw_learn_conf_init(&conf);
-    conf.bits = BITS;
+    conf.bits = count < FEW_EXAMPLES ? FEW_BITS : conf.bits;
     conf.abstain = (float)snapshot->classifier.abstain;
-    struct hw_examples *examples = hw_examples_create(conf.bits);
+    struct teaching teaching = {hw_examples_create(conf.bits), told, ctx};
     for (size_t i = 0; i < snapshot->role_count && rc == 0; i++) {
-        if (snapshot->roles[i].examples.count < HW_LEARN_ROLE_EXAMPLES)
+        if (!is_taught(&snapshot->roles[i]))
             continue;
-        roles[hw_examples_classes(examples)] = (int)i;
-        rc = add_role(examples, &snapshot->roles[i], err);
+        roles[hw_examples_classes(teaching.examples)] = (int)i;
+        rc = add_role(&teaching, &snapshot->roles[i], err);
     }
-    if (rc == 0 && hw_examples_classes(examples) >= 2) {
-        rc = hw_examples_hint_names(examples, err);
-        if (rc == 0)
-            rc = hw_learn(examples, &conf, out, err);
-    }
-    hw_examples_destroy(&examples);
+    if (rc == 0)
+        rc = hw_examples_hint_names(teaching.examples, err);
+    if (rc == 0)
+        rc = hw_learn(teaching.examples, &conf, out, err);
+    hw_examples_destroy(&teaching.examples);
     return rc;
 }

@@ -8,10 +8,13 @@
 /* A role with fewer examples is left to its keywords. */
 #define HW_LEARN_ROLE_EXAMPLES 5
 
+/* Does a text have a keyword, so that the learned classifier will never be asked? */
+typedef bool hw_learn_told(const void *ctx, const char *text, size_t len);
+
 /* Learns from the examples of all roles that have enough of them. *out stays NULL when the policy
  * switches it off or fewer than two roles have enough: there is nothing to tell apart. roles, with
  * room for HW_MAX_ROLES, says which role each class of the model is. */
-int hw_learn_roles(const struct hw_snapshot *snapshot, struct hw_learned **out, int *roles,
-                   struct hw_err *err);
+int hw_learn_roles(const struct hw_snapshot *snapshot, hw_learn_told *told, const void *ctx,
+                   struct hw_learned **out, int *roles, struct hw_err *err);
 
 #endif

@@ -70,6 +70,7 @@ static void
 what_is_like_no_example_has_no_role(void **state)
 {
     (void)state;
+    built.snapshot.classifier.confidence = 0.5; /* a dozen examples teach no threshold */
     struct hw_traits traits = classified("xyzzy plugh qwrtz");
     assert_int_equal(traits.role, -1);
     assert_int_equal(traits.role_source, HW_ROLE_NONE);
