@@ -19,6 +19,7 @@ struct endpoint {
 
 static const struct endpoint endpoints[] = {
     {"/v1/chat/completions", HW_HTTP_POST, OPEN, NULL, &hw_dialect_openai},
+    {"/v1/completions", HW_HTTP_POST, OPEN, NULL, &hw_dialect_completions},
     {"/api/chat", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama},
     {"/api/generate", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama_generate},
     {"/v1/messages", HW_HTTP_POST, OPEN, NULL, &hw_dialect_anthropic},

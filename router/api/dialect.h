@@ -59,6 +59,7 @@ struct hw_dialect {
 };
 
 extern const struct hw_dialect hw_dialect_openai;          /* /v1/chat/completions */
+extern const struct hw_dialect hw_dialect_completions;     /* /v1/completions */
 extern const struct hw_dialect hw_dialect_ollama;          /* /api/chat */
 extern const struct hw_dialect hw_dialect_ollama_generate; /* /api/generate */
 extern const struct hw_dialect hw_dialect_anthropic;       /* /v1/messages */

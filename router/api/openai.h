@@ -1,4 +1,5 @@
-/* router/api/openai.h - what the files of the OpenAI dialect share; nobody else includes it. */
+/* router/api/openai.h - what the files of the OpenAI dialects (chat, completions) share; nobody
+ * else includes it. */
 #ifndef HW_ROUTER_API_OPENAI_H
 #define HW_ROUTER_API_OPENAI_H
 
@@ -13,6 +14,7 @@ void hw_openai_write_whole(struct hw_reply *reply, const struct hw_answer *answe
                            struct hw_buf *out);
 void hw_openai_write_event(struct hw_reply *reply, const struct hw_event *event,
                            struct hw_buf *out);
+void hw_openai_write_usage(struct hw_buf *out, const struct hw_usage *usage); /* "usage":{...} */
 void hw_openai_write_error(int status, const char *message, const char *param, struct hw_buf *out);
 
 #endif

@@ -21,8 +21,8 @@ finish_word(enum hw_finish finish, bool saw_tool_call)
     return saw_tool_call ? "tool_calls" : "stop";
 }
 
-static void
-put_usage(struct hw_buf *out, const struct hw_usage *usage)
+void
+hw_openai_write_usage(struct hw_buf *out, const struct hw_usage *usage)
 {
     hw_write(out, "\"usage\":{\"prompt_tokens\":");
     hw_write_u64(out, usage->prompt_tokens);
@@ -77,7 +77,7 @@ hw_openai_write_whole(struct hw_reply *reply, const struct hw_answer *answer, st
     hw_write(out, "\"}]");
     if (answer->usage.known) {
         hw_write(out, ",");
-        put_usage(out, &answer->usage);
+        hw_openai_write_usage(out, &answer->usage);
     }
     hw_write(out, "}");
 }
@@ -161,7 +161,7 @@ write_finish(struct hw_reply *reply, const struct hw_event *event, struct hw_buf
         hw_write(out, "data: ");
         put_frame(out, reply, "chat.completion.chunk");
         hw_write(out, "],");
-        put_usage(out, &event->usage);
+        hw_openai_write_usage(out, &event->usage);
         hw_write(out, "}\n\n");
     }
     hw_write(out, "data: [DONE]\n\n");

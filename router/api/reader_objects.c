@@ -290,7 +290,7 @@ take_delta(struct hw_reader *reader, const struct hw_json *delta, bool complete)
 static void
 take_choice(struct hw_reader *reader, const struct hw_json *choice)
 {
-    struct hw_json delta = {.p = NULL}, reason = {.p = NULL};
+    struct hw_json delta = {.p = NULL}, reason = {.p = NULL}, text = {.p = NULL};
     struct hw_json_iter iter;
     struct hw_json key, value;
     uint64_t index = 0;
@@ -308,6 +308,8 @@ take_choice(struct hw_reader *reader, const struct hw_json *choice)
         }
         if (hw_json_string_is(&key, "finish_reason"))
             reason = value;
+        else if (hw_json_string_is(&key, "text")) /* of /v1/completions */
+            text = value;
         else if (hw_json_string_is(&key, "index") && !hw_json_uint(&value, &index))
             index = 0;
     }
@@ -315,6 +317,7 @@ take_choice(struct hw_reader *reader, const struct hw_json *choice)
         return; /* a canonical answer is one answer */
     reader->saw_answer = true;
     take_delta(reader, &delta, complete);
+    emit_text(reader, HW_EVENT_TEXT, &text);
     note_finish(reader, &reason);
 }
 

@@ -318,7 +318,7 @@ find_extras(const struct hw_query *query, struct extras *extras)
     struct hw_json root, value;
 
     memset(extras, 0, sizeof(*extras));
-    if (query->dialect != &hw_dialect_openai)
+    if (query->dialect != &hw_dialect_openai && query->dialect != &hw_dialect_completions)
         return;
     root = hw_query_root(query);
     if (hw_json_get(&root, "min_p", &value))

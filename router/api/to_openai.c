@@ -199,7 +199,8 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
     return write_translated(query, model, out, err);
 }
 
-static const struct hw_dialect *const spoken[] = {&hw_dialect_openai, NULL};
+static const struct hw_dialect *const spoken[] = {&hw_dialect_openai, &hw_dialect_completions,
+                                                  NULL};
 
 const struct hw_protocol hw_protocol_openai = {
     .kind = HW_KIND_OPENAI,

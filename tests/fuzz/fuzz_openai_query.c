@@ -64,6 +64,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     parse(&hw_dialect_openai, data, size);
     parse(&hw_dialect_bdh, data, size);
+    parse(&hw_dialect_completions, data, size);
     parse(&hw_dialect_anthropic, data, size);
     parse(&hw_dialect_ollama, data, size);
     parse(&hw_dialect_ollama_generate, data, size);

@@ -444,3 +444,53 @@ def test_models_are_managed_elsewhere(hatchway, backend):
     assert request(gateway, "DELETE", "/api/delete", {"model": "llama3.1:8b"}).status == 403
     assert peer.requests == []
     assert set(get(gateway, "/api/version").json()) == {"version"}
+
+
+# --- OpenAI's completions -------------------------------------------------------------------------
+
+COMPLETION = {"model": "auto", "prompt": "hello", "temperature": 0}
+
+
+def completes(*pieces):
+    """An OpenAI-compatible server's /v1/completions says this."""
+    def piece(text, finish=None):
+        return {"id": "cmpl-scripted", "object": "text_completion", "created": 1, "model": "small",
+                "choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": finish}]}
+
+    def answer(reply):
+        assert reply.request.path == "/v1/completions"
+        if not reply.request.streams:
+            reply.whole(piece("".join(pieces), "stop"))
+            return
+        reply.head(content_type="text/event-stream")
+        for text in pieces:
+            reply.chunk(sse(piece(text)))
+        reply.chunk(sse(piece("", "stop")))
+        reply.chunk(sse(b"[DONE]"))
+        reply.end()
+    return answer
+
+
+def completion_text(answer):
+    """Whole, or a stream with exactly one finish reason and one [DONE], both at its end."""
+    if not answer.headers["content-type"].startswith("text/event-stream"):
+        return answer.json()["choices"][0]["text"]
+    *chunks, done = answer.events
+    assert done == "[DONE]" and "[DONE]" not in chunks
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == \
+        [None] * (len(chunks) - 1) + ["stop"]
+    return "".join(chunk["choices"][0]["text"] for chunk in chunks)
+
+
+@pytest.mark.parametrize("kind, script", [(with_openai, completes), (with_ollama, ollama)])
+def test_completions(hatchway, backend, kind, script):
+    peer = backend(script("Gol", "d."))
+    gateway = hatchway(**without_cache(kind(peer)))
+
+    for stream in False, True:
+        answer = post(gateway, "/v1/completions", {**COMPLETION, "stream": stream, "suffix": "x"})
+        assert completion_text(answer) == "Gold."
+        assert answer.headers.get("x-hatchway-dropped") == \
+            (None if kind is with_openai else "suffix")
+    wrong = post(gateway, "/v1/completions", {**COMPLETION, "prompt": ["a", "b"]})
+    assert wrong.status == 400 and "one string" in wrong.error
