@@ -28,7 +28,7 @@ zone_of(const char *name)
     struct hw_zone *zone = NULL;
     struct hw_err err = {{0}};
     if (hw_zone_load(&arena, name, &zone, &err) != 0)
-        fail_msg("%s: %s", name, err.msg);
+        fail_msg("%s: %s", name != NULL ? name : "TZ", err.msg);
     return zone;
 }
 
