@@ -10,6 +10,7 @@
  * same order as token by token. */
 #include "engine/forward.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,6 +20,8 @@
 #include "engine/rope.h"
 
 #define CHUNK 16u /* tokens that pass together */
+#define HISTORY_BYTES 32u
+#define RECENT 16u /* tokens kept as they are: nearly every other text is told by them alone */
 
 /* What the tokens of a chunk need on their way; its first session lends it. */
 struct scratch {
@@ -40,7 +43,9 @@ struct hw_bdh_session {
     uint64_t position;
     void *state; /* [n_layer][H][N][width], float or in fast bf16 */
     size_t state_bytes;
-    uint64_t *profile; /* [HW_BDH_STAGES] or NULL */
+    crypto_generichash_state history; /* of all tokens taken, two bytes each */
+    uint16_t recent[RECENT];          /* token t at t % RECENT */
+    uint64_t *profile;                /* [HW_BDH_STAGES] or NULL */
     uint64_t marked_ns;
     struct scratch scratch;
 };
@@ -138,6 +143,7 @@ hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session 
         return hw_err_set(err, HW_ENOMEM, "no memory for a session's state of %zu bytes",
                           hw_bdh_state_bytes(&engine->conf));
     }
+    crypto_generichash_init(&s->history, NULL, 0, HISTORY_BYTES);
     *out = s;
     return 0;
 }
@@ -145,6 +151,7 @@ hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session 
 void
 hw_bdh_session_reset(struct hw_bdh_session *session)
 {
+    crypto_generichash_init(&session->history, NULL, 0, HISTORY_BYTES);
     memset(session->state, 0, session->state_bytes);
     session->position = 0;
 }
@@ -166,6 +173,36 @@ uint64_t
 hw_bdh_session_position(const struct hw_bdh_session *session)
 {
     return session->position;
+}
+
+/* --- history --- */
+
+static void
+note_token(crypto_generichash_state *history, uint32_t token)
+{
+    const uint8_t bytes[2] = {(uint8_t)token, (uint8_t)(token >> 8)};
+
+    crypto_generichash_update(history, bytes, sizeof(bytes));
+}
+
+bool
+hw_bdh_session_continues(const struct hw_bdh_session *session, const void *text, size_t len)
+{
+    const uint8_t *bytes = text;
+    crypto_generichash_state given, taken = session->history;
+    uint8_t a[HISTORY_BYTES], b[HISTORY_BYTES];
+
+    if (session->position == 0 || session->position >= len)
+        return false;
+    for (size_t i = session->position; i > 0 && i + RECENT > session->position; i--)
+        if (session->recent[(i - 1) % RECENT] != bytes[i - 1] % session->engine->conf.vocab)
+            return false;
+    crypto_generichash_init(&given, NULL, 0, HISTORY_BYTES);
+    for (size_t i = 0; i < session->position; i++)
+        note_token(&given, bytes[i] % session->engine->conf.vocab);
+    crypto_generichash_final(&given, a, sizeof(a));
+    crypto_generichash_final(&taken, b, sizeof(b));
+    return memcmp(a, b, sizeof(a)) == 0;
 }
 
 /* --- profile --- */
@@ -338,8 +375,10 @@ pass_all(struct pass *p, const uint32_t *tokens, size_t wanted_from)
     for (size_t i = 0; i < p->count; i++) {
         hw_rope_angles(e->freqs, e->conf.n_neuron, p->owners[i]->position,
                        s->cosines + i * e->head_width, s->sines + i * e->head_width);
-        memcpy(s->x + i * e->width, e->embed + tokens[i] % e->conf.vocab * e->width,
-               e->width * sizeof(float));
+        uint32_t token = tokens[i] % e->conf.vocab;
+        p->owners[i]->recent[s->positions[i] % RECENT] = (uint16_t)token;
+        note_token(&p->owners[i]->history, token);
+        memcpy(s->x + i * e->width, e->embed + token * e->width, e->width * sizeof(float));
         s->positions[i] = p->owners[i]->position++;
     }
     mark(p, HW_BDH_STAGE_ROPE);

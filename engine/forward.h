@@ -33,6 +33,10 @@ int hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_sess
 void hw_bdh_session_reset(struct hw_bdh_session *session);
 void hw_bdh_session_destroy(struct hw_bdh_session **session); /* NULL-safe, nulls it */
 uint64_t hw_bdh_session_position(const struct hw_bdh_session *session);
+/* Whether what it has taken since position 0 are the first bytes of this text, and the text goes on
+ * behind them: then only the rest need be fed, to the same bits. Told by a 256-bit hash of its
+ * tokens; no text is kept. */
+bool hw_bdh_session_continues(const struct hw_bdh_session *session, const void *text, size_t len);
 /* Takes tokens (below vocab; a larger one is taken modulo vocab) and, unless logits is NULL, fills
  * logits [vocab] for what follows the last. Many at once are cheaper than one by one, to the same
  * values, bit by bit. */

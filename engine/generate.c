@@ -60,6 +60,7 @@ hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config 
     g->max_tokens = conf->max_tokens == 0 ? HW_GENERATION_DEFAULT_TOKENS : conf->max_tokens;
     g->prompt = malloc(len);
     g->prompt_len = len;
+    g->prompt_at = conf->taken;
     g->logits = malloc(model->vocab * sizeof(float));
     if (g->prompt == NULL || g->logits == NULL) {
         rc = hw_err_set(err, HW_ENOMEM, "no memory for a prompt of %zu bytes", len);

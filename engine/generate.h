@@ -13,6 +13,7 @@
 struct hw_generation_conf {
     uint32_t max_tokens; /* 0: HW_GENERATION_DEFAULT_TOKENS */
     struct hw_sampler_conf sampler;
+    size_t taken; /* the prompt's first bytes that the session holds already; below its length */
     size_t stop_count; /* as hw_textout takes them */
     const char *stops[5];
 };
@@ -26,8 +27,9 @@ enum hw_generation_state {
 
 struct hw_generation; /* opaque; layout in generate.c */
 
-/* Borrows a session at position 0 until destroyed; copies the rest. The prompt is bytes: refused
- * (HW_EINVAL) when empty or when a byte is outside the vocabulary. On 0 the caller owns *out. */
+/* Borrows a session at position conf->taken until destroyed; copies the rest. The prompt is bytes:
+ * refused (HW_EINVAL) when empty or when a byte is outside the vocabulary. On 0 the caller owns
+ * *out. */
 int hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config *model,
                          const struct hw_generation_conf *conf, const void *prompt, size_t len,
                          struct hw_generation **out, struct hw_err *err);
@@ -37,7 +39,8 @@ enum hw_generation_state hw_generation_state(const struct hw_generation *generat
 void hw_generation_prefill(struct hw_generation *generation, size_t max_tokens);
 /* In DECODE: one token; appends what text has become fit to send, all of it at the end. */
 void hw_generation_decode(struct hw_generation *generation, struct hw_buf *text);
-uint32_t hw_generation_prompt_tokens(const struct hw_generation *generation); /* taken so far */
+/* Taken so far, with those that the session held. */
+uint32_t hw_generation_prompt_tokens(const struct hw_generation *generation);
 uint32_t hw_generation_output_tokens(const struct hw_generation *generation);
 
 #endif

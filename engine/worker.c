@@ -126,6 +126,7 @@ start_engine(struct worker *w, struct hw_err *err)
                                     .device = "cpu"};
         memcpy(w->hello.digest, w->model->digest, sizeof(w->hello.digest));
         memcpy(w->hello.model, w->model->name, sizeof(w->hello.model));
+        hw_bdh_session_reset(session); /* what it was measured with is nobody's prompt */
         w->spare[w->spare_count++] = session;
         w->session_count++;
     }

@@ -77,7 +77,7 @@ struct worker {
     struct stream *cursor;  /* who decodes next in this round */
     uint32_t round_prefill; /* prompt tokens that this round may still take */
     uint64_t ticks;
-    struct hw_bdh_session **spare; /* [max_sessions]; those not in use */
+    struct hw_bdh_session **spare; /* [max_sessions]; those not in use, the longest left first */
     uint32_t spare_count, session_count;
     uint64_t prompt_tokens, output_tokens;
     uint64_t report_at_us;

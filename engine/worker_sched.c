@@ -5,6 +5,7 @@
  * a bounded share and a short prompt behind it waits for no end. A session without credit, or whose
  * connection does not drain, is passed over: it holds its state and costs nothing else. */
 #include <sodium.h>
+#include <string.h>
 
 #include "engine/worker_parts.h"
 
@@ -36,17 +37,52 @@ line_remove(struct line *line, struct stream *s)
     line->count--;
 }
 
-/* Sessions are made on first use and kept: their states are too large to hand back each time. */
 static struct hw_bdh_session *
-take_session(struct worker *w, struct hw_err *err)
+take_spare(struct worker *w, uint32_t at)
+{
+    struct hw_bdh_session *session = w->spare[at];
+
+    w->spare_count--;
+    memmove(w->spare + at, w->spare + at + 1, (w->spare_count - at) * sizeof(w->spare[0]));
+    return session;
+}
+
+/* The spare session that has read most of this prompt already, as a conversation's next turn begins
+ * with all that went before: w->spare_count when there is none. */
+static uint32_t
+find_spare(const struct worker *w, const struct hw_buf *prompt)
+{
+    uint32_t found = w->spare_count;
+    uint64_t longest = 0;
+
+    for (uint32_t i = 0; i < w->spare_count; i++) {
+        uint64_t position = hw_bdh_session_position(w->spare[i]);
+        if (position > longest &&
+            hw_bdh_session_continues(w->spare[i], prompt->data, prompt->len)) {
+            longest = position;
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* Sessions are made on first use and kept with what they have read: at most max_sessions, which
+ * --memory bounds. Who continues none gets a new one, or that which was left longest ago. */
+static struct hw_bdh_session *
+take_session(struct worker *w, const struct hw_buf *prompt, struct hw_err *err)
 {
     struct hw_bdh_session *session = NULL;
+    uint32_t found = find_spare(w, prompt);
 
-    if (w->spare_count > 0) {
-        session = w->spare[--w->spare_count];
-        hw_bdh_session_reset(session);
-    } else if (hw_bdh_session_create(w->engine, &session, err) == 0) {
+    if (found < w->spare_count)
+        return take_spare(w, found);
+    bool fresh = w->spare_count > 0 && hw_bdh_session_position(w->spare[0]) == 0;
+    if (!fresh && w->session_count < w->hello.max_sessions &&
+        hw_bdh_session_create(w->engine, &session, err) == 0) {
         w->session_count++;
+    } else if (w->spare_count > 0) {
+        session = take_spare(w, 0);
+        hw_bdh_session_reset(session);
     }
     return session;
 }
@@ -56,6 +92,7 @@ start_generation(struct worker *w, struct stream *s, struct hw_err *err)
 {
     struct hw_generation_conf conf = {
         .max_tokens = s->open.max_tokens,
+        .taken = (size_t)hw_bdh_session_position(s->session),
         .sampler = {.temperature = s->open.temperature,
                     .top_k = s->open.top_k,
                     .top_p = s->open.top_p,
@@ -86,7 +123,7 @@ sched_admit(struct worker *w)
     while (w->queue.first != NULL && w->active.count < w->hello.max_sessions) {
         struct stream *s = w->queue.first;
         struct hw_err err = {{0}};
-        s->session = take_session(w, &err);
+        s->session = take_session(w, &s->prompt.text, &err);
         if (s->session == NULL && w->active.count > 0)
             return; /* memory is short: one of the active will hand its session on */
         int rc = s->session == NULL ? HW_EUNAVAILABLE : start_generation(w, s, &err);

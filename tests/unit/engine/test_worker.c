@@ -32,6 +32,7 @@ struct peer {
     struct hw_buf in, out;
     struct hw_frame frame; /* the last one read; its payload is good until the next */
     size_t used;
+    uint64_t prompt_tokens; /* as the last REPORT has it */
 };
 
 /* --- the worker process --- */
@@ -130,8 +131,12 @@ peer_read(struct peer *peer, int ms)
         int rc = hw_frame_parse((const uint8_t *)peer->in.data, peer->in.len, &peer->frame,
                                 &peer->used, NULL);
         assert_true(rc >= 0);
-        if (rc == 1 && peer->frame.type == HW_FRAME_REPORT)
+        if (rc == 1 && peer->frame.type == HW_FRAME_REPORT) {
+            struct hw_frame_report report;
+            assert_int_equal(hw_frame_get_report(&peer->frame, &report, NULL), 0);
+            peer->prompt_tokens = report.prompt_tokens;
             continue;
+        }
         if (rc == 1)
             return 1;
         struct pollfd fd = {.fd = peer->fd, .events = POLLIN};
@@ -306,6 +311,46 @@ test_seed_and_stop(void **state)
     assert_memory_equal(cut.data == NULL ? "" : cut.data, first.data, cut.len);
     hw_buf_free(&first);
     hw_buf_free(&cut);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
+/* A prompt that goes on where a session was left costs its new bytes, and is answered as if read
+ * from its start. */
+static void
+test_the_next_turn(void **state)
+{
+    (void)state;
+    static const char first[] = "A conversation begins with some words.";
+    static const char second[] = "A conversation begins with some words. It goes on.";
+    static const char other[] = "B conversation begins with some words. It goes on.";
+    const struct hw_frame_open one = {.max_tokens = 1}, more = {.max_tokens = 24};
+    const size_t read_by_then = strlen(first) + (strlen(second) - strlen(first)) + strlen(second);
+    pid_t pid = start_worker(2);
+    struct peer peer;
+    struct hw_buf texts[4];
+    peer_connect(&peer);
+    expect_hello(&peer);
+    for (int i = 0; i < 4; i++)
+        hw_buf_init(&texts[i], 1000);
+    ask(&peer, 1, &one, first); /* its one token is never fed back: the session holds the prompt */
+    read_answer(&peer, 1, &texts[0]);
+    ask(&peer, 2, &more, second);
+    struct hw_frame_done done = read_answer(&peer, 2, &texts[1]);
+    assert_int_equal(done.prompt_tokens, strlen(second)); /* of the query, however read */
+    ask(&peer, 3, &more, second);                         /* nobody holds a part of it any more */
+    read_answer(&peer, 3, &texts[2]);
+    assert_string_equal(texts[1].data, texts[2].data);
+    for (int wait = 0; wait < 40 && peer.prompt_tokens < read_by_then; wait++)
+        peer_read(&peer, 100);
+    assert_int_equal(peer.prompt_tokens, read_by_then);
+    ask(&peer, 4, &more, other);
+    read_answer(&peer, 4, &texts[3]);
+    for (int wait = 0; wait < 40 && peer.prompt_tokens < read_by_then + strlen(other); wait++)
+        peer_read(&peer, 100);
+    assert_int_equal(peer.prompt_tokens, read_by_then + strlen(other));
+    for (int i = 0; i < 4; i++)
+        hw_buf_free(&texts[i]);
     peer_close(&peer);
     expect_exit(pid);
 }
@@ -601,6 +646,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hello_and_answer),
         cmocka_unit_test(test_seed_and_stop),
+        cmocka_unit_test(test_the_next_turn),
         cmocka_unit_test(test_side_by_side_and_cancel),
         cmocka_unit_test(test_credit_pauses_one_session),
         cmocka_unit_test(test_queue),
