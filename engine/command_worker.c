@@ -7,15 +7,18 @@
 
 static const char help[] =
     "usage: hatchway worker --model PATH --socket PATH [--max-sessions N] [--memory MIB]\n"
+    "                       [--precision f32|fast]\n"
     "\n"
     "Runs one BDH model for the gateway, which starts this itself. Listens on a Unix socket (made\n"
     "with mode 0600), speaks the frames of engine/frame.h, and leaves when its last connection\n"
     "closes, on SIGTERM, with its parent, or when nobody connects within 30 seconds.\n"
     "\n"
-    "  --model PATH        safetensors file\n"
+    "  --model PATH        safetensors file, or PyTorch's .pt\n"
     "  --socket PATH       where to listen; a stale socket there is replaced\n"
     "  --max-sessions N    queries generated side by side (default 16); more wait\n"
-    "  --memory MIB        for all sessions' states (default 1024): lowers --max-sessions\n";
+    "  --memory MIB        for all sessions' states (default 1024): lowers --max-sessions\n"
+    "  --precision P       f32 (default), or fast: int8 encoder, bf16 rows and state; half the\n"
+    "                      memory a session, `hatchway bdh bench` says what it gains and costs\n";
 
 int
 hw_command_worker(int argc, char **argv)
@@ -25,6 +28,7 @@ hw_command_worker(int argc, char **argv)
         {"socket", required_argument, NULL, 's'},
         {"max-sessions", required_argument, NULL, 'n'},
         {"memory", required_argument, NULL, 'b'},
+        {"precision", required_argument, NULL, 'p'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -53,6 +57,11 @@ hw_command_worker(int argc, char **argv)
             if (!command_integer("--memory", optarg, 1u << 20, &value))
                 return EXIT_USAGE;
             conf.memory_bytes = (size_t)value << 20;
+            break;
+        case 'p':
+            conf.fast = strcmp(optarg, "fast") == 0;
+            if (!conf.fast && strcmp(optarg, "f32") != 0)
+                return command_usage_error("--precision must be f32 or fast, got \"%s\"", optarg);
             break;
         case 'h':
             fputs(help, stdout);

@@ -115,10 +115,12 @@ free_scratch(struct scratch *s)
     free(s->logits);
 }
 
-static size_t
-state_value_bytes(const struct hw_bdh_engine *e)
+size_t
+hw_bdh_engine_state_bytes(const struct hw_bdh_engine *e)
 {
-    return e->precision == HW_BDH_FAST ? sizeof(uint16_t) : sizeof(float);
+    size_t value_bytes = e->precision == HW_BDH_FAST ? sizeof(uint16_t) : sizeof(float);
+
+    return (size_t)e->conf.n_layer * e->conf.n_head * e->conf.n_neuron * e->width * value_bytes;
 }
 
 int
@@ -129,19 +131,17 @@ hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session 
     if (s == NULL)
         return hw_err_set(err, HW_ENOMEM, "no memory for a session");
     s->engine = engine;
-    s->state_bytes = (size_t)engine->conf.n_layer * engine->conf.n_head * engine->conf.n_neuron *
-                     engine->width * state_value_bytes(engine);
+    s->state_bytes = hw_bdh_engine_state_bytes(engine);
     if (s->state_bytes > physical_bytes()) {
-        size_t bytes = s->state_bytes;
         free(s);
         return hw_err_set(err, HW_ELIMIT, "a session's state of %zu bytes is more than the memory",
-                          bytes);
+                          hw_bdh_engine_state_bytes(engine));
     }
     s->state = hw_bdh_alloc(s->state_bytes, 1);
     if (s->state == NULL || !alloc_scratch(engine, &s->scratch)) {
         hw_bdh_session_destroy(&s);
         return hw_err_set(err, HW_ENOMEM, "no memory for a session's state of %zu bytes",
-                          hw_bdh_state_bytes(&engine->conf));
+                          hw_bdh_engine_state_bytes(engine));
     }
     crypto_generichash_init(&s->history, NULL, 0, HISTORY_BYTES);
     *out = s;

@@ -26,7 +26,10 @@ const struct hw_bdh_config *hw_bdh_engine_config(const struct hw_bdh_engine *eng
 /* The instruction set its loops use: "avx512-vnni", "avx512", "avx2" or "base". */
 const char *hw_bdh_engine_kernels(const struct hw_bdh_engine *engine);
 
-/* A session at position 0; about hw_bdh_state_bytes of memory. On 0 the caller owns *out. */
+/* Bytes of one session's state in the engine's precision. */
+size_t hw_bdh_engine_state_bytes(const struct hw_bdh_engine *engine);
+
+/* A session at position 0; about hw_bdh_engine_state_bytes of memory. On 0 the caller owns *out. */
 int hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session **out,
                           struct hw_err *err);
 /* Back to position 0, as new. */

@@ -98,14 +98,29 @@ measure(struct hw_bdh_session *session, size_t count, float *logits)
     return (float)((double)taken * 1e6 / (double)(now - start));
 }
 
+/* The digest stands in the keys of kept answers: fast ones are others. */
+static void
+name_answers(struct worker *w)
+{
+    uint8_t named[sizeof(w->model->digest) + 4];
+
+    memcpy(w->hello.digest, w->model->digest, sizeof(w->hello.digest));
+    if (!w->conf.fast)
+        return;
+    memcpy(named, w->model->digest, sizeof(w->model->digest));
+    memcpy(named + sizeof(w->model->digest), "fast", 4);
+    crypto_generichash(w->hello.digest, sizeof(w->hello.digest), named, sizeof(named), NULL, 0);
+}
+
 static int
 start_engine(struct worker *w, struct hw_err *err)
 {
     int rc = hw_bdh_model_load(w->conf.model_path, &w->model, err);
-    if (rc != 0 || (rc = hw_bdh_engine_create(w->model, &w->engine, err)) != 0)
+    enum hw_bdh_precision precision = w->conf.fast ? HW_BDH_FAST : HW_BDH_F32;
+    if (rc != 0 || (rc = hw_bdh_engine_create_as(w->model, precision, &w->engine, err)) != 0)
         return rc;
     const struct hw_bdh_config *model = &w->model->conf;
-    size_t fit = w->conf.memory_bytes / hw_bdh_state_bytes(model);
+    size_t fit = w->conf.memory_bytes / hw_bdh_engine_state_bytes(w->engine);
     uint32_t sessions = w->conf.max_sessions > 0 ? w->conf.max_sessions : 1;
     if (fit < sessions)
         sessions = fit > 0 ? (uint32_t)fit : 1;
@@ -124,7 +139,7 @@ start_engine(struct worker *w, struct hw_err *err)
                                     .decode_bytes_s = measure(session, 1, logits),
                                     .prefill_bytes_s = measure(session, WORKER_UNIT_PREFILL, NULL),
                                     .device = "cpu"};
-        memcpy(w->hello.digest, w->model->digest, sizeof(w->hello.digest));
+        name_answers(w);
         memcpy(w->hello.model, w->model->name, sizeof(w->hello.model));
         hw_bdh_session_reset(session); /* what it was measured with is nobody's prompt */
         w->spare[w->spare_count++] = session;
@@ -169,7 +184,7 @@ send_reports(struct worker *w, uint64_t now)
         .queued = w->queue.count,
         .prompt_tokens = w->prompt_tokens,
         .output_tokens = w->output_tokens,
-        .state_bytes = (uint64_t)w->active.count * hw_bdh_state_bytes(&w->model->conf),
+        .state_bytes = (uint64_t)w->active.count * hw_bdh_engine_state_bytes(w->engine),
     };
 
     if (now < w->report_at_us)
@@ -275,11 +290,11 @@ hw_worker_run(const struct hw_worker_conf *conf, struct hw_err *err)
         rc = listen_on(conf->socket_path, &w.listen_fd, err);
     if (rc == 0) {
         worker_log(&w, "info",
-                   "serving %zu parameters with %s kernels, %u sessions, %.0f bytes/s decode, "
+                   "serving %zu parameters%s with %s kernels, %u sessions, %.0f bytes/s decode, "
                    "%.0f bytes/s prefill",
-                   (size_t)w.hello.param_count, hw_bdh_engine_kernels(w.engine),
-                   w.hello.max_sessions, (double)w.hello.decode_bytes_s,
-                   (double)w.hello.prefill_bytes_s);
+                   (size_t)w.hello.param_count, w.conf.fast ? " (fast)" : "",
+                   hw_bdh_engine_kernels(w.engine), w.hello.max_sessions,
+                   (double)w.hello.decode_bytes_s, (double)w.hello.prefill_bytes_s);
         const char *why = serve(&w);
         worker_log(&w, "info", "leaving: %s", why);
     }

@@ -6,6 +6,7 @@
 #ifndef HW_ENGINE_WORKER_H
 #define HW_ENGINE_WORKER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@
 struct hw_worker_conf {
     const char *model_path;
     const char *socket_path;
+    bool fast;             /* HW_BDH_FAST: its answers, and so its digest, are not those of f32 */
     uint32_t max_sessions; /* generated side by side; further queries wait */
     size_t memory_bytes;   /* for all sessions' states: lowers max_sessions, never below 1 */
 };

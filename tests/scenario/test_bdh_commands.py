@@ -132,6 +132,10 @@ def test_a_worker_says_why_it_cannot_start(tmp_path):
     assert done.returncode == 1
     assert "--socket: the path must be under 108 bytes" in done.stderr.decode()
 
+    done = run("worker", "--model", TINY_MODEL, "--socket", "s", "--precision", "int4")
+    assert done.returncode == 2
+    assert "--precision must be f32 or fast" in done.stderr.decode()
+
     done = run("worker", "--model", TINY_MODEL)
     assert done.returncode == 2
 

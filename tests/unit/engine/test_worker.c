@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,10 +39,11 @@ struct peer {
 /* --- the worker process --- */
 
 static pid_t
-start_worker(uint32_t max_sessions)
+start_worker_as(uint32_t max_sessions, bool fast)
 {
     const struct hw_worker_conf conf = {.model_path = VECTOR "model.safetensors",
                                         .socket_path = socket_path,
+                                        .fast = fast,
                                         .max_sessions = max_sessions,
                                         .memory_bytes = 1u << 30};
     fflush(NULL);
@@ -55,6 +57,12 @@ start_worker(uint32_t max_sessions)
         exit(rc == 0 ? 0 : 1);
     }
     return pid;
+}
+
+static pid_t
+start_worker(uint32_t max_sessions)
+{
+    return start_worker_as(max_sessions, false);
 }
 
 static void
@@ -355,6 +363,28 @@ test_the_next_turn(void **state)
     expect_exit(pid);
 }
 
+/* Fast answers are others than those of f32: so is the digest. */
+static void
+test_fast(void **state)
+{
+    (void)state;
+    struct hw_frame_hello hellos[2];
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = start_worker_as(2, i == 1);
+        struct peer peer;
+        struct hw_buf text;
+        hw_buf_init(&text, 1000);
+        peer_connect(&peer);
+        hellos[i] = expect_hello(&peer);
+        ask(&peer, 1, &brief, "quickly");
+        assert_int_equal(read_answer(&peer, 1, &text).output_tokens, 5);
+        hw_buf_free(&text);
+        peer_close(&peer);
+        expect_exit(pid);
+    }
+    assert_memory_not_equal(hellos[0].digest, hellos[1].digest, sizeof(hellos[0].digest));
+}
+
 static void
 test_side_by_side_and_cancel(void **state)
 {
@@ -647,6 +677,7 @@ main(void)
         cmocka_unit_test(test_hello_and_answer),
         cmocka_unit_test(test_seed_and_stop),
         cmocka_unit_test(test_the_next_turn),
+        cmocka_unit_test(test_fast),
         cmocka_unit_test(test_side_by_side_and_cancel),
         cmocka_unit_test(test_credit_pauses_one_session),
         cmocka_unit_test(test_queue),
