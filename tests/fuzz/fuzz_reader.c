@@ -8,9 +8,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const struct hw_dialect *const dialects[] = {&hw_dialect_openai, &hw_dialect_completions,
+                                                    &hw_dialect_ollama, &hw_dialect_ollama_generate,
+                                                    &hw_dialect_anthropic};
+enum { DIALECTS = sizeof(dialects) / sizeof(dialects[0]) };
+
 struct heard {
     struct hw_buf log;
-    struct hw_reply reply;
+    struct hw_reply replies[DIALECTS];
     struct hw_answer answer;
     struct hw_buf sent;
     int ends;
@@ -32,7 +37,22 @@ on_event(void *ctx, const struct hw_event *event)
         hw_buf_puts(&heard->log, event->name);
     }
     hw_answer_add(&heard->answer, event);
-    hw_dialect_openai.write_event(&heard->reply, event, &heard->sent);
+    for (size_t i = 0; i < DIALECTS; i++)
+        dialects[i]->write_event(&heard->replies[i], event, &heard->sent);
+}
+
+/* The answer as each dialect writes it is JSON. */
+static void
+write_whole(struct heard *heard)
+{
+    static const struct hw_json_limits wide = {.depth = 80, .nodes = 100000};
+    struct hw_json root;
+
+    for (size_t i = 0; i < DIALECTS; i++) {
+        hw_buf_clear(&heard->sent);
+        dialects[i]->write_whole(&heard->replies[i], &heard->answer, &heard->sent);
+        HW_ASSERT(hw_json_validate(heard->sent.data, heard->sent.len, &wide, &root, NULL) == 0);
+    }
 }
 
 static void
@@ -43,6 +63,7 @@ read_in_pieces(uint8_t choice, size_t piece, const char *bytes, size_t len, stru
     static const struct hw_message asked = {.role = HW_MSG_USER, .text = "q", .text_len = 1};
     const struct hw_query query = {
         .last_user = &asked, .stream = (choice & 64) != 0, .include_usage = true};
+    struct hw_query queries[DIALECTS];
     const char *type = types[choice / 4 % 4];
     const struct hw_protocol *protocol = hw_protocol_of((enum hw_kind)(choice % HW_KIND_COUNT));
     struct hw_reader *reader = hw_reader_create(protocol, &query, (choice & 128) != 0 ? 500 : 200,
@@ -52,14 +73,22 @@ read_in_pieces(uint8_t choice, size_t piece, const char *bytes, size_t len, stru
     hw_buf_init(&heard->log, (size_t)1 << 24);
     hw_buf_init(&heard->sent, (size_t)1 << 24);
     hw_answer_init(&heard->answer, 500);
-    heard->reply = (struct hw_reply){.query = &query, .id = "i", .model = "m", .device = "cpu"};
+    for (size_t i = 0; i < DIALECTS; i++) {
+        queries[i] = query;
+        queries[i].dialect = dialects[i];
+        heard->replies[i] =
+            (struct hw_reply){.query = &queries[i], .id = "i", .model = "m", .device = "cpu"};
+        hw_reply_init(&heard->replies[i]);
+    }
     for (size_t at = 0; at < len; at += piece)
         hw_reader_feed(reader, bytes + at, len - at < piece ? len - at : piece, on_event, heard);
     hw_reader_end(reader, on_event, heard);
     HW_ASSERT(heard->ends == 1);
     hw_reader_destroy(&reader);
     if (!heard->answer.overflowed)
-        hw_dialect_openai.write_whole(&heard->reply, &heard->answer, &heard->sent);
+        write_whole(heard);
+    for (size_t i = 0; i < DIALECTS; i++)
+        hw_reply_free(&heard->replies[i]);
     hw_answer_free(&heard->answer);
     hw_buf_free(&heard->sent);
 }
