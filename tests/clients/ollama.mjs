@@ -1,0 +1,159 @@
+// The `ollama` package: chat and generate.
+import assert from "node:assert/strict";
+import { Ollama } from "ollama";
+import {
+    backendIsBusy, backendsAreFree, collect, decision, everyBackend, failsOnce, gateway, greeting,
+    key, pixel, price, pricesOf, run, scenario, schema, thrownBy, transformers, url, verdict,
+} from "./runner.mjs";
+
+const options = { host: url, headers: { Authorization: `Bearer ${key}` } };
+const client = new Ollama(options);
+const tools = [{ type: "function", function: price }];
+
+function asks(model, content, more = {}) {
+    return {
+        model, messages: [{ role: "system", content: "You trade." }, { role: "user", content }],
+        options: { num_predict: 8 }, ...more,
+    };
+}
+
+function assertError(error, status) {
+    assert.equal(error.name, "ResponseError", error.stack);
+    assert.equal(error.status_code, status);
+}
+
+scenario("chat, whole", everyBackend, async (model, kind) => {
+    const answer = await client.chat(asks(model, "hello"));
+    assert.equal(answer.done, true);
+    assert.equal(answer.message.role, "assistant");
+    assert.ok(answer.eval_count > 0);
+    assert.ok(!Number.isNaN(Date.parse(answer.created_at)));
+    if (kind !== "bdh") assert.equal(answer.message.content, greeting);
+});
+
+scenario("chat, streamed", everyBackend, async (model, kind) => {
+    let last;
+    const said = await collect(await client.chat(asks(model, "hello", { stream: true })), (part) => {
+        last = part;
+        return part.message.content;
+    });
+    assert.equal(last.done, true);
+    assert.ok(last.eval_count > 0);
+    if (kind === "bdh") assert.ok(said.length > 0);
+    else assert.equal(said, greeting);
+});
+
+// An OpenAI-compatible backend gets it as a chat: it is the gateway that writes `response`.
+scenario("generate, whole", everyBackend, async (model, kind) => {
+    const answer = await client.generate({ model, prompt: "hello", options: { num_predict: 8 } });
+    assert.equal(answer.done, true);
+    if (kind !== "bdh") assert.equal(answer.response, greeting);
+});
+
+scenario("generate, streamed", everyBackend, async (model, kind) => {
+    const said = await collect(
+        await client.generate({ model, prompt: "hello", stream: true, options: { num_predict: 8 } }),
+        (part) => part.response);
+    if (kind === "bdh") assert.ok(said.length > 0);
+    else assert.equal(said, greeting);
+});
+
+scenario("tools", transformers, async (model) => {
+    const query = asks(model, "the prices of gold and tin?", { tools });
+    const { message } = await client.chat(query);
+    assert.deepEqual(message.tool_calls.map((call) => call.function.arguments), [{ of: "gold" }, { of: "tin" }]);
+    const results = message.tool_calls.map((call) => ({
+        role: "tool", tool_name: call.function.name, content: pricesOf[call.function.arguments.of],
+    }));
+    const answer = await client.chat({ ...query, messages: [...query.messages, message, ...results] });
+    assert.equal(answer.message.content, verdict);
+});
+
+scenario("tools, streamed", transformers, async (model) => {
+    const calls = [];
+    for await (const part of await client.chat(asks(model, "the prices?", { tools, stream: true })))
+        calls.push(...part.message.tool_calls ?? []);
+    assert.deepEqual(calls.map((call) => [call.function.name, call.function.arguments]),
+        [["price", { of: "gold" }], ["price", { of: "tin" }]]);
+});
+
+scenario("json schema", transformers, async (model) => {
+    const answer = await client.chat(asks(model, "sell?", { format: schema }));
+    assert.deepEqual(JSON.parse(answer.message.content), decision);
+});
+
+scenario("image", transformers, async (model) => {
+    const messages = [{ role: "user", content: "What is it?", images: [pixel] }];
+    assert.equal((await client.chat({ model, messages })).message.content, "I see a picture.");
+    const generated = await client.generate({ model, prompt: "What is it?", images: [pixel] });
+    assert.equal(generated.response, "I see a picture.");
+});
+
+scenario("abort a stream", transformers, async (model) => {
+    const stream = await client.chat(asks(model, "go on", { stream: true }));
+    const error = await thrownBy(collect(stream, (part) => {
+        if (part.message.content) stream.abort();
+    }));
+    assert.equal(error.name, "AbortError", error.stack);
+    await backendsAreFree();
+});
+
+// The package aborts nothing but streams; a fetch of one's own is its way.
+scenario("abort before the answer", transformers, async (model) => {
+    const controller = new AbortController();
+    const impatient = new Ollama({
+        ...options, fetch: (input, init) => fetch(input, { ...init, signal: controller.signal }),
+    });
+    const answer = thrownBy(impatient.chat(asks(model, "go on")));
+    await backendIsBusy();
+    controller.abort();
+    assert.equal((await answer).name, "AbortError");
+    await backendsAreFree();
+});
+
+scenario("asked again after a failure", transformers, async (model) => {
+    const query = asks(model, failsOnce()); // the package does not retry
+    assertError(await thrownBy(client.chat(query)), 502);
+    assert.equal((await client.chat(query)).message.content, greeting);
+});
+
+scenario("a backend's refusals", transformers, async (model) => {
+    for (const status of [400, 404, 422, 429]) {
+        const error = await thrownBy(client.chat(asks(model, `status ${status}`)));
+        assertError(error, status);
+        assert.match(error.message, /scripted|rate/);
+    }
+});
+
+scenario("a backend's failure", transformers, async (model) => {
+    for (const stream of [false, true])
+        assertError(await thrownBy(client.chat(asks(model, "status 500", { stream }))), 502);
+});
+
+scenario("a stream that breaks off", transformers, async (model) => {
+    let said = "";
+    const error = await thrownBy(collect(await client.chat(asks(model, "break off", { stream: true })),
+        (part) => { said += part.message.content; }));
+    assert.ok(error instanceof Error);
+    assert.notEqual(error.message, "Did not receive done or success response in stream.");
+    assert.equal(said, "Half a");
+});
+
+scenario("a wrong key", gateway, async () => {
+    const stranger = new Ollama({ ...options, headers: { Authorization: "Bearer wrong" } });
+    assertError(await thrownBy(stranger.chat(asks("small", "hello"))), 401);
+});
+
+scenario("an unknown model", gateway, async () => {
+    const error = await thrownBy(client.chat(asks("llama3.1:9b", "hello")));
+    assertError(error, 404);
+    assert.match(error.message, /llama3\.1:8b/);
+});
+
+scenario("a query that is none", gateway, async () => {
+    const error = await thrownBy(client.chat({ model: "small", messages: "hello" }));
+    assertError(error, 400);
+    assert.match(error.message, /messages/);
+});
+
+await run();
