@@ -156,4 +156,18 @@ scenario("a query that is none", gateway, async () => {
     assert.match(error.message, /messages/);
 });
 
+scenario("models", gateway, async () => {
+    const { models } = await client.list();
+    for (const name of ["small", "llama3.1:8b"]) assert.ok(models.some((model) => model.name === name), name);
+    assert.ok(models.every((model) => !Number.isNaN(Date.parse(model.modified_at))));
+    assert.ok((await client.show({ model: "llama3.1:8b" })).details);
+    assert.ok(Array.isArray((await client.ps()).models));
+    assert.match((await client.version()).version, /^\d+\.\d+/);
+});
+
+scenario("managing models is refused", gateway, async () => {
+    assertError(await thrownBy(client.pull({ model: "llama3.1:8b" })), 403);
+    assertError(await thrownBy(client.delete({ model: "llama3.1:8b" })), 403);
+});
+
 await run();
