@@ -308,6 +308,7 @@ const struct hw_key hw_keys_top[] = {
     {"listen", set_listen, .offset = 0, .fallback = "127.0.0.1:8080"},
     {"loops", hw_set_count, HW_FIELD(hw_snapshot, loops), .max = 256},
     {"drain", hw_set_duration, HW_FIELD(hw_snapshot, drain), .fallback = "30s", .max = DAY_MS},
+    {"watch", hw_set_bool, HW_FIELD(hw_snapshot, watch), .fallback = "true"},
     {"access_log", set_access_log, HW_FIELD(hw_snapshot, access_log), .fallback = "stdout",
      .max = 1024},
     {"admin_key", set_admin_key, .offset = 0},

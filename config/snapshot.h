@@ -222,6 +222,7 @@ struct hw_snapshot {
     bool listen_loopback;
     uint32_t loops;                  /* 0: one a core */
     uint32_t drain;                  /* SIGTERM: streams may go on for this long; 30s */
+    bool watch;                      /* read the file again when it has changed; true */
     char *access_log;                /* "stdout", "stderr", "off" or a path; stdout */
     struct hw_zone *zone;            /* whose clock `hours` and `days` mean (config/zone.h) */
     uint32_t watts[HW_DEVICE_COUNT]; /* by: energy; drawn while a device class answers */

@@ -48,6 +48,12 @@ load(const char *path, struct hw_snapshot **out)
 }
 
 void
+hw_gateway_note_read(struct hw_gateway *gateway)
+{
+    atomic_store(&gateway->read_stamp, hw_watch_stamp(gateway->config_path));
+}
+
+void
 hw_gateway_reload_failed(struct hw_gateway *gateway)
 {
     hw_metric_add(gateway->meters->reloads_failed, 1);
@@ -176,16 +182,11 @@ begin_drain(struct hw_gateway *gateway)
 }
 
 static void
-on_signal(uv_signal_t *handle, int signum)
+reload(struct hw_gateway *gateway)
 {
-    struct hw_gateway *gateway = handle->data;
     struct hw_snapshot *snapshot = NULL;
 
-    if (signum != SIGHUP) {
-        begin_drain(gateway);
-        return;
-    }
-    hw_access_log_reopen(gateway->access_log);
+    hw_gateway_note_read(gateway);
     if (load(gateway->config_path, &snapshot) == 0)
         put_into_force(gateway, snapshot);
     else
@@ -193,7 +194,35 @@ on_signal(uv_signal_t *handle, int signum)
 }
 
 static void
-watch_signals(struct hw_gateway *gateway)
+on_signal(uv_signal_t *handle, int signum)
+{
+    struct hw_gateway *gateway = handle->data;
+
+    if (signum != SIGHUP) {
+        begin_drain(gateway);
+        return;
+    }
+    hw_access_log_reopen(gateway->access_log);
+    reload(gateway);
+}
+
+/* A file that is away for a moment is between two of an editor's steps; one that was read already
+ * was read because somebody asked for it. */
+static void
+on_folder_quiet(void *ctx)
+{
+    struct hw_gateway *gateway = ctx;
+    uint64_t stamp = hw_watch_stamp(gateway->config_path);
+
+    if (stamp == 0 || stamp == atomic_load(&gateway->read_stamp) ||
+        atomic_load(&gateway->draining) || !gateway->loops[0].plan->snapshot->watch)
+        return;
+    hw_log(HW_LOG_INFO, "%s has changed: reading it", gateway->config_path);
+    reload(gateway);
+}
+
+static void
+watch_all(struct hw_gateway *gateway)
 {
     static const int signums[3] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -203,13 +232,16 @@ watch_signals(struct hw_gateway *gateway)
         uv_signal_start(&gateway->signals[i], on_signal, signums[i]);
         uv_unref((uv_handle_t *)&gateway->signals[i]);
     }
+    hw_watch_start(&gateway->watch, &gateway->loops[0].uv, gateway->config_path, on_folder_quiet,
+                   gateway);
 }
 
 static void
-unwatch_signals(struct hw_gateway *gateway)
+unwatch_all(struct hw_gateway *gateway)
 {
     for (int i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&gateway->signals[i], NULL);
+    hw_watch_close(&gateway->watch);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -300,7 +332,7 @@ serve(struct hw_gateway *gateway)
         pthread_join(gateway->loops[i].thread, NULL);
 
     /* The workers go last: nobody is left who could want them. */
-    unwatch_signals(gateway);
+    unwatch_all(gateway);
     hw_workers_supervisor_close(gateway->supervisor, on_supervisor_closed, gateway);
     uv_run(&gateway->loops[0].uv, UV_RUN_DEFAULT);
     for (unsigned i = 0; i < gateway->loop_count; i++)
@@ -319,13 +351,13 @@ open_loops(struct hw_gateway *gateway, struct hw_plan *plan, struct hw_err *err)
             opened++;
     }
     if (rc == 0) {
-        watch_signals(gateway); /* before there are workers and a folder to leave behind */
+        watch_all(gateway); /* before there are workers and a folder to leave behind */
         rc = hw_workers_supervisor_apply(gateway->supervisor, plan->snapshot, err);
         if (rc == 0) {
             gateway->port = hw_http_server_port(gateway->loops[0].server);
             return 0;
         }
-        unwatch_signals(gateway);
+        unwatch_all(gateway);
     }
     close_unstarted(gateway, opened);
     return rc;
@@ -340,6 +372,7 @@ hw_gateway_run(const char *config_path)
     struct hw_err err = {{0}};
 
     signal(SIGPIPE, SIG_IGN);
+    hw_gateway_note_read(&gateway);
     if (load(config_path, &snapshot) != 0)
         return 1;
     int rc = open_shared(&gateway, snapshot, &err);

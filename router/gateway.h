@@ -20,6 +20,7 @@
 #include "router/log.h"
 #include "router/meters.h"
 #include "router/plan.h"
+#include "router/watch.h"
 #include "router/workers.h"
 
 struct hw_exchange;
@@ -68,6 +69,8 @@ struct hw_gateway {
     _Atomic(struct hw_snapshot *) offered; /* a reload waiting for loop 0 */
     uint64_t drain_deadline_ms;            /* loop 0 only */
     uv_signal_t signals[3];                /* loop 0 */
+    struct hw_watch watch;                 /* loop 0 */
+    _Atomic uint64_t read_stamp;           /* of the file that was read last, good or bad */
     uint64_t started_ms;                   /* wall clock */
     char boot_id[17];                      /* random; the first part of request ids */
 };
@@ -79,6 +82,8 @@ int hw_gateway_run(const char *config_path);
 /* Any thread: puts a snapshot into force (takes the reference); loop 0 does it in its next turn,
  * and says so in log and metrics. */
 void hw_gateway_offer(struct hw_gateway *gateway, struct hw_snapshot *snapshot);
+/* Any thread, before the file is read: the watch need not read it again. */
+void hw_gateway_note_read(struct hw_gateway *gateway);
 /* Any thread: a file could not be loaded; everything stays as it was. */
 void hw_gateway_reload_failed(struct hw_gateway *gateway);
 

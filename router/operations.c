@@ -217,6 +217,7 @@ hw_operations_reload(struct hw_loop *loop, struct hw_http_stream *stream)
     struct hw_diags diags = {0};
     cJSON *root = cJSON_CreateObject();
     cJSON *messages = cJSON_AddArrayToObject(root, "messages");
+    hw_gateway_note_read(gateway);
     int rc = hw_config_load(gateway->config_path, &snapshot, &diags);
 
     for (size_t i = 0; i < diags.count; i++) {
