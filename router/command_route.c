@@ -11,9 +11,9 @@
 
 #include "config/load.h"
 #include "hatchway/assert.h"
-#include "policies/rank.h"
 #include "policies/route.h"
 #include "router/commands.h"
+#include "router/explain.h"
 
 static const char help[] =
     "usage: hatchway route -c FILE [options] \"query\"\n"
@@ -27,31 +27,27 @@ static const char help[] =
     "      --agent NAME     who asks\n"
     "      --lane LANE      realtime, interactive or background\n"
     "      --dialect NAME   openai (default) or bdh\n"
+    "      --path PATH      of the request, e.g. /v1/chat/completions\n"
     "      --tokens N       prompt size, instead of an estimate from the text\n"
     "      --json           machine-readable\n"
     "  -h, --help           this text\n";
 
 struct options {
-    const char *config, *model, *agent, *lane, *dialect, *text;
+    const char *config, *model, *agent, *lane, *dialect, *path, *text;
     long tokens;
     bool json;
 };
-
-static const char *const source_names[] = {"none", "model", "header", "keyword", "learned"};
 
 /* 0: go on; otherwise an exit status + 1. */
 static int
 read_options(int argc, char **argv, struct options *out)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"model", required_argument, NULL, 'm'},
-                                            {"agent", required_argument, NULL, 'a'},
-                                            {"lane", required_argument, NULL, 'l'},
-                                            {"dialect", required_argument, NULL, 'd'},
-                                            {"tokens", required_argument, NULL, 't'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},  {"model", required_argument, NULL, 'm'},
+        {"agent", required_argument, NULL, 'a'},   {"lane", required_argument, NULL, 'l'},
+        {"dialect", required_argument, NULL, 'd'}, {"path", required_argument, NULL, 'p'},
+        {"tokens", required_argument, NULL, 't'},  {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     int option;
 
     *out = (struct options){.config = "config/hatchway.yaml", .dialect = "openai", .tokens = -1};
@@ -72,6 +68,9 @@ read_options(int argc, char **argv, struct options *out)
             break;
         case 'd':
             out->dialect = optarg;
+            break;
+        case 'p':
+            out->path = optarg;
             break;
         case 't':
             out->tokens = strtol(optarg, NULL, 10);
@@ -95,89 +94,15 @@ read_options(int argc, char **argv, struct options *out)
     return 0;
 }
 
-static int
-fill_traits(const struct options *options, const struct hw_snapshot *snapshot,
-            struct hw_traits *traits)
-{
-    const char *resolved = NULL;
-
-    *traits = (struct hw_traits){.dialect = options->dialect,
-                                 .agent = options->agent,
-                                 .text = options->text,
-                                 .text_len = strlen(options->text),
-                                 .prompt_bytes = strlen(options->text),
-                                 .lane = HW_LANE_INTERACTIVE,
-                                 .now_s = (int64_t)time(NULL),
-                                 .asked_role = -1,
-                                 .role = -1};
-    traits->prompt_tokens =
-        options->tokens >= 0 ? (uint32_t)options->tokens : hw_estimate_tokens(traits->prompt_bytes);
-    if (options->lane != NULL) {
-        int lane = 0;
-        while (lane < HW_LANE_COUNT && strcmp(hw_lane_names[lane], options->lane) != 0)
-            lane++;
-        if (lane == HW_LANE_COUNT) {
-            fprintf(stderr,
-                    "hatchway: there is no lane '%s'; use realtime, interactive or "
-                    "background\n",
-                    options->lane);
-            return 2;
-        }
-        traits->lane = (enum hw_lane)lane;
-        traits->has_lane = true;
-    }
-    if (hw_resolve_model(snapshot, options->model, &traits->asked_role, &resolved) ==
-        HW_MODEL_UNKNOWN) {
-        fprintf(stderr, "hatchway: there is no model, role, alias or backend '%s' in %s\n",
-                options->model, options->config);
-        return 1;
-    }
-    traits->model = options->model;
-    return 0;
-}
-
-struct decision {
-    const struct hw_snapshot *snapshot;
-    struct hw_traits traits;
-    char words[256]; /* that a learned role was told by */
-    int route;
-    struct hw_candidate *candidates;
-    size_t candidate_count;
-};
-
-static void
-decide(struct decision *decision)
-{
-    const struct hw_snapshot *snapshot = decision->snapshot;
-    size_t count = snapshot->backend_count;
-    struct hw_backend_view *views = hw_xcalloc(count + 1, sizeof(*views));
-
-    decision->candidates = hw_xcalloc(count + 1, sizeof(*decision->candidates));
-    decision->route = hw_route_match(snapshot, &decision->traits);
-    if (decision->route >= 0) {
-        const struct hw_conf_route *route = &snapshot->routes[decision->route];
-        if (route->has_lane)
-            decision->traits.lane = route->lane;
-        for (size_t i = 0; i < count; i++) {
-            hw_rank_prior(&snapshot->backends[i], &views[i]);
-            views[i].up = true;
-        }
-        struct hw_rank_input input = {
-            .snapshot = snapshot, .route = route, .traits = &decision->traits, .views = views};
-        decision->candidate_count = hw_rank(&input, decision->candidates);
-    }
-    free(views);
-}
-
 static const char *
-role_name(const struct decision *decision)
+role_name(const struct hw_decision *decision)
 {
     int role = decision->traits.role;
     return role >= 0 ? decision->snapshot->roles[role].name : "none";
 }
 
 static void
-print_text(const struct decision *decision)
+print_text(const struct hw_decision *decision)
 {
     const struct hw_snapshot *snapshot = decision->snapshot;
     const struct hw_traits *traits = &decision->traits;
@@ -185,7 +110,7 @@ print_text(const struct decision *decision)
 
     printf("role     %s", role_name(decision));
     if (traits->role >= 0)
-        printf(" (by %s%s%s%s, confidence %.2f)", source_names[traits->role_source],
+        printf(" (by %s%s%s%s, confidence %.2f)", hw_role_source_names[traits->role_source],
                traits->matched_keyword[0] != '\0' || decision->words[0] != '\0' ? ": " : "",
                traits->matched_keyword, decision->words, (double)traits->confidence);
     printf("\nlane     %s\nsize     about %u tokens\n", hw_lane_names[traits->lane],
@@ -214,59 +139,43 @@ print_text(const struct decision *decision)
 }
 
 static void
-print_json(const struct decision *decision)
+print_json(const struct hw_decision *decision)
 {
-    const struct hw_snapshot *snapshot = decision->snapshot;
-    const struct hw_traits *traits = &decision->traits;
-    char why[256];
-    cJSON *root = cJSON_CreateObject();
-
-    cJSON_AddStringToObject(root, "role", role_name(decision));
-    cJSON_AddStringToObject(root, "role_source", source_names[traits->role_source]);
-    cJSON_AddStringToObject(root, "matched_keyword", traits->matched_keyword);
-    cJSON_AddStringToObject(root, "words", decision->words);
-    cJSON_AddNumberToObject(root, "confidence", (double)traits->confidence);
-    cJSON_AddStringToObject(root, "lane", hw_lane_names[traits->lane]);
-    cJSON_AddNumberToObject(root, "prompt_tokens", traits->prompt_tokens);
-    if (decision->route >= 0)
-        cJSON_AddStringToObject(root, "route", snapshot->routes[decision->route].name);
-    else
-        cJSON_AddNullToObject(root, "route");
-    cJSON *passed = cJSON_AddArrayToObject(root, "routes_passed_over");
-    size_t shown = decision->route >= 0 ? (size_t)decision->route : snapshot->route_count;
-    for (size_t i = 0; i < shown; i++) {
-        hw_route_explain(snapshot, i, traits, why, sizeof(why));
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "route", snapshot->routes[i].name);
-        cJSON_AddStringToObject(item, "why", why);
-        cJSON_AddItemToArray(passed, item);
-    }
-    cJSON *list = cJSON_AddArrayToObject(root, "candidates");
-    cJSON *excluded = cJSON_AddArrayToObject(root, "excluded");
-    for (size_t i = 0; decision->route >= 0 && i < snapshot->backend_count; i++) {
-        const struct hw_candidate *candidate = &decision->candidates[i];
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "backend", snapshot->backends[candidate->backend].name);
-        if (i < decision->candidate_count) {
-            cJSON_AddNumberToObject(item, "expected_ms", candidate->expected_ms);
-            cJSON_AddBoolToObject(item, "fallback", candidate->fallback);
-            cJSON_AddItemToArray(list, item);
-        } else {
-            cJSON_AddStringToObject(item, "why", hw_exclusion_names[candidate->out]);
-            cJSON_AddItemToArray(excluded, item);
-        }
-    }
+    cJSON *root = hw_decision_json(decision);
     char *text = cJSON_Print(root);
+
     puts(text != NULL ? text : "{}");
     free(text);
     cJSON_Delete(root);
+}
+
+/* Without a running gateway nothing is measured: priors, and everybody well. */
+static void
+decide_and_print(const struct options *options, const struct hw_classifier *classifier,
+                 struct hw_decision *decision)
+{
+    const struct hw_snapshot *snapshot = decision->snapshot;
+    struct hw_backend_view *views = hw_xcalloc(snapshot->backend_count + 1, sizeof(*views));
+
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        hw_rank_prior(&snapshot->backends[i], &views[i]);
+        views[i].up = true;
+    }
+    decision->views = views;
+    hw_decide(classifier, decision);
+    if (options->json)
+        print_json(decision);
+    else
+        print_text(decision);
+    hw_decision_free(decision);
+    free(views);
 }
 
 int
 hw_command_route(int argc, char **argv)
 {
     struct options options;
-    struct decision decision = {0};
+    struct hw_decision decision = {0};
     struct hw_snapshot *snapshot = NULL;
     struct hw_classifier *classifier = NULL;
     struct hw_diags diags = {0};
@@ -284,21 +193,21 @@ hw_command_route(int argc, char **argv)
     hw_diags_free(&diags);
     if (rc != 0)
         return 1;
-    status = fill_traits(&options, snapshot, &decision.traits);
-    if (status == 0 && hw_classifier_create(snapshot, &classifier, &err) != 0) {
-        fprintf(stderr, "hatchway: %s\n", err.msg);
+    struct hw_question question = {.text = options.text,
+                                   .model = options.model,
+                                   .agent = options.agent,
+                                   .lane = options.lane,
+                                   .dialect = options.dialect,
+                                   .path = options.path,
+                                   .tokens = options.tokens,
+                                   .now_s = (int64_t)time(NULL)};
+    decision.snapshot = snapshot;
+    if (hw_question_traits(snapshot, &question, &decision.traits, &err) != 0 ||
+        hw_classifier_create(snapshot, &classifier, &err) != 0) {
+        fprintf(stderr, "hatchway: %s: %s\n", options.config, err.msg);
         status = 1;
-    }
-    if (status == 0) {
-        decision.snapshot = snapshot;
-        hw_classify(classifier, &decision.traits);
-        hw_classify_explain(classifier, &decision.traits, decision.words, sizeof(decision.words));
-        decide(&decision);
-        if (options.json)
-            print_json(&decision);
-        else
-            print_text(&decision);
-        free(decision.candidates);
+    } else {
+        decide_and_print(&options, classifier, &decision);
     }
     hw_classifier_destroy(&classifier);
     hw_snapshot_unref(snapshot);

@@ -41,6 +41,7 @@ static const struct endpoint endpoints[] = {
     {"/ready", HW_HTTP_GET, OPEN, hw_operations_ready, NULL},
     {"/metrics", HW_HTTP_GET, OPEN, hw_operations_metrics, NULL},
     {"/hatchway/backends", HW_HTTP_GET, OPERATOR, hw_operations_backends, NULL},
+    {"/hatchway/explain", HW_HTTP_POST, OPERATOR, hw_operations_explain, NULL},
     {"/hatchway/reload", HW_HTTP_POST, OPERATOR, hw_operations_reload, NULL},
 };
 #define ENDPOINT_COUNT (sizeof(endpoints) / sizeof(endpoints[0]))

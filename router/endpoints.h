@@ -31,4 +31,7 @@ void hw_operations_metrics(struct hw_loop *loop, struct hw_http_stream *stream);
 void hw_operations_backends(struct hw_loop *loop, struct hw_http_stream *stream);
 void hw_operations_reload(struct hw_loop *loop, struct hw_http_stream *stream);
 
+/* explain_endpoint.c */
+void hw_operations_explain(struct hw_loop *loop, struct hw_http_stream *stream);
+
 #endif

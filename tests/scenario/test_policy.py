@@ -1,4 +1,7 @@
 """The policy at work: conditions, choosing, probing, editing, explaining."""
+import json
+import time
+
 from harness.backend import bdh_node, openai, status
 from harness.client import ask, get, post
 from harness.policy import bdh, in_order, ollama as ollama_backend, openai as openai_backend
@@ -124,3 +127,90 @@ def test_a_dead_node_is_out_and_its_fallback_answers(hatchway, backend):
 
     assert ask(gateway, "hello", max_tokens=3).backend == "emergency"
     assert gateway.metric("hatchway_attempts_total", backend="node") == attempts
+
+
+# --- editing -------------------------------------------------------------------------------------
+
+def one_of(names, to):
+    return {"listen": "127.0.0.1:1", "loops": 2, "cache": {"keep": "none"}, "backends": names,
+            "routes": [{"name": "all", "to": {"backend": to}}]}
+
+
+def test_a_saved_file_is_live_however_the_editor_saves_it(hatchway, backend):
+    peers = [openai_backend(name, backend(openai(name))) for name in ("one", "two")]
+    gateway = hatchway(**{k: v for k, v in one_of(peers, "one").items() if k != "listen"})
+    listen = f"127.0.0.1:{gateway.port}"
+    text = {name: json.dumps({**one_of(peers, name), "listen": listen}) for name in ("one", "two")}
+    assert ask(gateway, "hello").text == "one"
+
+    gateway.file.write_text(text["two"])                    # in place
+    until(lambda: ask(gateway, "hello").text == "two", 5)
+    gateway.file.rename(gateway.file.with_suffix(".bak"))   # moved away, then written anew
+    gateway.file.write_text(text["one"])
+    until(lambda: ask(gateway, "hello").text == "one", 5)
+    swap = gateway.file.with_suffix(".swp")                 # put in its place
+    swap.write_text(text["two"])
+    swap.rename(gateway.file)
+    until(lambda: ask(gateway, "hello").text == "two", 5)
+    assert gateway.metric("hatchway_config_reloads_total", result="ok") == 3
+    (gateway.folder / "other.yaml").write_text("nobody minds")
+    gateway.file.write_text("backends: nonsense")
+    until(lambda: gateway.metric("hatchway_config_reloads_total", result="failed") == 1, 5)
+    assert ask(gateway, "hello").text == "two"
+    assert f"{gateway.file}:1:11" in gateway.log()
+    assert gateway.metric("hatchway_config_reloads_total", result="ok") == 3
+
+
+def test_many_changes_are_one_reload_and_none_is_read_twice(hatchway, backend):
+    peers = [openai_backend(name, backend(openai(name))) for name in ("one", "two")]
+    config = {k: v for k, v in one_of(peers, "one").items() if k != "listen"}
+    gateway = hatchway(**config)
+
+    for _ in range(10):
+        gateway.write(config)
+        time.sleep(0.02)
+    until(lambda: gateway.metric("hatchway_config_reloads_total", result="ok") >= 1, 5)
+    time.sleep(0.5)
+    assert gateway.metric("hatchway_config_reloads_total", result="ok") == 1
+    gateway.write(config)
+    assert post(gateway, "/hatchway/reload", "").status == 200
+    time.sleep(0.5)
+    assert gateway.metric("hatchway_config_reloads_total", result="ok") == 2
+
+
+# --- explaining ----------------------------------------------------------------------------------
+
+def test_explain_with_live_figures(hatchway, backend):
+    one, two = backend(openai("one")), backend(openai("two"))
+    one.probe_status = 503
+    gateway = hatchway(
+        wait=False, backends=[openai_backend("one", one), openai_backend("two", two)],
+        roles={"trading": {"keywords": ["market"]}}, probes=FAST_PROBES,
+        routes=[{"name": "night", "when": {"lane": "background"}, "to": {"kind": "bdh"}},
+                {"name": "traders", "when": {"role": "trading"}, "to": {"by": "latency"}}])
+    until(lambda: shown_or_none(gateway, "one") == "probe", 20)
+
+    told = post(gateway, "/hatchway/explain", {"query": "how is the market?"}).json()
+
+    assert told["role"] == "trading" and told["matched_keyword"] == "market"
+    assert told["route"] == "traders" and told["by"] == "latency"
+    assert told["routes_passed_over"] == [
+        {"route": "night", "why": "lane is interactive, wants background"}]
+    assert [c["backend"] for c in told["candidates"]] == ["two"]
+    first = told["candidates"][0]
+    parts = sum(first[part] for part in ("queue_ms", "start_ms", "prefill_ms", "decode_ms"))
+    assert abs(parts - first["expected_ms"]) < 1e-6 * parts
+    assert told["excluded"][0]["why"] == "down" and "503" in told["excluded"][0]["health"]
+    assert not two.requests
+    nobody = post(gateway, "/hatchway/explain", {"query": "hello"}).json()
+    assert nobody["route"] is None and nobody["candidates"] == []
+    for wrong in {}, {"query": 1}, {"query": "x", "lane": "fast"}, {"query": "x", "model": "gpt"}, []:
+        answer = post(gateway, "/hatchway/explain", wrong)
+        assert answer.status == 400 and answer.json()["error"], wrong
+
+
+def shown_or_none(gateway, name):
+    try:
+        return shown(gateway, name).get("out")
+    except OSError:
+        return None
