@@ -84,6 +84,8 @@ static const struct hw_key keys_backend[] = {
     {"device", hw_set_word, HW_FIELD(hw_conf_backend, device), .fallback = "cpu",
      .words = hw_device_names},
     {"workers", hw_set_count, HW_FIELD(hw_conf_backend, workers), .min = 1, .max = 64},
+    {"precision", hw_set_word, HW_FIELD(hw_conf_backend, precision), .fallback = "f32",
+     .words = hw_precision_names},
     {"models", hw_set_texts, HW_FIELD(hw_conf_backend, models), .max = 64, .item_max = MODEL_BYTES},
     {"roles", set_backend_roles, .offset = 0, .max = HW_MAX_ROLES, .item_max = 64},
     {"general", hw_set_bool, HW_FIELD(hw_conf_backend, general)},
@@ -124,6 +126,7 @@ hw_backend_digest(const struct hw_conf_backend *backend)
     uint64_t digest = hw_conf_digest_number(HW_CONF_DIGEST_START, backend->kind);
     digest = hw_conf_digest_text(digest, backend->url);
     digest = hw_conf_digest_text(digest, backend->model);
+    digest = hw_conf_digest_number(digest, backend->precision);
     if (backend->model != NULL)
         digest = digest_file(digest, backend->model);
     for (size_t i = 0; i < backend->models.count; i++)
@@ -205,6 +208,10 @@ end_backend(struct hw_load *load, const struct hw_node *map, void *item)
     if (workers != NULL && backend->url != NULL)
         hw_conf_report_key(load, workers,
                            "'workers' counts the processes of a local bdh model; a url has none");
+    const struct hw_node *precision = hw_node_find(map, "precision");
+    if (precision != NULL && backend->url != NULL)
+        hw_conf_report_key(load, precision,
+                           "'precision' is that of a local bdh model; a url has none");
     if (backend->url == NULL && backend->workers == 0)
         backend->workers = 1;
     backend->digest = hw_backend_digest(backend);

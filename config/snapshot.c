@@ -7,6 +7,7 @@
 
 const char *const hw_kind_names[HW_KIND_COUNT + 1] = {"bdh", "ollama", "openai", NULL};
 const char *const hw_device_names[HW_DEVICE_COUNT + 1] = {"cpu", "mps", "cuda", NULL};
+const char *const hw_precision_names[HW_PRECISION_COUNT + 1] = {"f32", "fast", NULL};
 const char *const hw_lane_names[HW_LANE_COUNT + 1] = {"realtime", "interactive", "background",
                                                       NULL};
 const char *const hw_by_names[HW_BY_COUNT + 1] = {

@@ -13,6 +13,7 @@
 
 enum hw_kind { HW_KIND_BDH, HW_KIND_OLLAMA, HW_KIND_OPENAI, HW_KIND_COUNT };
 enum hw_device { HW_DEVICE_CPU, HW_DEVICE_MPS, HW_DEVICE_CUDA, HW_DEVICE_COUNT };
+enum hw_precision { HW_PRECISION_F32, HW_PRECISION_FAST, HW_PRECISION_COUNT };
 enum hw_lane { HW_LANE_REALTIME, HW_LANE_INTERACTIVE, HW_LANE_BACKGROUND, HW_LANE_COUNT };
 enum hw_by {
     HW_BY_LATENCY,
@@ -29,6 +30,7 @@ enum hw_keep { HW_KEEP_DETERMINISTIC, HW_KEEP_ALL, HW_KEEP_NONE, HW_KEEP_COUNT }
 /* The words of the YAML for each; NULL behind the last. */
 extern const char *const hw_kind_names[HW_KIND_COUNT + 1];
 extern const char *const hw_device_names[HW_DEVICE_COUNT + 1];
+extern const char *const hw_precision_names[HW_PRECISION_COUNT + 1];
 extern const char *const hw_lane_names[HW_LANE_COUNT + 1];
 extern const char *const hw_by_names[HW_BY_COUNT + 1];
 extern const char *const hw_keep_names[HW_KEEP_COUNT + 1];
@@ -56,7 +58,8 @@ struct hw_conf_backend {
     uint16_t port;
     char *path; /* from url, "" or "/prefix" without a slash at its end */
     enum hw_device device;
-    uint32_t workers; /* bdh by model: processes, 1 */
+    uint32_t workers;            /* bdh by model: processes, 1 */
+    enum hw_precision precision; /* the same */
     struct hw_conf_list models;
     struct hw_conf_list roles; /* names; role_mask has the same by index */
     uint64_t role_mask;

@@ -27,6 +27,7 @@ struct process {
     struct hw_workers_supervisor *supervisor;
     struct process *next;
     char *backend, *model;
+    bool fast; /* --precision fast */
     char path[HW_BOARD_PATH_BYTES];
     uint64_t slot;
     bool running, retiring, told; /* told: SIGTERM was sent */
@@ -39,6 +40,7 @@ struct process {
 struct backend {
     struct backend *next;
     char *name, *model;
+    bool fast;
     uint32_t workers;
     bool wanted; /* by the snapshot being applied */
 };
@@ -179,8 +181,15 @@ static void
 start(struct process *process)
 {
     struct hw_workers_supervisor *supervisor = process->supervisor;
-    char *args[] = {"hatchway", "worker",      "--model", process->model,
-                    "--socket", process->path, NULL};
+    char *args[] = {"hatchway",
+                    "worker",
+                    "--model",
+                    process->model,
+                    "--socket",
+                    process->path,
+                    process->fast ? "--precision" : NULL,
+                    "fast",
+                    NULL};
     uv_stdio_container_t stdio[3] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
@@ -276,6 +285,7 @@ add_process(struct hw_workers_supervisor *supervisor, const struct backend *back
     process->supervisor = supervisor;
     process->backend = copy_text(backend->name);
     process->model = copy_text(backend->model);
+    process->fast = backend->fast;
     make_path(supervisor, backend->name, supervisor->path_counter++, process->path);
     process->slot = hw_board_add_slot(supervisor->board, backend->name, process->path);
     uv_timer_init(supervisor->loop, &process->timer);
@@ -333,7 +343,8 @@ adjust_processes(struct hw_workers_supervisor *supervisor, const struct backend 
         next = process->next;
         if (process->retiring || strcmp(process->backend, backend->name) != 0)
             continue;
-        if (strcmp(process->model, backend->model) != 0 || have >= backend->workers)
+        bool same = strcmp(process->model, backend->model) == 0 && process->fast == backend->fast;
+        if (!same || have >= backend->workers)
             retire(process);
         else
             have++;
@@ -346,6 +357,7 @@ static void
 apply_backend(struct hw_workers_supervisor *supervisor, const struct hw_conf_backend *conf)
 {
     struct backend *backend = find_backend(supervisor, conf->name);
+    bool fast = conf->precision == HW_PRECISION_FAST;
     bool changed = false;
 
     if (backend == NULL) {
@@ -354,11 +366,12 @@ apply_backend(struct hw_workers_supervisor *supervisor, const struct hw_conf_bac
         backend->model = copy_text(conf->model);
         backend->next = supervisor->backends;
         supervisor->backends = backend;
-    } else if (strcmp(backend->model, conf->model) != 0) {
+    } else if (strcmp(backend->model, conf->model) != 0 || backend->fast != fast) {
         changed = true;
         free(backend->model);
         backend->model = copy_text(conf->model);
     }
+    backend->fast = fast;
     backend->wanted = true;
     backend->workers =
         conf->workers < HW_WORKERS_MAX_PROCESSES ? conf->workers : HW_WORKERS_MAX_PROCESSES;

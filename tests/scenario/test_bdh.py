@@ -5,7 +5,7 @@ import time
 
 from harness.backend import bdh_node, closes, openai
 from harness.client import Stream, ask, chat, post, timed
-from harness.gateway import seconds_until_free
+from harness.gateway import command_line, seconds_until_free
 from harness.policy import bdh, ordered, without_cache
 from harness.policy import openai as openai_backend
 from harness.wait import until
@@ -215,6 +215,22 @@ def test_a_chat_goes_on(hatchway):
 
     assert answer.text
     assert answer.text != ask(gateway, "and now?", max_tokens=10).text
+
+
+def test_another_precision_is_another_worker_and_another_answer_to_keep(hatchway):
+    gateway = hatchway(backends=[bdh()])
+    first = gateway.workers()
+    assert b"fast" not in command_line(first[0])
+    assert ask(gateway, "hello", max_tokens=10).headers["x-hatchway-cache"] == "miss"
+
+    gateway.write({"backends": [bdh(precision="fast")]})
+    gateway.signal(signal.SIGHUP)
+
+    until(lambda: gateway.workers() and gateway.workers() != first and
+          all(b"fast" in command_line(pid) for pid in gateway.workers()))
+    gateway.wait_ready()
+    assert ask(gateway, "hello", max_tokens=10).headers["x-hatchway-cache"] == "miss"
+    assert ask(gateway, "hello", max_tokens=10).headers["x-hatchway-cache"] == "hit"
 
 
 def test_a_node_that_closes_without_a_word(hatchway, backend):
