@@ -1,9 +1,11 @@
 """The policy at work: conditions, choosing, probing, editing, explaining."""
 import json
+import re
 import time
 
 from harness.backend import bdh_node, openai, status
 from harness.client import ask, get, post
+from harness.gateway import ROOT, run
 from harness.policy import bdh, in_order, ollama as ollama_backend, openai as openai_backend
 from harness.wait import until
 
@@ -214,3 +216,14 @@ def shown_or_none(gateway, name):
         return shown(gateway, name).get("out")
     except OSError:
         return None
+
+
+# --- the cookbook --------------------------------------------------------------------------------
+
+def test_every_recipe_of_the_cookbook_is_sound(tmp_path):
+    base, *recipes = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/policy.md").read_text(), re.S)
+    assert len(recipes) >= 7
+    for recipe in recipes:
+        (tmp_path / "p.yaml").write_text(base + recipe)
+        done = run("check", tmp_path / "p.yaml")
+        assert done.returncode == 0 and not done.stderr, (recipe, done.stderr)
