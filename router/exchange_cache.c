@@ -141,7 +141,7 @@ hw_exchange_prepare_cache(struct hw_exchange *ex)
 
 /* Answers from a kept entry. False: the entry was unreadable. */
 static bool
-answer_from(struct hw_exchange *ex, const struct hw_cache_entry *entry)
+answer_from(struct hw_exchange *ex, const struct hw_cache_entry *entry, struct hw_metric *hits)
 {
     struct hw_kept kept;
     struct hw_answer answer;
@@ -165,6 +165,7 @@ answer_from(struct hw_exchange *ex, const struct hw_cache_entry *entry)
     int index = hw_snapshot_backend(ex->plan->snapshot, backend, strlen(backend));
     ex->reply.device =
         hw_device_names[index >= 0 ? ex->plan->snapshot->backends[index].device : HW_DEVICE_CPU];
+    hw_metric_add(hits, 1); /* before the agent can ask /metrics for it */
     hw_exchange_reply_answer(ex, &answer);
     hw_answer_free(&answer);
     return true;
@@ -183,12 +184,10 @@ on_redis(void *ctx, enum hw_cache_redis_result result, struct hw_cache_entry *en
     if (result == HW_REDIS_HIT) {
         if (gateway->memory != NULL)
             hw_cache_memory_put(gateway->memory, &ex->key, entry);
-        bool answered = answer_from(ex, entry);
+        bool answered = answer_from(ex, entry, meters->cache_hit_redis);
         hw_cache_entry_unref(entry);
-        if (answered) {
-            hw_metric_add(meters->cache_hit_redis, 1);
+        if (answered)
             return;
-        }
     }
     hw_metric_add(meters->cache_miss, 1);
     hw_exchange_admit(ex);
@@ -205,12 +204,10 @@ hw_exchange_lookup(struct hw_exchange *ex)
     if (gateway->memory != NULL) {
         struct hw_cache_entry *entry = hw_cache_memory_get(gateway->memory, &ex->key, wall_ms());
         if (entry != NULL) {
-            bool answered = answer_from(ex, entry);
+            bool answered = answer_from(ex, entry, meters->cache_hit_memory);
             hw_cache_entry_unref(entry);
-            if (answered) {
-                hw_metric_add(meters->cache_hit_memory, 1);
+            if (answered)
                 return true;
-            }
         }
     }
     if (ex->loop->redis != NULL) {

@@ -1,5 +1,6 @@
-/* router/exchange_private.h - shared by exchange.c (the state machine), exchange_begin.c (request
- * to route), exchange_cache.c (key, look-up, keeping) and exchange_reply.c (what the agent reads).
+/* router/exchange_private.h - shared by exchange.c (the state machine), exchange_admit.c (who
+ * answers), exchange_begin.c (request to route), exchange_cache.c (key, look-up, keeping) and
+ * exchange_reply.c (what the agent reads).
  *
  *     NEW --> LOOKUP --> WAIT --> ATTEMPT --> RELAY
  *      |        |         |       |    ^        |
@@ -95,7 +96,16 @@ void hw_exchange_prepare_cache(struct hw_exchange *ex);
 bool hw_exchange_lookup(struct hw_exchange *ex);
 void hw_exchange_store(struct hw_exchange *ex);
 
-/* exchange.c: picks a candidate and sends; the way on after a miss. */
+/* exchange.c, for exchange_admit.c */
+extern const struct hw_attempt_events hw_exchange_attempt_events;
+uint64_t hw_exchange_now_ms(const struct hw_exchange *ex); /* the loop's clock */
+/* The slot goes back and the backend's record is brought up to date. */
+void hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result);
+void hw_exchange_remember_failure(struct hw_exchange *ex, const struct hw_attempt_end *end);
+
+/* exchange_admit.c: picks a candidate and sends; the way on after a miss. */
+/* candidates[from] becomes candidates[to]; those between move over. */
+void hw_exchange_move_candidate(struct hw_exchange *ex, size_t from, size_t to);
 void hw_exchange_admit(struct hw_exchange *ex);
 
 /* exchange_reply.c. All of them that answer whole end the exchange. */

@@ -1,0 +1,259 @@
+/* router/exchange_admit.c - who answers a query: the candidates in their order, room on them, and
+ * the sending of an attempt.
+ *
+ * A slot is reserved before the breaker is asked and before anything is sent; whatever refuses
+ * afterwards gives it back. A query whose candidates are all full waits in the admission. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hatchway/assert.h"
+#include "router/exchange_private.h"
+
+static const char *
+model_of(const struct hw_candidate *candidate, const struct hw_conf_backend *conf)
+{
+    if (candidate->model != NULL)
+        return candidate->model;
+    return conf->models.count > 0 ? conf->models.items[0] : NULL;
+}
+
+/* Name of the model that answers, as the agent is told. */
+static const char *
+shown_model(struct hw_exchange *ex, const struct hw_conf_backend *conf, const char *model)
+{
+    char name[128];
+
+    if (model != NULL)
+        return model;
+    if (hw_backend_model_name(conf, name, sizeof(name)) > 0) {
+        const char *copy = hw_arena_copy(&ex->arena, name, strlen(name));
+        return copy != NULL ? copy : conf->name;
+    }
+    return ex->query.model != NULL ? ex->query.model : conf->name;
+}
+
+/* Sends to the candidate whose slot is held. False: it failed at once; the slot is given back. */
+static bool
+send_to(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t worker_wait_ms)
+{
+    const struct hw_conf_backend *conf = &ex->plan->snapshot->backends[candidate->backend];
+    const char *model = model_of(candidate, conf);
+    struct hw_attempt_request request = {
+        .query = &ex->query,
+        .conf = conf,
+        .model = model,
+        .request_id = ex->request_id,
+        .traceparent = ex->traceparent[0] != '\0' ? ex->traceparent : NULL,
+        .worker_wait_ms = worker_wait_ms,
+        .strict = ex->strict,
+    };
+    struct hw_attempt_end end;
+
+    ex->attempts++;
+    ex->current = candidate;
+    hw_buf_clear(&ex->held);
+    ex->held_too_much = false;
+    hw_answer_free(&ex->answer);
+    hw_answer_init(&ex->answer, ex->query.stream ? ex->plan->snapshot->cache.max_entry : 16u << 20);
+    hw_attempt_cancel(&ex->attempt);
+    ex->reply.backend = conf->name;
+    ex->reply.device = hw_device_names[conf->device];
+    ex->reply.model = shown_model(ex, conf, model);
+    hw_exchange_set_state(ex, HW_EXCHANGE_ATTEMPT);
+    if (hw_trace_on("exchange"))
+        hw_trace("exchange", "%s attempt %u to %s", ex->request_id, ex->attempts, conf->name);
+    if (hw_attempt_start(&ex->attempt, ex->loop, &request, &hw_exchange_attempt_events, ex, &end) ==
+        0) {
+        ex->summing = ex->keep || (!ex->attempt.raw && !ex->query.stream);
+        return true;
+    }
+    hw_exchange_remember_failure(ex, &end);
+    hw_exchange_settle(ex, end.result);
+    return false;
+}
+
+/* --- choosing ------------------------------------------------------------------------------- */
+
+static void
+give_up(struct hw_exchange *ex)
+{
+    const char *backend = ex->reply.backend != NULL ? ex->reply.backend : "";
+
+    if (ex->attempts == 0) {
+        hw_exchange_reply_error(ex, 503, NULL,
+                                "no backend can answer this now (route %s): all are down or not "
+                                "eligible; see /hatchway/backends or `hatchway route`",
+                                ex->route_conf->name);
+    } else if (ex->last_result == HW_ATTEMPT_TIMEOUT) {
+        hw_exchange_reply_error(ex, 504, NULL, "%s did not answer in time: %s", backend,
+                                ex->last_message);
+    } else if (ex->last_result == HW_ATTEMPT_REFUSED) { /* before anything was sent */
+        hw_exchange_reply_error(ex, ex->last_status >= 400 ? ex->last_status : 400, NULL, "%s: %s",
+                                backend, ex->last_message);
+    } else if (ex->last_status == 429) {
+        hw_exchange_reply_error(ex, 429, NULL, "%s is over its rate limit: %s", backend,
+                                ex->last_message);
+    } else {
+        hw_exchange_reply_error(ex, 502, NULL, "%s failed: %s", backend, ex->last_message);
+    }
+}
+
+/* Nobody can answer now, but these will: those that had no room. A candidate that its breaker has
+ * refused has room enough, and waiting for that would end at once, again and again. */
+static size_t
+gather_full(struct hw_exchange *ex)
+{
+    struct hw_waiter *waiter = &ex->waiter;
+
+    waiter->count = 0;
+    for (size_t i = 0; i < ex->candidate_count; i++) {
+        uint32_t b = ex->candidates[i].backend;
+        if (!ex->candidates[i].full)
+            continue;
+        waiter->backends[waiter->count] = ex->plan->backends[b];
+        ex->waiter_limits[waiter->count++] = ex->plan->limits[b];
+    }
+    return waiter->count;
+}
+
+static void
+wait_for_room(struct hw_exchange *ex)
+{
+    struct hw_waiter *waiter = &ex->waiter;
+    uint32_t max_queued = ex->plan->snapshot->limits.queued;
+
+    waiter->limits = ex->waiter_limits;
+    waiter->lane = ex->traits.lane;
+    waiter->wake = &ex->loop->wake;
+    waiter->ready = &ex->loop->granted;
+    waiter->granted = NULL;
+    hw_exchange_set_state(ex, HW_EXCHANGE_WAIT);
+    if (hw_admission_wait(ex->loop->gateway->admission, waiter, max_queued) != 0)
+        hw_exchange_reply_error(ex, 503, NULL,
+                                "every backend of route %s is busy and %u queries wait already",
+                                ex->route_conf->name, (unsigned)max_queued);
+}
+
+void
+hw_exchange_move_candidate(struct hw_exchange *ex, size_t from, size_t to)
+{
+    struct hw_candidate moved = ex->candidates[from];
+
+    if (from < to)
+        memmove(&ex->candidates[from], &ex->candidates[from + 1], (to - from) * sizeof(moved));
+    else
+        memmove(&ex->candidates[to + 1], &ex->candidates[to], (from - to) * sizeof(moved));
+    ex->candidates[to] = moved;
+}
+
+/* A local worker that is only just starting, or starting again, is worth a wait when nobody else is
+ * left: it is back within a second. One becomes the last candidate, once. */
+static bool
+add_starting_worker(struct hw_exchange *ex)
+{
+    size_t end = ex->excluded_end;
+
+    ex->excluded_end = ex->candidate_count;
+    for (size_t i = ex->candidate_count; i < end; i++) {
+        const struct hw_candidate *candidate = &ex->candidates[i];
+        const struct hw_conf_backend *conf = &ex->plan->snapshot->backends[candidate->backend];
+        if (candidate->out != HW_OUT_DOWN || conf->url != NULL || conf->kind != HW_KIND_BDH)
+            continue;
+        hw_exchange_move_candidate(ex, i, ex->candidate_count++);
+        return true;
+    }
+    return false;
+}
+
+static bool
+may_try(struct hw_exchange *ex)
+{
+    struct hw_gateway *gateway = ex->loop->gateway;
+
+    if (ex->attempts == 0)
+        return true;
+    if (ex->attempts >= HW_EXCHANGE_MAX_ATTEMPTS ||
+        !hw_admission_take_retry(gateway->admission, hw_exchange_now_ms(ex)))
+        return false;
+    hw_metric_add(gateway->meters->retries, 1);
+    return true;
+}
+
+/* False: it has no room, its breaker is open, it failed at once; or (*spent) no retry is left. */
+static bool
+try_candidate(struct hw_exchange *ex, struct hw_candidate *candidate, uint32_t wait_ms, bool *spent)
+{
+    struct hw_admission *admission = ex->loop->gateway->admission;
+    struct hw_backend *backend = ex->plan->backends[candidate->backend];
+
+    candidate->full =
+        !hw_admission_reserve(admission, backend, ex->plan->limits[candidate->backend]);
+    if (candidate->full)
+        return false;
+    *spent = !may_try(ex);
+    if (*spent || !hw_backend_take(backend, hw_exchange_now_ms(ex))) {
+        hw_admission_release(admission, backend);
+        return false;
+    }
+    ex->slot = backend;
+    return send_to(ex, candidate, wait_ms);
+}
+
+void
+hw_exchange_admit(struct hw_exchange *ex)
+{
+    uint32_t last_wait_ms = ex->plan->snapshot->timeouts.connect;
+    bool spent = false;
+
+    do {
+        while (ex->next_candidate < ex->candidate_count && !spent) {
+            struct hw_candidate *candidate = &ex->candidates[ex->next_candidate++];
+            bool last = ex->next_candidate == ex->candidate_count;
+            if (try_candidate(ex, candidate, last ? last_wait_ms : 0, &spent))
+                return;
+        }
+        if (ex->attempts == 0 && gather_full(ex) > 0) {
+            wait_for_room(ex);
+            return;
+        }
+    } while (!spent && add_starting_worker(ex));
+    give_up(ex);
+}
+
+/* A slot was handed over. Its backend goes to the front, so that the others are still there to move
+ * on to; or it is no candidate any more, when its breaker has opened meanwhile: those who wait for
+ * it would only hand its slots around among themselves. */
+static void
+continue_granted(struct hw_exchange *ex)
+{
+    struct hw_backend *backend = ex->waiter.granted;
+    size_t i = 0;
+
+    ex->waiter.granted = NULL;
+    while (i < ex->candidate_count && ex->plan->backends[ex->candidates[i].backend] != backend)
+        i++;
+    HW_ASSERT(i < ex->candidate_count);
+    if (hw_backend_take(backend, hw_exchange_now_ms(ex))) {
+        hw_exchange_move_candidate(ex, i, 0);
+        ex->slot = backend;
+        ex->next_candidate = 1;
+        if (send_to(ex, &ex->candidates[0], ex->plan->snapshot->timeouts.connect))
+            return;
+    } else {
+        hw_exchange_move_candidate(ex, i, --ex->candidate_count);
+        ex->next_candidate = 0;
+        hw_admission_release(ex->loop->gateway->admission, backend);
+    }
+    hw_exchange_admit(ex);
+}
+
+void
+hw_exchange_collect_granted(struct hw_loop *loop)
+{
+    struct hw_waiter *waiter;
+
+    while ((waiter = hw_admission_collect(loop->gateway->admission, &loop->granted)) != NULL)
+        continue_granted(
+            (struct hw_exchange *)((char *)waiter - offsetof(struct hw_exchange, waiter)));
+}
