@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/sections.h"
@@ -82,9 +83,16 @@ hw_config_parse(const char *path, const char *yaml, size_t len, struct hw_snapsh
 static ssize_t
 read_file(const char *path, char *buf)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* A pipe without a writer would hold up the loop that reads: not waited for, and refused. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
     if (fd < 0)
         return -1;
+    if (fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
+        close(fd);
+        errno = ESPIPE;
+        return -1;
+    }
     size_t len = 0;
     ssize_t n = 1;
     while (n > 0 && len < HW_YAML_BYTES_MAX + 1) {
@@ -108,7 +116,8 @@ hw_config_load(const char *path, struct hw_snapshot **out, struct hw_diags *diag
     ssize_t len = read_file(path, buf);
     if (len < 0) {
         *diags = (struct hw_diags){0};
-        hw_diags_addf(diags, false, 0, 0, "cannot be read: %s", strerror(errno));
+        hw_diags_addf(diags, false, 0, 0, "cannot be read: %s",
+                      errno == ESPIPE ? "it is a pipe, not a file" : strerror(errno));
         rc = HW_EIO;
     } else {
         rc = hw_config_parse(path, buf, (size_t)len, out, diags);

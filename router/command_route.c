@@ -3,6 +3,7 @@
  * Without a running gateway there are no measurements: every backend counts as up, with the priors
  * of its kind and device. */
 #include <cjson/cJSON.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ static const char help[] =
     "      --model NAME     as the agent would ask for it (default: auto)\n"
     "      --agent NAME     who asks\n"
     "      --lane LANE      realtime, interactive or background\n"
-    "      --dialect NAME   openai (default) or bdh\n"
+    "      --dialect NAME   openai (default), ollama, anthropic or bdh\n"
     "      --path PATH      of the request, e.g. /v1/chat/completions\n"
     "      --tokens N       prompt size, instead of an estimate from the text\n"
     "      --json           machine-readable\n"
@@ -49,6 +50,7 @@ read_options(int argc, char **argv, struct options *out)
         {"tokens", required_argument, NULL, 't'},  {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     int option;
+    char *end;
 
     *out = (struct options){.config = "config/hatchway.yaml", .dialect = "openai", .tokens = -1};
     optind = 1;
@@ -73,7 +75,12 @@ read_options(int argc, char **argv, struct options *out)
             out->path = optarg;
             break;
         case 't':
-            out->tokens = strtol(optarg, NULL, 10);
+            errno = 0;
+            out->tokens = strtol(optarg, &end, 10);
+            if (end == optarg || *end != '\0' || out->tokens < 0 || errno != 0) {
+                fprintf(stderr, "hatchway: --tokens must be a whole number, got \"%s\"\n", optarg);
+                return 3;
+            }
             break;
         case 'j':
             out->json = true;

@@ -9,6 +9,8 @@
 
 const char *const hw_role_source_names[] = {"none", "model", "header", "keyword", "learned"};
 
+static const char *const dialects[] = {"openai", "ollama", "anthropic", "bdh", NULL};
+
 static int
 word_index(const char *word, const char *const *words)
 {
@@ -43,6 +45,10 @@ hw_question_traits(const struct hw_snapshot *snapshot, const struct hw_question 
             question->tokens < UINT32_MAX ? (uint32_t)question->tokens : UINT32_MAX;
         traits->prompt_bytes = (uint64_t)traits->prompt_tokens * 4;
     }
+    if (word_index(traits->dialect, dialects) < 0)
+        return hw_err_set(err, HW_EINVAL,
+                          "there is no dialect '%.64s'; use openai, ollama, anthropic or bdh",
+                          question->dialect);
     if (question->lane != NULL) {
         int lane = word_index(question->lane, hw_lane_names);
         if (lane < 0)

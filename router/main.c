@@ -16,7 +16,7 @@ static const char help[] =
     "  check FILE            validate a configuration\n"
     "  route -c FILE QUERY   explain where a query would go; sends nothing\n"
     "  policy COMMAND        train, classify: what tells queries apart, learned from examples\n"
-    "  bdh COMMAND           inspect, generate, logits, train, recall: BDH models by hand\n"
+    "  bdh COMMAND           inspect, generate, logits, convert, train, bench, recall: BDH by hand\n"
     "  worker                what the gateway starts: a process that runs one BDH model\n"
     "  help                  this text\n"
     "\n"
