@@ -10,25 +10,10 @@
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
 
-struct parse {
-    struct hw_arena *arena;
-    struct hw_query *query;
-    struct hw_err *err;
-    struct hw_json system, messages; /* read when both are known: the system prompt comes first */
-    bool tools_off;
-};
-
-static int
-take_model(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_model(value, parse->arena, parse->query, parse->err);
-}
-
 static int
 take_messages(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
 
     parse->messages = *value;
     return 0;
@@ -37,51 +22,16 @@ take_messages(void *ctx, const struct hw_json *value)
 static int
 take_system(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
 
     parse->system = *value;
     return 0;
 }
 
 static int
-take_max_tokens(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_max_tokens("max_tokens", value, parse->query, parse->err);
-}
-
-static int
-take_stream(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_bool("stream", value, &parse->query->stream, parse->err);
-}
-
-static int
-take_temperature(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_temperature(value, parse->query, parse->err);
-}
-
-static int
-take_top_p(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_top_p(value, parse->query, parse->err);
-}
-
-static int
-take_top_k(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_top_k(value, parse->query, parse->err);
-}
-
-static int
 take_stop_sequences(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
 
     if (value->type != HW_JSON_ARRAY)
         return hw_field_wrong("stop_sequences", "an array of strings", value, parse->err);
@@ -92,7 +42,7 @@ take_stop_sequences(void *ctx, const struct hw_json *value)
 /* ---- tools ---- */
 
 static int
-write_tool(struct parse *parse, const struct hw_json *tool, size_t i, struct hw_buf *out)
+write_tool(struct hw_parse *parse, const struct hw_json *tool, size_t i, struct hw_buf *out)
 {
     struct hw_json type, name, member;
 
@@ -125,7 +75,7 @@ write_tool(struct parse *parse, const struct hw_json *tool, size_t i, struct hw_
 static int
 take_tools(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     struct hw_json_iter iter;
     struct hw_json tool;
     struct hw_buf text;
@@ -156,7 +106,7 @@ static int
 take_tool_choice(void *ctx, const struct hw_json *value)
 {
     static const char automatic[] = "\"auto\"", required[] = "\"required\"", none[] = "\"none\"";
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     struct hw_json *choice = &parse->query->tool_choice, type, name, alone;
     struct hw_buf text;
     bool set = false;
@@ -192,7 +142,7 @@ take_tool_choice(void *ctx, const struct hw_json *value)
 static int
 take_thinking(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     struct hw_json type;
 
     if (value->type != HW_JSON_OBJECT || !hw_json_get(value, "type", &type) ||
@@ -207,7 +157,7 @@ take_thinking(void *ctx, const struct hw_json *value)
 static int
 take_format(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     struct hw_json type, schema;
     struct hw_buf text;
 
@@ -229,7 +179,7 @@ take_format(void *ctx, const struct hw_json *value)
 static int
 take_output_config(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     struct hw_json format, effort;
 
     if (value->type != HW_JSON_OBJECT)
@@ -248,14 +198,14 @@ parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_
            struct hw_query *query, struct hw_err *err)
 {
     static const struct hw_field_taker fields[] = {
-        {"model", take_model},
+        {"model", hw_take_model},
         {"messages", take_messages},
         {"system", take_system},
-        {"max_tokens", take_max_tokens},
-        {"stream", take_stream},
-        {"temperature", take_temperature},
-        {"top_p", take_top_p},
-        {"top_k", take_top_k},
+        {"max_tokens", hw_take_max_tokens},
+        {"stream", hw_take_stream},
+        {"temperature", hw_take_temperature},
+        {"top_p", hw_take_top_p},
+        {"top_k", hw_take_top_k},
         {"stop_sequences", take_stop_sequences},
         {"tools", take_tools},
         {"tool_choice", take_tool_choice},
@@ -263,22 +213,12 @@ parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_
         {"output_format", take_format},
         {"output_config", take_output_config},
     };
-    struct hw_err own = {{0}};
-    struct parse parse = {.arena = arena, .query = query, .err = err != NULL ? err : &own};
-    struct hw_json root;
+    struct hw_parse parse;
 
-    *query = (struct hw_query){.dialect = &hw_dialect_anthropic, .body = body, .keepable = true};
-    int rc = hw_json_validate(body->bytes, body->len, limits, &root, parse.err);
+    hw_parse_init(&parse, &hw_dialect_anthropic, body, arena, query, err);
+    int rc = hw_parse_body(&parse, limits, fields, sizeof(fields) / sizeof(fields[0]));
     if (rc != 0)
         return rc;
-    if (root.type != HW_JSON_OBJECT)
-        return hw_field_wrong("the body", "a JSON object", &root, parse.err);
-    rc = hw_fields_take(&root, fields, sizeof(fields) / sizeof(fields[0]), &parse, parse.err);
-    if (rc != 0)
-        return rc;
-    if (query->model == NULL)
-        return hw_err_set(parse.err, HW_EINVAL,
-                          "model is missing: name one, or \"auto\" to let the policy choose");
     if (parse.messages.p == NULL)
         return hw_err_set(parse.err, HW_EINVAL, "messages is missing");
     if (parse.system.p != NULL)
@@ -289,7 +229,6 @@ parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_
         return rc;
     hw_query_settle(query);
     query->wants_tools = query->tools.p != NULL && !parse.tools_off;
-    query->deterministic = query->has_temperature && query->temperature == 0.0;
     return 0;
 }
 

@@ -198,15 +198,7 @@ write_call(struct hw_reply *reply, const struct hw_tool_call *call, struct hw_bu
 static void
 write_error_event(const struct hw_event *event, struct hw_buf *out)
 {
-    char message[1024];
-    size_t len = event->len < sizeof(message) ? event->len : sizeof(message) - 1;
-
-    if (len > 0)
-        memcpy(message, event->text, len);
-    message[len] = '\0';
-    hw_write(out, "event: error\ndata: ");
-    hw_anthropic_write_error(event->status >= 400 ? event->status : 502, message, NULL, out);
-    hw_write(out, "\n\n");
+    hw_write_error_event(out, "event: error\ndata: ", event, hw_anthropic_write_error);
 }
 
 static void

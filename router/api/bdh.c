@@ -15,107 +15,31 @@
 
 #define DEFAULT_MAX_TOKENS 200
 
-struct parse {
-    struct hw_arena *arena;
-    struct hw_query *query;
-    struct hw_err *err;
-    struct hw_json question; /* .p NULL: not given */
-};
-
 static int
-take_question(struct parse *parse, const struct hw_json *value)
+take_question(void *ctx, const struct hw_json *value)
 {
-    parse->question = *value;
+    struct hw_parse *parse = ctx;
+
+    parse->prompt = *value;
     return 0;
 }
 
 static int
-take_model(struct parse *parse, const struct hw_json *value)
-{
-    return hw_field_model(value, parse->arena, parse->query, parse->err);
-}
-
-static int
-take_max_tokens(struct parse *parse, const struct hw_json *value)
-{
-    return hw_field_max_tokens("max_tokens", value, parse->query, parse->err);
-}
-
-static int
-take_temperature(struct parse *parse, const struct hw_json *value)
-{
-    return hw_field_temperature(value, parse->query, parse->err);
-}
-
-static int
-take_top_p(struct parse *parse, const struct hw_json *value)
-{
-    return hw_field_top_p(value, parse->query, parse->err);
-}
-
-static int
-take_top_k(struct parse *parse, const struct hw_json *value)
-{
-    return hw_field_top_k(value, parse->query, parse->err);
-}
-
-static int
-take_seed(struct parse *parse, const struct hw_json *value)
-{
-    return hw_field_seed(value, parse->query, parse->err);
-}
-
-static int
-take_fields(struct parse *parse, const struct hw_json *root)
-{
-    static const struct {
-        const char *name;
-        int (*take)(struct parse *parse, const struct hw_json *value);
-    } fields[] = {{"question", take_question},
-                  {"model", take_model},
-                  {"max_tokens", take_max_tokens},
-                  {"temperature", take_temperature},
-                  {"top_p", take_top_p},
-                  {"top_k", take_top_k},
-                  {"seed", take_seed}};
-    const size_t count = sizeof(fields) / sizeof(fields[0]);
-    struct hw_json_iter iter;
-    struct hw_json key, value;
-    unsigned seen = 0;
-
-    hw_json_iter_init(&iter, root);
-    while (hw_json_next(&iter, &key, &value)) {
-        size_t i = 0;
-        while (i < count && !hw_json_string_is(&key, fields[i].name))
-            i++;
-        if (i == count)
-            continue;
-        if ((seen >> i & 1) != 0)
-            return hw_err_set(parse->err, HW_EINVAL, "%s is given twice", fields[i].name);
-        seen |= 1u << i;
-        int rc = value.type == HW_JSON_NULL ? 0 : fields[i].take(parse, &value);
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int
-make_message(struct parse *parse)
+make_message(struct hw_parse *parse)
 {
     struct hw_query *query = parse->query;
 
-    if (parse->question.p == NULL)
+    if (parse->prompt.p == NULL)
         return hw_err_set(parse->err, HW_EINVAL, "question is missing");
-    if (parse->question.type != HW_JSON_STRING)
-        return hw_field_wrong("question", "a string", &parse->question, parse->err);
+    if (parse->prompt.type != HW_JSON_STRING)
+        return hw_field_wrong("question", "a string", &parse->prompt, parse->err);
     struct hw_message *message = hw_arena_alloc(parse->arena, sizeof(*message));
     if (message == NULL)
         return hw_err_set(parse->err, HW_ELIMIT,
                           "question takes more memory than one query may have");
     message->role = HW_MSG_USER;
-    message->content = parse->question;
-    int rc = hw_json_string(&parse->question, parse->arena, &message->text, &message->text_len,
+    message->content = parse->prompt;
+    int rc = hw_json_string(&parse->prompt, parse->arena, &message->text, &message->text_len,
                             parse->err);
     if (rc != 0) {
         hw_err_prefix(parse->err, "question");
@@ -134,20 +58,21 @@ static int
 parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_arena *arena,
            struct hw_query *query, struct hw_err *err)
 {
-    struct hw_json root;
-    struct parse parse = {.arena = arena, .query = query, .err = err};
+    static const struct hw_field_taker fields[] = {
+        {"question", take_question},
+        {"model", hw_take_model},
+        {"max_tokens", hw_take_max_tokens},
+        {"temperature", hw_take_temperature},
+        {"top_p", hw_take_top_p},
+        {"top_k", hw_take_top_k},
+        {"seed", hw_take_seed},
+    };
+    struct hw_parse parse;
 
-    *query = (struct hw_query){.dialect = &hw_dialect_bdh,
-                               .body = body,
-                               .keepable = true,
-                               .has_max_tokens = true,
-                               .max_tokens = DEFAULT_MAX_TOKENS};
-    int rc = hw_json_validate(body->bytes, body->len, limits, &root, err);
-    if (rc != 0)
-        return rc;
-    if (root.type != HW_JSON_OBJECT)
-        return hw_field_wrong("the body", "a JSON object", &root, err);
-    rc = take_fields(&parse, &root);
+    hw_parse_init(&parse, &hw_dialect_bdh, body, arena, query, err);
+    query->has_max_tokens = true;
+    query->max_tokens = DEFAULT_MAX_TOKENS;
+    int rc = hw_parse_object(&parse, limits, fields, sizeof(fields) / sizeof(fields[0]));
     if (rc == 0)
         rc = make_message(&parse);
     if (rc != 0)

@@ -4,32 +4,16 @@
  * An OpenAI-compatible backend gets the body as it came; for everybody else the prompt is a user's
  * message. One prompt of text a query: neither several nor tokens (which model's would they be?).
  * Thoughts and calls of tools have no place in an answer of this shape. */
-#include <string.h>
-
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
 #include "router/api/openai.h"
 #include "router/api/write.h"
 
-struct parse {
-    struct hw_arena *arena;
-    struct hw_query *query;
-    struct hw_err *err;
-    bool has_prompt;
-};
-
-static int
-take_model(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_model(value, parse->arena, parse->query, parse->err);
-}
-
 static int
 take_prompt(void *ctx, const struct hw_json *value)
 {
     static const char wanted[] = "one string; several prompts, or tokens, are not taken";
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     struct hw_json prompt = *value, more;
     struct hw_json_iter iter;
 
@@ -45,7 +29,7 @@ take_prompt(void *ctx, const struct hw_json *value)
         return HW_ELIMIT;
     message->role = HW_MSG_USER;
     message->content = prompt;
-    parse->has_prompt = true;
+    parse->prompt = prompt;
     int rc = hw_json_string(&prompt, parse->arena, &message->text, &message->text_len, parse->err);
     if (rc != 0)
         hw_err_prefix(parse->err, "prompt");
@@ -53,163 +37,37 @@ take_prompt(void *ctx, const struct hw_json *value)
 }
 
 static int
-take_stream(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_bool("stream", value, &parse->query->stream, parse->err);
-}
-
-static int
-take_stream_options(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    struct hw_json usage;
-
-    if (value->type != HW_JSON_OBJECT)
-        return hw_field_wrong("stream_options", "an object", value, parse->err);
-    if (!hw_json_get(value, "include_usage", &usage) || usage.type == HW_JSON_NULL)
-        return 0;
-    return hw_field_bool("stream_options.include_usage", &usage, &parse->query->include_usage,
-                         parse->err);
-}
-
-static int
-take_max_tokens(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_max_tokens("max_tokens", value, parse->query, parse->err);
-}
-
-static int
-take_temperature(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_temperature(value, parse->query, parse->err);
-}
-
-static int
-take_top_p(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_top_p(value, parse->query, parse->err);
-}
-
-static int
-take_top_k(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_top_k(value, parse->query, parse->err);
-}
-
-static int
-take_min_p(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    double min_p; /* checked here, carried as source text by to_ollama.c */
-
-    return hw_field_number("min_p", value, 0.0, 1.0, &min_p, parse->err);
-}
-
-static int
-take_seed(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_seed(value, parse->query, parse->err);
-}
-
-static int
-take_stop(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_stops("stop", value, 4, parse->arena, parse->query, parse->err);
-}
-
-static int
-take_presence_penalty(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    double number;
-
-    parse->query->presence_penalty = *value;
-    return hw_field_number("presence_penalty", value, -2.0, 2.0, &number, parse->err);
-}
-
-static int
-take_frequency_penalty(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    double number;
-
-    parse->query->frequency_penalty = *value;
-    return hw_field_number("frequency_penalty", value, -2.0, 2.0, &number, parse->err);
-}
-
-static int
-take_n(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    uint32_t n = 1;
-    int rc = hw_field_uint("n", value, 1, 128, &n, parse->err);
-
-    if (n > 1)
-        parse->query->keepable = false;
-    return rc;
-}
-
-/* What a kept answer cannot hold. */
-static int
-take_unkept(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-
-    if (value->type != HW_JSON_BOOL || *value->p == 't')
-        parse->query->keepable = false;
-    return 0;
-}
-
-static int
 parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_arena *arena,
            struct hw_query *query, struct hw_err *err)
 {
     static const struct hw_field_taker fields[] = {
-        {"model", take_model},
+        {"model", hw_take_model},
         {"prompt", take_prompt},
-        {"stream", take_stream},
-        {"stream_options", take_stream_options},
-        {"max_tokens", take_max_tokens},
-        {"temperature", take_temperature},
-        {"top_p", take_top_p},
-        {"top_k", take_top_k},
-        {"min_p", take_min_p},
-        {"seed", take_seed},
-        {"stop", take_stop},
-        {"presence_penalty", take_presence_penalty},
-        {"frequency_penalty", take_frequency_penalty},
-        {"n", take_n},
-        {"best_of", take_unkept},
-        {"logprobs", take_unkept},
-        {"echo", take_unkept},
+        {"stream", hw_take_stream},
+        {"stream_options", hw_take_stream_options},
+        {"max_tokens", hw_take_max_tokens},
+        {"temperature", hw_take_temperature},
+        {"top_p", hw_take_top_p},
+        {"top_k", hw_take_top_k},
+        {"min_p", hw_take_min_p},
+        {"seed", hw_take_seed},
+        {"stop", hw_take_stop},
+        {"presence_penalty", hw_take_presence_penalty},
+        {"frequency_penalty", hw_take_frequency_penalty},
+        {"n", hw_take_n},
+        {"best_of", hw_take_unkept},
+        {"logprobs", hw_take_unkept},
+        {"echo", hw_take_unkept},
     };
-    struct hw_err own = {{0}};
-    struct parse parse = {.arena = arena, .query = query, .err = err != NULL ? err : &own};
-    struct hw_json root;
+    struct hw_parse parse;
 
-    *query = (struct hw_query){.dialect = &hw_dialect_completions, .body = body, .keepable = true};
-    int rc = hw_json_validate(body->bytes, body->len, limits, &root, parse.err);
+    hw_parse_init(&parse, &hw_dialect_completions, body, arena, query, err);
+    int rc = hw_parse_body(&parse, limits, fields, sizeof(fields) / sizeof(fields[0]));
     if (rc != 0)
         return rc;
-    if (root.type != HW_JSON_OBJECT)
-        return hw_field_wrong("the body", "a JSON object", &root, parse.err);
-    rc = hw_fields_take(&root, fields, sizeof(fields) / sizeof(fields[0]), &parse, parse.err);
-    if (rc != 0)
-        return rc;
-    if (query->model == NULL)
-        return hw_err_set(parse.err, HW_EINVAL,
-                          "model is missing: name one, or \"auto\" to let the policy choose");
-    if (!parse.has_prompt)
+    if (parse.prompt.p == NULL)
         return hw_err_set(parse.err, HW_EINVAL, "prompt is missing");
     hw_query_settle(query);
-    query->deterministic = query->has_seed || (query->has_temperature && query->temperature == 0.0);
     return 0;
 }
 
@@ -219,13 +77,8 @@ parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_
 static void
 put_choice(struct hw_buf *out, const struct hw_reply *reply, const char *text, size_t len)
 {
-    hw_write(out, "{\"id\":\"cmpl-");
-    hw_json_write_escaped(out, reply->id, strlen(reply->id));
-    hw_write(out, "\",\"object\":\"text_completion\",\"created\":");
-    hw_write_u64(out, reply->created_s);
-    hw_write(out, ",\"model\":");
-    hw_write_string(out, reply->model);
-    hw_write(out, ",\"choices\":[{\"index\":0,\"text\":");
+    hw_openai_write_head(out, reply, "cmpl-", "text_completion");
+    hw_write(out, "{\"index\":0,\"text\":");
     hw_json_write_string(out, text, len);
     hw_write(out, ",\"logprobs\":null,\"finish_reason\":");
 }

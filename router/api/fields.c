@@ -65,55 +65,6 @@ hw_field_uint(const char *name, const struct hw_json *value, uint32_t min, uint3
 }
 
 int
-hw_fields_take(const struct hw_json *object, const struct hw_field_taker *table, size_t count,
-               void *ctx, struct hw_err *err)
-{
-    struct hw_json_iter iter;
-    struct hw_json key, value;
-    uint64_t seen = 0;
-
-    HW_ASSERT(count <= 64); /* seen has a bit each */
-    hw_json_iter_init(&iter, object);
-    while (hw_json_next(&iter, &key, &value)) {
-        size_t i = 0;
-        while (i < count && !hw_json_string_is(&key, table[i].name))
-            i++;
-        if (i == count)
-            continue;
-        if ((seen >> i & 1) != 0)
-            return hw_err_set(err, HW_EINVAL, "%s is given twice", table[i].name);
-        seen |= (uint64_t)1 << i;
-        int rc = value.type == HW_JSON_NULL ? 0 : table[i].take(ctx, &value);
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
-}
-
-int
-hw_field_model(const struct hw_json *value, struct hw_arena *arena, struct hw_query *query,
-               struct hw_err *err)
-{
-    const char *model;
-    size_t len;
-
-    if (value->type != HW_JSON_STRING)
-        return hw_field_wrong("model", "a string", value, err);
-    int rc = hw_json_string(value, arena, &model, &len, err);
-    if (rc != 0) {
-        hw_err_prefix(err, "model");
-        return rc;
-    }
-    if (len == 0 || len > HW_MAX_MODEL_BYTES)
-        return hw_err_set(err, HW_EINVAL, "model must have 1 to %d bytes, got %zu",
-                          HW_MAX_MODEL_BYTES, len);
-    query->model = model;
-    query->model_at = (size_t)(value->p - query->body->bytes);
-    query->model_len = value->len;
-    return 0;
-}
-
-int
 hw_field_max_tokens(const char *name, const struct hw_json *value, struct hw_query *query,
                     struct hw_err *err)
 {
@@ -122,61 +73,6 @@ hw_field_max_tokens(const char *name, const struct hw_json *value, struct hw_que
     if (rc == 0)
         query->has_max_tokens = true;
     return rc;
-}
-
-int
-hw_field_temperature(const struct hw_json *value, struct hw_query *query, struct hw_err *err)
-{
-    int rc = hw_field_number("temperature", value, 0.0, 2.0, &query->temperature, err);
-
-    if (rc == 0) {
-        query->has_temperature = true;
-        query->temperature_raw = *value;
-    }
-    return rc;
-}
-
-int
-hw_field_top_p(const struct hw_json *value, struct hw_query *query, struct hw_err *err)
-{
-    double top_p;
-
-    if (!hw_json_number(value, &top_p) || top_p <= 0.0 || top_p > 1.0)
-        return hw_field_wrong("top_p", "a number above 0 and at most 1", value, err);
-    query->top_p = top_p;
-    query->has_top_p = true;
-    query->top_p_raw = *value;
-    return 0;
-}
-
-int
-hw_field_top_k(const struct hw_json *value, struct hw_query *query, struct hw_err *err)
-{
-    int rc = hw_field_uint("top_k", value, 0, UINT32_MAX, &query->top_k, err);
-
-    if (rc == 0)
-        query->has_top_k = true;
-    return rc;
-}
-
-int
-hw_field_seed(const struct hw_json *value, struct hw_query *query, struct hw_err *err)
-{
-    /* Seeds may be negative: what counts is that equal seeds stay equal. */
-    bool negative = value->type == HW_JSON_NUMBER && *value->p == '-';
-    struct hw_json digits = *value;
-    uint64_t seed;
-
-    if (negative) {
-        digits.p++;
-        digits.len--;
-    }
-    if (!hw_json_uint(&digits, &seed))
-        return hw_field_wrong("seed", "a whole number of 64 bits", value, err);
-    query->seed = negative ? 0 - seed : seed;
-    query->has_seed = true;
-    query->seed_raw = *value;
-    return 0;
 }
 
 static int

@@ -10,31 +10,17 @@
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
 
-struct parse {
-    struct hw_arena *arena;
-    struct hw_query *query;
-    struct hw_err *err;
-    struct hw_json prompt, system, images; /* generate's; .p NULL: not given */
-};
-
-static int
-take_model(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_model(value, parse->arena, parse->query, parse->err);
-}
-
 static int
 take_messages(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     return hw_ollama_parse_messages(value, parse->arena, parse->query, parse->err);
 }
 
 static int
 take_prompt(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
 
     parse->prompt = *value;
     return value->type == HW_JSON_STRING ? 0
@@ -44,7 +30,7 @@ take_prompt(void *ctx, const struct hw_json *value)
 static int
 take_system(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
 
     parse->system = *value;
     return value->type == HW_JSON_STRING ? 0
@@ -54,38 +40,8 @@ take_system(void *ctx, const struct hw_json *value)
 static int
 take_images(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     return hw_ollama_parse_images(value, &parse->images, parse->err);
-}
-
-static int
-take_stream(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_bool("stream", value, &parse->query->stream, parse->err);
-}
-
-static int
-take_tools(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    struct hw_json_iter iter;
-    struct hw_json tool;
-    size_t count = 0;
-
-    if (value->type != HW_JSON_ARRAY)
-        return hw_field_wrong("tools", "an array", value, parse->err);
-    hw_json_iter_init(&iter, value);
-    for (; hw_json_next(&iter, NULL, &tool); count++)
-        if (tool.type != HW_JSON_OBJECT)
-            return hw_err_set(parse->err, HW_EINVAL, "tools[%zu] must be an object, got %s", count,
-                              hw_json_kind(&tool));
-    if (count > 0) {
-        parse->query->tools = *value; /* spelt as OpenAI's are */
-        parse->query->wants_tools = true;
-        parse->query->prompt_bytes += value->len;
-    }
-    return 0;
 }
 
 /* "json" or a schema. */
@@ -93,7 +49,7 @@ static int
 take_format(void *ctx, const struct hw_json *value)
 {
     static const char any_json[] = "{\"type\":\"json_object\"}";
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     struct hw_query *query = parse->query;
     struct hw_buf text;
 
@@ -120,22 +76,11 @@ take_format(void *ctx, const struct hw_json *value)
 static int
 take_think(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
 
     if (value->type != HW_JSON_BOOL && value->type != HW_JSON_STRING)
         return hw_field_wrong("think", "a boolean or a level", value, parse->err);
     parse->query->think = *value;
-    return 0;
-}
-
-/* What a kept answer cannot hold. */
-static int
-take_unkept(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-
-    if (value->type != HW_JSON_BOOL || *value->p == 't')
-        parse->query->keepable = false;
     return 0;
 }
 
@@ -144,7 +89,7 @@ take_unkept(void *ctx, const struct hw_json *value)
 static int
 take_num_predict(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
 
     /* -1: without end, -2: fill the context. Neither is a number of tokens. */
     if (value->type == HW_JSON_NUMBER &&
@@ -156,7 +101,7 @@ take_num_predict(void *ctx, const struct hw_json *value)
 static int
 take_temperature(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     struct hw_query *query = parse->query;
     int rc = hw_field_number("temperature", value, 0.0, 1000.0, &query->temperature, parse->err);
 
@@ -166,37 +111,16 @@ take_temperature(void *ctx, const struct hw_json *value)
 }
 
 static int
-take_top_p(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_top_p(value, parse->query, parse->err);
-}
-
-static int
-take_top_k(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_top_k(value, parse->query, parse->err);
-}
-
-static int
-take_seed(void *ctx, const struct hw_json *value)
-{
-    struct parse *parse = ctx;
-    return hw_field_seed(value, parse->query, parse->err);
-}
-
-static int
 take_stop(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     return hw_field_stops("stop", value, HW_MAX_STOPS, parse->arena, parse->query, parse->err);
 }
 
 static int
 take_presence_penalty(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     double number;
 
     parse->query->presence_penalty = *value;
@@ -206,7 +130,7 @@ take_presence_penalty(void *ctx, const struct hw_json *value)
 static int
 take_frequency_penalty(void *ctx, const struct hw_json *value)
 {
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
     double number;
 
     parse->query->frequency_penalty = *value;
@@ -219,14 +143,14 @@ take_options(void *ctx, const struct hw_json *value)
     static const struct hw_field_taker options[] = {
         {"num_predict", take_num_predict},
         {"temperature", take_temperature},
-        {"top_p", take_top_p},
-        {"top_k", take_top_k},
-        {"seed", take_seed},
+        {"top_p", hw_take_top_p},
+        {"top_k", hw_take_top_k},
+        {"seed", hw_take_seed},
         {"stop", take_stop},
         {"presence_penalty", take_presence_penalty},
         {"frequency_penalty", take_frequency_penalty},
     };
-    struct parse *parse = ctx;
+    struct hw_parse *parse = ctx;
 
     if (value->type != HW_JSON_OBJECT)
         return hw_field_wrong("options", "an object", value, parse->err);
@@ -241,34 +165,11 @@ take_options(void *ctx, const struct hw_json *value)
 
 /* ---- bodies ---- */
 
-static int
-read_body(struct parse *parse, const struct hw_dialect *dialect, struct hw_body *body,
-          const struct hw_json_limits *limits, const struct hw_field_taker *fields, size_t count)
-{
-    struct hw_query *query = parse->query;
-    struct hw_json root;
-
-    *query = (struct hw_query){.dialect = dialect, .body = body, .keepable = true, .stream = true};
-    int rc = hw_json_validate(body->bytes, body->len, limits, &root, parse->err);
-    if (rc != 0)
-        return rc;
-    if (root.type != HW_JSON_OBJECT)
-        return hw_field_wrong("the body", "a JSON object", &root, parse->err);
-    rc = hw_fields_take(&root, fields, count, parse, parse->err);
-    if (rc != 0)
-        return rc;
-    if (query->model == NULL)
-        return hw_err_set(parse->err, HW_EINVAL,
-                          "model is missing: name one, or \"auto\" to let the policy choose");
-    query->deterministic = query->has_seed || (query->has_temperature && query->temperature == 0.0);
-    return 0;
-}
-
 #define SHARED_FIELDS                                                                              \
-    {"model", take_model}, {"stream", take_stream}, {"format", take_format},                       \
-        {"think", take_think}, {"options", take_options}, {"logprobs", take_unkept},               \
+    {"model", hw_take_model}, {"stream", hw_take_stream}, {"format", take_format},                 \
+        {"think", take_think}, {"options", take_options}, {"logprobs", hw_take_unkept},            \
     {                                                                                              \
-        "top_logprobs", take_unkept                                                                \
+        "top_logprobs", hw_take_unkept                                                             \
     }
 
 static int
@@ -276,21 +177,22 @@ parse_chat(struct hw_body *body, const struct hw_json_limits *limits, struct hw_
            struct hw_query *query, struct hw_err *err)
 {
     static const struct hw_field_taker fields[] = {
-        SHARED_FIELDS, {"messages", take_messages}, {"tools", take_tools}};
-    struct hw_err own = {{0}};
-    struct parse parse = {.arena = arena, .query = query, .err = err != NULL ? err : &own};
+        SHARED_FIELDS, {"messages", take_messages}, {"tools", hw_take_tools}};
+    struct hw_parse parse;
 
-    int rc = read_body(&parse, &hw_dialect_ollama, body, limits, fields,
-                       sizeof(fields) / sizeof(fields[0]));
+    hw_parse_init(&parse, &hw_dialect_ollama, body, arena, query, err);
+    query->stream = true; /* unless it says otherwise */
+    int rc = hw_parse_body(&parse, limits, fields, sizeof(fields) / sizeof(fields[0]));
     if (rc != 0)
         return rc;
+    query->wants_tools = query->tools.p != NULL;
     query->loads = query->message_count == 0;
     hw_query_settle(query);
     return 0;
 }
 
 static int
-add_text(struct parse *parse, enum hw_role_of_message role, const char *name,
+add_text(struct hw_parse *parse, enum hw_role_of_message role, const char *name,
          const struct hw_json *text)
 {
     struct hw_message *message = hw_query_add_message(parse->query, parse->arena, parse->err);
@@ -313,13 +215,13 @@ parse_generate(struct hw_body *body, const struct hw_json_limits *limits, struct
                                                    {"prompt", take_prompt},
                                                    {"system", take_system},
                                                    {"images", take_images},
-                                                   {"context", take_unkept}};
+                                                   {"context", hw_take_unkept}};
     static const struct hw_json nothing = {HW_JSON_STRING, "\"\"", 2};
-    struct hw_err own = {{0}};
-    struct parse parse = {.arena = arena, .query = query, .err = err != NULL ? err : &own};
+    struct hw_parse parse;
 
-    int rc = read_body(&parse, &hw_dialect_ollama_generate, body, limits, fields,
-                       sizeof(fields) / sizeof(fields[0]));
+    hw_parse_init(&parse, &hw_dialect_ollama_generate, body, arena, query, err);
+    query->stream = true;
+    int rc = hw_parse_body(&parse, limits, fields, sizeof(fields) / sizeof(fields[0]));
     if (rc == 0 && parse.prompt.p == NULL)
         parse.prompt = nothing;
     if (rc == 0 && parse.system.p != NULL && parse.system.len > 2)

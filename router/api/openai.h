@@ -14,6 +14,9 @@ void hw_openai_write_whole(struct hw_reply *reply, const struct hw_answer *answe
                            struct hw_buf *out);
 void hw_openai_write_event(struct hw_reply *reply, const struct hw_event *event,
                            struct hw_buf *out);
+/* A whole answer or a chunk up to its list of choices. The id is the request's behind prefix. */
+void hw_openai_write_head(struct hw_buf *out, const struct hw_reply *reply, const char *prefix,
+                          const char *object);
 void hw_openai_write_usage(struct hw_buf *out, const struct hw_usage *usage); /* "usage":{...} */
 void hw_openai_write_error(int status, const char *message, const char *param, struct hw_buf *out);
 

@@ -15,13 +15,14 @@ struct reading {
     struct hw_arena *arena;
     struct hw_message *message;
     struct hw_err *err;
+    bool has_role;
     /* Of the part at hand. */
     char *text;
     size_t text_len;
 };
 
 static int
-read_role(struct reading *reading, const struct hw_json *value)
+read_role(void *ctx, const struct hw_json *value)
 {
     static const struct {
         const char *name;
@@ -30,10 +31,12 @@ read_role(struct reading *reading, const struct hw_json *value)
         {"user", HW_MSG_USER},        {"assistant", HW_MSG_ASSISTANT}, {"system", HW_MSG_SYSTEM},
         {"developer", HW_MSG_SYSTEM}, {"tool", HW_MSG_TOOL},           {"function", HW_MSG_TOOL},
     };
+    struct reading *reading = ctx;
 
     for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
         if (hw_json_string_is(value, roles[i].name)) {
             reading->message->role = roles[i].role;
+            reading->has_role = true;
             return 0;
         }
     if (value->type == HW_JSON_STRING && value->len <= 34)
@@ -123,8 +126,9 @@ read_parts(struct reading *reading, const struct hw_json *value)
 }
 
 static int
-read_content(struct reading *reading, const struct hw_json *value)
+read_content(void *ctx, const struct hw_json *value)
 {
+    struct reading *reading = ctx;
     struct hw_message *message = reading->message;
 
     if (value->type == HW_JSON_NULL)
@@ -159,8 +163,9 @@ check_call(const struct hw_json *call, struct hw_err *err)
 }
 
 static int
-read_tool_calls(struct reading *reading, const struct hw_json *value)
+read_tool_calls(void *ctx, const struct hw_json *value)
 {
+    struct reading *reading = ctx;
     struct hw_json_iter iter;
     struct hw_json call;
     size_t count = 0;
@@ -186,8 +191,10 @@ read_tool_calls(struct reading *reading, const struct hw_json *value)
 }
 
 static int
-read_tool_call_id(struct reading *reading, const struct hw_json *value)
+read_tool_call_id(void *ctx, const struct hw_json *value)
 {
+    struct reading *reading = ctx;
+
     if (value->type == HW_JSON_NULL)
         return 0;
     if (value->type != HW_JSON_STRING)
@@ -197,52 +204,26 @@ read_tool_call_id(struct reading *reading, const struct hw_json *value)
 }
 
 static int
-read_fields(struct reading *reading, const struct hw_json *value, bool *has_role)
-{
-    static const struct {
-        const char *name;
-        int (*read)(struct reading *reading, const struct hw_json *value);
-    } fields[] = {{"role", read_role},
-                  {"content", read_content},
-                  {"tool_calls", read_tool_calls},
-                  {"tool_call_id", read_tool_call_id}};
-    const size_t count = sizeof(fields) / sizeof(fields[0]);
-    struct hw_json_iter iter;
-    struct hw_json key, field;
-    unsigned seen = 0;
-
-    hw_json_iter_init(&iter, value);
-    while (hw_json_next(&iter, &key, &field)) {
-        size_t i = 0;
-        while (i < count && !hw_json_string_is(&key, fields[i].name))
-            i++;
-        if (i == count)
-            continue;
-        if ((seen >> i & 1) != 0)
-            return hw_err_set(reading->err, HW_EINVAL, "%s is given twice", fields[i].name);
-        seen |= 1u << i;
-        int rc = fields[i].read(reading, &field);
-        if (rc != 0)
-            return rc;
-    }
-    *has_role = (seen & 1) != 0;
-    return 0;
-}
-
-static int
 read_message(struct reading *reading, const struct hw_json *value)
 {
+    static const struct hw_field_taker fields[] = {
+        {"role", read_role},
+        {"content", read_content},
+        {"tool_calls", read_tool_calls},
+        {"tool_call_id", read_tool_call_id},
+    };
     struct hw_message *message = reading->message;
-    bool has_role = false;
 
+    reading->has_role = false;
     *message = (struct hw_message){.text = ""};
     if (value->type != HW_JSON_OBJECT)
         return hw_err_set(reading->err, HW_EINVAL, "must be an object, got %s",
                           hw_json_kind(value));
-    int rc = read_fields(reading, value, &has_role);
+    int rc = hw_fields_take_nulls(value, fields, sizeof(fields) / sizeof(fields[0]), reading,
+                                  reading->err);
     if (rc != 0)
         return rc;
-    if (!has_role)
+    if (!reading->has_role)
         return hw_err_set(reading->err, HW_EINVAL, "role is missing");
     /* An assistant may have called tools, or refused, and said nothing. */
     if (message->content.p == NULL && message->role != HW_MSG_ASSISTANT)

@@ -33,10 +33,12 @@ hw_openai_write_usage(struct hw_buf *out, const struct hw_usage *usage)
     hw_write(out, "}");
 }
 
-static void
-put_frame(struct hw_buf *out, const struct hw_reply *reply, const char *object)
+void
+hw_openai_write_head(struct hw_buf *out, const struct hw_reply *reply, const char *prefix,
+                     const char *object)
 {
-    hw_write(out, "{\"id\":\"chatcmpl-");
+    hw_write(out, "{\"id\":\"");
+    hw_write(out, prefix);
     hw_json_write_escaped(out, reply->id, strlen(reply->id));
     hw_write(out, "\",\"object\":\"");
     hw_write(out, object);
@@ -50,7 +52,7 @@ put_frame(struct hw_buf *out, const struct hw_reply *reply, const char *object)
 void
 hw_openai_write_whole(struct hw_reply *reply, const struct hw_answer *answer, struct hw_buf *out)
 {
-    put_frame(out, reply, "chat.completion");
+    hw_openai_write_head(out, reply, "chatcmpl-", "chat.completion");
     hw_write(out, "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
     if (answer->text.len > 0 || answer->tool_call_count == 0)
         hw_json_write_string(out, answer->text.data, answer->text.len);
@@ -88,7 +90,7 @@ static void
 begin_chunk(struct hw_reply *reply, struct hw_buf *out)
 {
     hw_write(out, "data: ");
-    put_frame(out, reply, "chat.completion.chunk");
+    hw_openai_write_head(out, reply, "chatcmpl-", "chat.completion.chunk");
     hw_write(out, "{\"index\":0,\"delta\":{");
     if (!reply->opened)
         hw_write(out, "\"role\":\"assistant\"");
@@ -159,26 +161,12 @@ write_finish(struct hw_reply *reply, const struct hw_event *event, struct hw_buf
     /* Counts that nobody knows are left out rather than given as 0. */
     if (reply->query->include_usage && event->usage.known) {
         hw_write(out, "data: ");
-        put_frame(out, reply, "chat.completion.chunk");
+        hw_openai_write_head(out, reply, "chatcmpl-", "chat.completion.chunk");
         hw_write(out, "],");
         hw_openai_write_usage(out, &event->usage);
         hw_write(out, "}\n\n");
     }
     hw_write(out, "data: [DONE]\n\n");
-}
-
-static void
-write_error_event(const struct hw_event *event, struct hw_buf *out)
-{
-    char message[1024];
-    size_t len = event->len < sizeof(message) ? event->len : sizeof(message) - 1;
-
-    if (len > 0)
-        memcpy(message, event->text, len);
-    message[len] = '\0';
-    hw_write(out, "data: ");
-    hw_openai_write_error(event->status >= 400 ? event->status : 502, message, NULL, out);
-    hw_write(out, "\n\n");
 }
 
 void
@@ -198,7 +186,7 @@ hw_openai_write_event(struct hw_reply *reply, const struct hw_event *event, stru
         write_finish(reply, event, out);
         return;
     case HW_EVENT_ERROR:
-        write_error_event(event, out);
+        hw_write_error_event(out, "data: ", event, hw_openai_write_error);
         return;
     }
 }

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "router/api/answer.h"
 #include "router/api/json.h"
 
 static inline void
@@ -52,6 +53,23 @@ hw_write_arguments(struct hw_buf *out, const struct hw_buf *arguments)
         hw_json_write_string(out, arguments->data, arguments->len);
         hw_write(out, "}");
     }
+}
+
+/* A stream's last event: the dialect's error object behind what begins an event. */
+static inline void
+hw_write_error_event(struct hw_buf *out, const char *begin, const struct hw_event *event,
+                     void (*write_error)(int status, const char *message, const char *param,
+                                         struct hw_buf *out))
+{
+    char message[1024];
+    size_t len = event->len < sizeof(message) ? event->len : sizeof(message) - 1;
+
+    if (len > 0)
+        memcpy(message, event->text, len);
+    message[len] = '\0';
+    hw_write(out, begin);
+    write_error(event->status >= 400 ? event->status : 502, message, NULL, out);
+    hw_write(out, "\n\n");
 }
 
 #endif
