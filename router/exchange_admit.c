@@ -24,7 +24,8 @@ shown_model(struct hw_exchange *ex, const struct hw_conf_backend *conf, const ch
 {
     char name[128];
 
-    if (model != NULL)
+    bool checkpoint = conf->model != NULL && conf->models.count == 0; /* one name, however asked */
+    if (model != NULL && !checkpoint)
         return model;
     if (hw_backend_model_name(conf, name, sizeof(name)) > 0) {
         const char *copy = hw_arena_copy(&ex->arena, name, strlen(name));

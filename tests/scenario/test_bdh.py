@@ -233,6 +233,15 @@ def test_another_precision_is_another_worker_and_another_answer_to_keep(hatchway
     assert ask(gateway, "hello", max_tokens=10).headers["x-hatchway-cache"] == "hit"
 
 
+def test_a_checkpoint_has_one_name_however_it_is_asked_for(hatchway):
+    gateway = hatchway(backends=[bdh()])
+
+    names = {ask(gateway, "hello", max_tokens=5, model=model).json()["model"]
+             for model in ("auto", "model", "model.safetensors", "hatchling")}
+
+    assert names == {"model"}
+
+
 def test_a_node_that_closes_without_a_word(hatchway, backend):
     node = backend(closes)
     gateway = hatchway(backends=[{"name": "node", "kind": "bdh", "url": node.url, "general": True}])
