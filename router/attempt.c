@@ -8,15 +8,24 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "hatchway/assert.h"
-#include "router/api/to_worker.h"
+#include "router/attempt_private.h"
 
 enum {
-    MAX_LINE_BYTES = 16 << 20,
     GRACE_AFTER_FINISH_MS = 1000,
 };
+
+int
+hw_attempt_check_strict(const struct hw_attempt_request *request, const struct hw_buf *dropped,
+                        struct hw_err *err)
+{
+    if (!request->strict || dropped->len == 0)
+        return 0;
+    return hw_err_set(err, HW_EINVAL,
+                      "it cannot carry %s, and x-hatchway-strict forbids to drop it",
+                      dropped->data);
+}
 
 static void
 close_down(struct hw_attempt *attempt)
@@ -33,9 +42,8 @@ close_down(struct hw_attempt *attempt)
     hw_reader_destroy(&attempt->reader);
 }
 
-/* The last act: everything below is closed, then the listener hears of it. */
-static void
-end_attempt(struct hw_attempt *attempt, struct hw_attempt_end end)
+void
+hw_attempt_end_with(struct hw_attempt *attempt, struct hw_attempt_end end)
 {
     const struct hw_attempt_events *events = attempt->events;
     void *ctx = attempt->ctx;
@@ -57,70 +65,7 @@ end_failed(struct hw_attempt *attempt, enum hw_attempt_result result, const char
             snprintf(attempt->message, sizeof(attempt->message), "%s", message);
         end.message = attempt->message;
     }
-    end_attempt(attempt, end);
-}
-
-static enum hw_attempt_result
-result_of_status(int status)
-{
-    /* 401 and 403 are about our credentials, not about the agent's: the backend is out of order. */
-    if (status >= 500 || status == 408 || status == 429 || status == 401 || status == 403)
-        return HW_ATTEMPT_STATUS;
-    if (status >= 400)
-        return HW_ATTEMPT_REFUSED;
-    return HW_ATTEMPT_BROKEN;
-}
-
-static void
-note_content(struct hw_attempt *attempt, size_t len)
-{
-    uint64_t now = uv_hrtime();
-
-    if (attempt->first_ns == 0)
-        attempt->first_ns = now;
-    attempt->last_ns = now;
-    attempt->output_bytes += len;
-    attempt->pieces++;
-}
-
-static void
-pass_event_on(struct hw_attempt *attempt)
-{
-    if (attempt->event == NULL)
-        return;
-    attempt->events->on_raw(attempt->ctx, attempt->event, attempt->event_len);
-    attempt->event = NULL;
-}
-
-/* From the reader, within on_body or at the body's end. */
-static void
-on_reader_event(void *ctx, const struct hw_event *event)
-{
-    struct hw_attempt *attempt = ctx;
-
-    if (attempt->failed || attempt->finished)
-        return;
-    switch (event->type) {
-    case HW_EVENT_ERROR:
-        attempt->failed = true;
-        snprintf(attempt->message, sizeof(attempt->message), "%.*s", (int)event->len, event->text);
-        attempt->end.status = event->status != 0 ? event->status : attempt->status;
-        attempt->end.result =
-            attempt->status >= 400 ? result_of_status(attempt->status) : HW_ATTEMPT_BROKEN;
-        return;
-    case HW_EVENT_FINISH:
-        attempt->finished = true;
-        attempt->finished_ns = uv_hrtime();
-        attempt->usage = event->usage;
-        break;
-    case HW_EVENT_TEXT:
-    case HW_EVENT_REASONING:
-    case HW_EVENT_TOOL_CALL:
-        note_content(attempt, event->len);
-        break;
-    }
-    pass_event_on(attempt);
-    attempt->events->on_event(attempt->ctx, event);
+    hw_attempt_end_with(attempt, end);
 }
 
 static void
@@ -137,96 +82,14 @@ on_head(void *ctx, int status, const struct hw_http_head *head)
         memcpy(attempt->content_type, type->p, len);
     attempt->content_type[len] = '\0';
     attempt->reader = hw_reader_create(attempt->protocol, attempt->query, status,
-                                       attempt->content_type, len, MAX_LINE_BYTES);
+                                       attempt->content_type, len, HW_ATTEMPT_LINE_MAX_BYTES);
 }
 
 static void
 tell_failure(struct hw_attempt *attempt)
 {
     attempt->end.message = attempt->message;
-    end_attempt(attempt, attempt->end);
-}
-
-/* Lines of JSON (Ollama's) are events too, that end with their line. */
-static bool
-is_raw_line_stream(const struct hw_attempt *attempt)
-{
-    return attempt->raw && strncasecmp(attempt->content_type, "application/x-ndjson", 20) == 0;
-}
-
-static bool
-is_raw_event_stream(const struct hw_attempt *attempt)
-{
-    return is_raw_line_stream(attempt) ||
-           (attempt->raw && strncasecmp(attempt->content_type, "text/event-stream", 17) == 0);
-}
-
-/* How long the first event is, with the blank line that ends it; 0: its end has not come. Nothing
- * before `from` needs to be looked at again. */
-static size_t
-event_length(const char *bytes, size_t len, size_t from, bool lines)
-{
-    const char *end = bytes + len, *at = bytes + (from > 2 ? from - 2 : 0);
-
-    if (lines) {
-        at = memchr(bytes + from, '\n', len - from);
-        return at != NULL ? (size_t)(at + 1 - bytes) : 0;
-    }
-    while ((at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
-        at++;
-        if (at < end && *at == '\n')
-            return (size_t)(at + 1 - bytes);
-        if (end - at >= 2 && at[0] == '\r' && at[1] == '\n')
-            return (size_t)(at + 2 - bytes);
-    }
-    return 0;
-}
-
-static void
-feed_event(struct hw_attempt *attempt, const char *bytes, size_t len)
-{
-    attempt->event = bytes;
-    attempt->event_len = len;
-    hw_reader_feed(attempt->reader, bytes, len, on_reader_event, attempt);
-    if (!attempt->failed)
-        pass_event_on(attempt);
-    attempt->event = NULL;
-}
-
-static void
-fail_for_size(struct hw_attempt *attempt)
-{
-    attempt->failed = true;
-    attempt->end.result = HW_ATTEMPT_BROKEN;
-    snprintf(attempt->message, sizeof(attempt->message), "an event of its stream is too large");
-}
-
-/* Event by event; what is left over waits in the tail. */
-static void
-feed_events(struct hw_attempt *attempt, const char *bytes, size_t len)
-{
-    struct hw_buf gathered = attempt->tail;
-    size_t from = attempt->tail_searched, used = 0, n;
-
-    if (gathered.len > 0 && hw_buf_append(&gathered, bytes, len) == 0) {
-        bytes = gathered.data;
-        len = gathered.len;
-    }
-    hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
-    while (!gathered.failed && !attempt->failed && !attempt->finished &&
-           (n = event_length(bytes + used, len - used, from, is_raw_line_stream(attempt))) > 0) {
-        feed_event(attempt, bytes + used, n);
-        used += n;
-        from = 0;
-    }
-    if (used == 0 && bytes == gathered.data) { /* grows in place, so that many pieces cost little */
-        attempt->tail = gathered;
-        hw_buf_init(&gathered, 0);
-    } else if (gathered.failed || hw_buf_append(&attempt->tail, bytes + used, len - used) != 0) {
-        fail_for_size(attempt);
-    }
-    attempt->tail_searched = attempt->tail.len;
-    hw_buf_free(&gathered);
+    hw_attempt_end_with(attempt, attempt->end);
 }
 
 static void
@@ -234,30 +97,9 @@ on_body(void *ctx, const char *bytes, size_t len)
 {
     struct hw_attempt *attempt = ctx;
 
-    if (attempt->finished)
-        return; /* what follows a terminal event is nobody's */
-    if (is_raw_event_stream(attempt)) {
-        feed_events(attempt, bytes, len);
-    } else {
-        if (attempt->raw)
-            attempt->events->on_raw(attempt->ctx, bytes, len);
-        hw_reader_feed(attempt->reader, bytes, len, on_reader_event, attempt);
-    }
+    hw_attempt_feed(attempt, bytes, len);
     if (attempt->failed)
         tell_failure(attempt);
-}
-
-/* A last event without what ends it still counts. */
-static void
-feed_tail(struct hw_attempt *attempt)
-{
-    struct hw_buf last = attempt->tail;
-    const char *end = is_raw_line_stream(attempt) ? "\n" : "\n\n";
-
-    hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
-    if (last.len > 0 && !attempt->finished && hw_buf_puts(&last, end) == 0)
-        feed_event(attempt, last.data, last.len);
-    hw_buf_free(&last);
 }
 
 static void
@@ -266,17 +108,13 @@ on_done(void *ctx)
     struct hw_attempt *attempt = ctx;
 
     attempt->call = NULL; /* gone by contract */
-    feed_tail(attempt);
-    if (!attempt->failed) {
-        attempt->in_feed_end = true;
-        hw_reader_end(attempt->reader, on_reader_event, attempt);
-    }
+    hw_attempt_feed_end(attempt);
     if (attempt->failed) {
         tell_failure(attempt);
         return;
     }
     HW_ASSERT(attempt->finished);
-    end_attempt(attempt, (struct hw_attempt_end){.result = HW_ATTEMPT_OK, .message = ""});
+    hw_attempt_end_with(attempt, (struct hw_attempt_end){.result = HW_ATTEMPT_OK, .message = ""});
 }
 
 static void
@@ -295,136 +133,6 @@ on_call_error(void *ctx, enum hw_call_failure failure, const struct hw_err *err)
 }
 
 static const struct hw_call_events call_events = {on_head, on_body, on_done, on_call_error};
-
-static void
-on_worker_start(void *ctx)
-{
-    (void)ctx;
-}
-
-static void
-pass_text_on(struct hw_attempt *attempt, const char *bytes, size_t len)
-{
-    struct hw_event event = {.type = HW_EVENT_TEXT, .text = bytes, .len = len};
-
-    attempt->events->on_event(attempt->ctx, &event);
-    attempt->owed_bytes += len;
-    if (attempt->paused || attempt->worker_call == NULL)
-        return;
-    hw_worker_call_took(attempt->worker_call, attempt->owed_bytes);
-    attempt->owed_bytes = 0;
-}
-
-static void
-pass_waiting_on(struct hw_attempt *attempt)
-{
-    struct hw_buf text = attempt->waiting;
-
-    hw_buf_init(&attempt->waiting, HW_FRAME_FIRST_CREDIT);
-    if (text.len > 0)
-        pass_text_on(attempt, text.data, text.len);
-    hw_buf_free(&text);
-}
-
-/* While paused the rest of the credit still comes, a token a frame: kept as text, for as events it
- * would be a hundred times as large. */
-static void
-on_worker_text(void *ctx, const char *bytes, size_t len)
-{
-    struct hw_attempt *attempt = ctx;
-
-    note_content(attempt, len);
-    if (attempt->paused && hw_buf_append(&attempt->waiting, bytes, len) == 0)
-        return;
-    pass_waiting_on(attempt);
-    pass_text_on(attempt, bytes, len);
-}
-
-static void
-on_worker_done(void *ctx, const struct hw_frame_done *done)
-{
-    struct hw_attempt *attempt = ctx;
-    struct hw_event event = {.type = HW_EVENT_FINISH};
-
-    attempt->worker_call = NULL;
-    pass_waiting_on(attempt);
-    event.finish = done->finish == HW_FRAME_FINISH_LENGTH ? HW_FINISH_LENGTH : HW_FINISH_STOP;
-    event.usage = (struct hw_usage){true, done->prompt_tokens, done->output_tokens};
-    attempt->finished = true;
-    attempt->finished_ns = uv_hrtime();
-    attempt->usage = event.usage;
-    attempt->events->on_event(attempt->ctx, &event);
-    end_attempt(attempt, (struct hw_attempt_end){.result = HW_ATTEMPT_OK, .message = ""});
-}
-
-static void
-on_worker_error(void *ctx, bool started, int code, const struct hw_err *err)
-{
-    struct hw_attempt *attempt = ctx;
-    struct hw_attempt_end end = {.result = HW_ATTEMPT_BROKEN};
-
-    (void)started;
-    attempt->worker_call = NULL;
-    pass_waiting_on(attempt);
-    snprintf(attempt->message, sizeof(attempt->message), "%s", err->msg);
-    end.message = attempt->message;
-    if (code == HW_EINVAL) {
-        end.result = HW_ATTEMPT_REFUSED;
-        end.status = 400;
-    } else if (code == HW_EUNAVAILABLE) {
-        end.result = HW_ATTEMPT_CONNECT;
-    } else if (code == HW_EIO) {
-        end.died = true;
-    }
-    end_attempt(attempt, end);
-}
-
-static const struct hw_worker_events worker_events = {on_worker_start, on_worker_text,
-                                                      on_worker_done, on_worker_error};
-
-static int
-check_strict(const struct hw_attempt_request *request, const struct hw_buf *dropped,
-             struct hw_err *err)
-{
-    if (!request->strict || dropped->len == 0)
-        return 0;
-    return hw_err_set(err, HW_EINVAL,
-                      "it cannot carry %s, and x-hatchway-strict forbids to drop it",
-                      dropped->data);
-}
-
-static int
-start_worker(struct hw_attempt *attempt, const struct hw_attempt_request *request,
-             struct hw_err *err)
-{
-    size_t count = request->query->message_count;
-    struct hw_worker_prompt_turn *prompt = calloc(count + 1, sizeof(*prompt));
-    struct hw_worker_turn *turns = calloc(count + 1, sizeof(*turns));
-    struct hw_frame_open open;
-    int rc = HW_ENOMEM;
-
-    if (prompt != NULL && turns != NULL) {
-        count = hw_to_worker(request->query, &open, prompt, &attempt->dropped);
-        for (size_t i = 0; i < count; i++)
-            turns[i] = (struct hw_worker_turn){prompt[i].role, prompt[i].bytes, prompt[i].len};
-        struct hw_worker_ask ask = {
-            .backend = request->conf->name,
-            .open = &open,
-            .turns = turns,
-            .turn_count = count,
-            .wait_ms = request->worker_wait_ms,
-        };
-        rc = check_strict(request, &attempt->dropped, err);
-        if (rc == 0)
-            rc = hw_workers_ask(attempt->loop->workers, &ask, &worker_events, attempt,
-                                &attempt->worker_call, err);
-    } else {
-        hw_err_set(err, HW_ENOMEM, "out of memory for %zu messages", count);
-    }
-    free(prompt);
-    free(turns);
-    return rc;
-}
 
 /* Headers that go to every backend: never the agent's own credentials. */
 static size_t
@@ -458,7 +166,7 @@ start_call(struct hw_attempt *attempt, const struct hw_attempt_request *request,
     hw_buf_init(&outgoing.dropped, 1024);
     int rc = attempt->protocol->write_request(request->query, request->model, &outgoing, err);
     if (rc == 0)
-        rc = check_strict(request, &outgoing.dropped, err);
+        rc = hw_attempt_check_strict(request, &outgoing.dropped, err);
     if (rc == 0 &&
         (size_t)snprintf(path, sizeof(path), "%s%s", conf->path, outgoing.path) >= sizeof(path))
         rc = hw_err_set(err, HW_EINVAL, "the backend's path is too long");
@@ -512,11 +220,12 @@ hw_attempt_start(struct hw_attempt *attempt, struct hw_loop *loop,
     attempt->protocol = local ? NULL : hw_protocol_of(request->conf->kind);
     attempt->raw = !local && hw_protocol_speaks(attempt->protocol, request->query->dialect);
     hw_buf_init(&attempt->dropped, 1024);
-    hw_buf_init(&attempt->tail, MAX_LINE_BYTES);
+    hw_buf_init(&attempt->tail, HW_ATTEMPT_LINE_MAX_BYTES);
     hw_buf_init(&attempt->waiting, HW_FRAME_FIRST_CREDIT);
     attempt->sent_ns = uv_hrtime();
 
-    int rc = local ? start_worker(attempt, request, &err) : start_call(attempt, request, &err);
+    int rc = local ? hw_attempt_start_worker(attempt, request, &err)
+                   : start_call(attempt, request, &err);
     if (rc == 0) {
         attempt->running = true;
         return 0;
@@ -565,7 +274,7 @@ hw_attempt_resume(struct hw_attempt *attempt)
         attempt->owed_bytes = 0;
         if (owed > 0)
             hw_worker_call_took(attempt->worker_call, owed);
-        pass_waiting_on(attempt);
+        hw_attempt_pass_waiting(attempt);
     }
 }
 
