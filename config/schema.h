@@ -15,6 +15,7 @@
 #include "config/tree.h"
 
 #define HW_MAX_BACKENDS 256
+#define HW_MAX_DEVICES 256
 #define HW_MAX_ROUTES 1024
 #define HW_MAX_AGENTS 4096
 #define HW_MAX_ALIASES 256

@@ -12,14 +12,16 @@ extern const struct hw_records hw_records_agents;
 extern const struct hw_records hw_records_backends;
 extern const struct hw_records hw_records_routes;
 
+hw_setter hw_set_devices;       /* field: the snapshot */
+hw_setter hw_set_device;        /* struct hw_conf_backend: a class, or a device by name */
 hw_setter hw_set_roles;         /* field: the snapshot */
 hw_setter hw_set_examples_file; /* struct hw_conf_list: adds the rows of a JSONL file */
 hw_setter hw_set_aliases;       /* field: the snapshot */
 hw_setter hw_set_key_hash;      /* uint8_t[32] from sha256:... */
 hw_setter hw_set_keywords;      /* struct hw_conf_list: words and phrases to look for */
 hw_setter hw_set_role_mask;     /* uint64_t: names of configured roles */
-hw_setter hw_set_when;      /* struct hw_conf_when */
-hw_setter hw_set_zone;      /* struct hw_zone * */
+hw_setter hw_set_when;          /* struct hw_conf_when */
+hw_setter hw_set_zone;          /* struct hw_zone * */
 
 /* text, or the same below the file's folder when it is relative. */
 char *hw_resolve_path(struct hw_load *load, const char *text);

@@ -322,6 +322,7 @@ const struct hw_key hw_keys_top[] = {
     {"timeouts", hw_set_section, HW_FIELD(hw_snapshot, timeouts), .keys = hw_keys_timeouts},
     {"classifier", hw_set_section, HW_FIELD(hw_snapshot, classifier), .keys = keys_classifier},
     {"roles", hw_set_roles, .offset = 0, .max = HW_MAX_ROLES},
+    {"devices", hw_set_devices, .offset = 0, .max = HW_MAX_DEVICES},
     {"agents", hw_set_records, HW_FIELD(hw_snapshot, agents), .max = HW_MAX_AGENTS,
      .records = &hw_records_agents},
     {"backends", hw_set_records, HW_FIELD(hw_snapshot, backends), .max = HW_MAX_BACKENDS,

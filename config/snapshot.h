@@ -48,6 +48,14 @@ struct hw_conf_timeouts {
     uint32_t total;      /* 10m a query */
 };
 
+/* One piece of hardware that several backends may share. */
+struct hw_conf_device {
+    char *name;
+    enum hw_device class;
+    uint64_t memory; /* bytes; 0: not told */
+    uint32_t line;
+};
+
 struct hw_conf_backend {
     char *name;
     enum hw_kind kind;
@@ -56,10 +64,11 @@ struct hw_conf_backend {
     bool https;
     char *host; /* from url, without brackets */
     uint16_t port;
-    char *path; /* from url, "" or "/prefix" without a slash at its end */
-    enum hw_device device;
-    uint32_t workers;            /* bdh by model: processes, 1 */
-    enum hw_precision precision; /* the same */
+    char *path;                      /* from url, "" or "/prefix" without a slash at its end */
+    enum hw_device device;           /* the class */
+    const struct hw_conf_device *on; /* among snapshot->devices; NULL: none was named */
+    uint32_t workers;                /* bdh by model: processes, 1 */
+    enum hw_precision precision;     /* the same */
     struct hw_conf_list models;
     struct hw_conf_list roles; /* names; role_mask has the same by index */
     uint64_t role_mask;
@@ -239,6 +248,8 @@ struct hw_snapshot {
     struct hw_conf_timeouts timeouts;
     struct hw_conf_classifier classifier;
     struct hw_conf_probes probes;
+    struct hw_conf_device *devices;
+    size_t device_count;
     struct hw_conf_backend *backends;
     size_t backend_count;
     struct hw_conf_role *roles;
