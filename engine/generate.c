@@ -8,6 +8,7 @@
 #include "engine/textout.h"
 
 #define PREFILL_TOKENS 64u
+#define STEP_TOKENS 16u
 
 struct hw_generation {
     struct hw_bdh_session *session;
@@ -125,21 +126,45 @@ hw_generation_prefill(struct hw_generation *g, size_t max_tokens)
     }
 }
 
-void
-hw_generation_decode(struct hw_generation *g, struct hw_buf *text)
+/* Picks the next token; true when it is to be stepped, for another will follow. */
+static bool
+pick(struct hw_generation *g, struct hw_buf *text, uint32_t *token)
 {
     if (g->state != HW_GENERATION_DECODE)
-        return;
-    uint32_t token = hw_sampler_pick(g->sampler, g->logits);
+        return false;
+    *token = hw_sampler_pick(g->sampler, g->logits);
     g->output_tokens++;
-    bool stopped = token < 256 ? hw_textout_byte(&g->out, (uint8_t)token, text)
-                               : hw_textout_no_byte(&g->out, text);
+    bool stopped = *token < 256 ? hw_textout_byte(&g->out, (uint8_t)*token, text)
+                                : hw_textout_no_byte(&g->out, text);
     if (stopped) {
         g->state = HW_GENERATION_STOPPED;
     } else if (g->output_tokens >= g->max_tokens) {
         g->state = HW_GENERATION_LENGTH;
         hw_textout_finish(&g->out, text);
-    } else {
-        hw_bdh_session_step(g->session, token, g->logits);
     }
+    return g->state == HW_GENERATION_DECODE;
+}
+
+void
+hw_generations_decode(struct hw_generation *const *generations, struct hw_buf *const *texts,
+                      size_t count)
+{
+    for (size_t at = 0; at < count;) {
+        struct hw_bdh_session *sessions[STEP_TOKENS];
+        float *logits[STEP_TOKENS];
+        uint32_t tokens[STEP_TOKENS];
+        size_t n = 0;
+        for (; at < count && n < STEP_TOKENS; at++)
+            if (pick(generations[at], texts[at], &tokens[n])) {
+                sessions[n] = generations[at]->session;
+                logits[n++] = generations[at]->logits;
+            }
+        hw_bdh_sessions_step(sessions, tokens, n, logits);
+    }
+}
+
+void
+hw_generation_decode(struct hw_generation *g, struct hw_buf *text)
+{
+    hw_generations_decode(&g, &text, 1);
 }

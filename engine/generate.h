@@ -39,6 +39,10 @@ enum hw_generation_state hw_generation_state(const struct hw_generation *generat
 void hw_generation_prefill(struct hw_generation *generation, size_t max_tokens);
 /* In DECODE: one token; appends what text has become fit to send, all of it at the end. */
 void hw_generation_decode(struct hw_generation *generation, struct hw_buf *text);
+/* The same for several of one engine, none of them twice: those that go on step together, each to
+ * the bits that it would have alone. */
+void hw_generations_decode(struct hw_generation *const *generations, struct hw_buf *const *texts,
+                           size_t count);
 /* Taken so far, with those that the session held. */
 uint32_t hw_generation_prompt_tokens(const struct hw_generation *generation);
 uint32_t hw_generation_output_tokens(const struct hw_generation *generation);

@@ -21,6 +21,7 @@
 #define WORKER_MAX_PROMPT_BYTES ((size_t)8 << 20)
 #define WORKER_MAX_PROMPTS_BYTES ((size_t)64 << 20) /* of all streams together */
 #define WORKER_ROUND_PREFILL 32                     /* prompt tokens between two decode rounds */
+#define WORKER_BATCH 16                             /* sessions that step together */
 #define WORKER_UNIT_PREFILL 16                      /* prompt tokens between two looks at sockets */
 #define WORKER_OUT_PAUSE_BYTES ((size_t)1 << 20)    /* a peer that reads no faster gets no more */
 #define WORKER_OUT_MAX_BYTES ((size_t)4 << 20)

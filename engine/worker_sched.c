@@ -1,9 +1,11 @@
-/* engine/worker_sched.c - continuous batching by interleaving.
+/* engine/worker_sched.c - continuous batching.
  *
- * A round gives each session that can decode one token, then up to WORKER_ROUND_PREFILL prompt
- * tokens to those still reading their prompts, in turns: a long prompt slows the others' tokens by
- * a bounded share and a short prompt behind it waits for no end. A session without credit, or whose
- * connection does not drain, is passed over: it holds its state and costs nothing else. */
+ * A round gives each session that can decode one token, WORKER_BATCH of them in one step, then up
+ * to WORKER_ROUND_PREFILL prompt tokens to those still reading their prompts, in turns: a long
+ * prompt slows the others' tokens by a bounded share and a short prompt behind it waits for no end.
+ * Who has read its prompt joins the next round's step; who is done leaves with the token that ended
+ * it. A session without credit, or whose connection does not drain, is passed over: it holds its
+ * state and costs nothing else. Nobody's bits depend on who else is in the step. */
 #include <sodium.h>
 #include <string.h>
 
@@ -248,26 +250,43 @@ prefill_unit(struct worker *w, struct stream *s)
     }
 }
 
+/* Steps those that can decode, from the cursor on and as many as go together. False: none is left
+ * in this round. */
+static bool
+decode_unit(struct worker *w)
+{
+    struct stream *batch[WORKER_BATCH];
+    struct hw_generation *generations[WORKER_BATCH];
+    struct hw_buf *texts[WORKER_BATCH];
+    size_t count = 0;
+
+    for (; w->cursor != NULL && count < WORKER_BATCH; w->cursor = w->cursor->line_next) {
+        if (!can_decode(w->cursor))
+            continue;
+        batch[count] = w->cursor;
+        generations[count] = w->cursor->generation;
+        texts[count++] = &w->cursor->text;
+    }
+    if (count == 0)
+        return false;
+    hw_generations_decode(generations, texts, count);
+    w->output_tokens += count;
+    for (size_t i = 0; i < count; i++)
+        sched_deliver(w, batch[i]);
+    return true;
+}
+
 void
 sched_unit(struct worker *w)
 {
-    struct stream *s;
-
-    while (w->cursor != NULL) {
-        s = w->cursor;
-        w->cursor = s->line_next;
-        if (!can_decode(s))
-            continue;
-        hw_generation_decode(s->generation, &s->text);
-        w->output_tokens++;
-        sched_deliver(w, s);
+    if (decode_unit(w))
         return;
-    }
-    s = w->round_prefill > 0 ? next_to_prefill(w) : NULL;
+    struct stream *s = w->round_prefill > 0 ? next_to_prefill(w) : NULL;
     if (s != NULL) {
         prefill_unit(w, s);
         return;
     }
     w->cursor = w->active.first; /* the next round */
     w->round_prefill = WORKER_ROUND_PREFILL;
+    decode_unit(w);
 }

@@ -323,6 +323,65 @@ test_seed_and_stop(void **state)
     expect_exit(pid);
 }
 
+/* Same seed, same text, whatever else is in the batch: twenty sampled answers of many lengths,
+ * asked one by one, then all at once beside a prompt that is long in the reading. They join and
+ * leave the step as they come and end. */
+static void
+check_batch_texts(bool fast)
+{
+    enum { ASKED = 20 };
+    pid_t pid = start_worker_as(ASKED + 1, fast);
+    struct peer peer;
+    struct hw_buf alone[ASKED], together[ASKED];
+    struct hw_frame_open open = {.temperature = 1.0f, .top_p = 1.0f, .has_seed = true};
+    char prompt[ASKED + 8], *filler = calloc(1, 65537);
+    assert_non_null(filler);
+    memset(filler, 'z', 65536);
+    peer_connect(&peer);
+    expect_hello(&peer);
+    for (uint32_t round = 0; round < 2; round++) {
+        if (round == 1)
+            ask(&peer, 500, &brief, filler);
+        for (uint32_t i = 0; i < ASKED; i++) {
+            struct hw_buf *text = round == 0 ? &alone[i] : &together[i];
+            hw_buf_init(text, 4000);
+            open.seed = i;
+            open.max_tokens = 3 + i * 7 % 50;
+            memset(prompt, 'a' + (int)i, sizeof(prompt));
+            prompt[1 + i] = '\0';
+            ask(&peer, round * 100 + i + 1, &open, prompt);
+            if (round == 0)
+                read_answer(&peer, i + 1, text);
+        }
+    }
+    for (uint32_t left = ASKED; left > 0;) {
+        assert_int_equal(peer_read(&peer, PATIENCE_MS), 1);
+        if (peer.frame.stream == 500)
+            continue;
+        if (peer.frame.type == HW_FRAME_TEXT)
+            hw_buf_append(&together[peer.frame.stream - 101], peer.frame.payload,
+                          peer.frame.length);
+        left -= peer.frame.type == HW_FRAME_DONE;
+    }
+    for (uint32_t i = 0; i < ASKED; i++) {
+        assert_int_equal(alone[i].len, together[i].len);
+        assert_memory_equal(alone[i].data, together[i].data, alone[i].len);
+        hw_buf_free(&alone[i]);
+        hw_buf_free(&together[i]);
+    }
+    free(filler);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
+static void
+test_batches_change_no_text(void **state)
+{
+    (void)state;
+    check_batch_texts(false);
+    check_batch_texts(true);
+}
+
 /* A prompt that goes on where a session was left costs its new bytes, and is answered as if read
  * from its start. */
 static void
@@ -676,6 +735,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hello_and_answer),
         cmocka_unit_test(test_seed_and_stop),
+        cmocka_unit_test(test_batches_change_no_text),
         cmocka_unit_test(test_the_next_turn),
         cmocka_unit_test(test_fast),
         cmocka_unit_test(test_side_by_side_and_cancel),
