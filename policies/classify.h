@@ -33,6 +33,7 @@ struct hw_traits {
     uint32_t prompt_tokens; /* estimate */
     uint32_t max_tokens;    /* 0: not asked */
     bool wants_tools, wants_images, wants_json, stream;
+    bool embeds; /* vectors are wanted, not words */
     const char *path; /* of the request; NULL: none */
     /* The value of a header by its name in lower case (not NUL-terminated), or NULL; may be NULL
      * itself when there are none. */

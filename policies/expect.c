@@ -92,6 +92,8 @@ hw_expect(const struct hw_backend_view *view, const struct hw_conf_backend *back
 
     if (asked_bytes > 0 && asked_bytes < GUESSED_ANSWER_BYTES)
         output = (double)asked_bytes;
+    if (traits->embeds)
+        output = 0; /* the prompt is read, and that is all */
     double service_ms = view->ttft_ms + GUESSED_ANSWER_BYTES * decode_ms_per_byte;
     out->queue_ms = view->inflight * service_ms / parallel(backend);
     out->start_ms = view->ttft_ms;

@@ -15,7 +15,8 @@
 #include "hatchway/assert.h"
 
 const char *const hw_exclusion_names[] = {
-    "candidate", "not named", "kind", "device", "model", "context", "down", "breaker open",
+    "candidate", "not named",     "kind", "device",       "model",
+    "context",   "no embeddings", "down", "breaker open",
 };
 
 /* What the query's `model` asks for, resolved once. */
@@ -125,6 +126,8 @@ gate_route(const struct hw_rank_input *input, size_t i, const struct hw_conf_sel
         return HW_OUT_DEVICE;
     if (!model_fits(backend, to, asked, fallback, model))
         return HW_OUT_MODEL;
+    if (input->traits->embeds && backend->kind == HW_KIND_BDH)
+        return HW_OUT_EMBEDDINGS;
     if (!context_fits(backend, input->traits))
         return HW_OUT_CONTEXT;
     return HW_CANDIDATE;

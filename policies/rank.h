@@ -33,6 +33,7 @@ enum hw_exclusion {
     HW_OUT_DEVICE,
     HW_OUT_MODEL,
     HW_OUT_CONTEXT,
+    HW_OUT_EMBEDDINGS, /* bdh models give none */
     HW_OUT_DOWN,
     HW_OUT_BREAKER,
 };

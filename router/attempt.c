@@ -183,8 +183,7 @@ start_call(struct hw_attempt *attempt, const struct hw_attempt_request *request,
             .body = request->query->body,
             .connect_ms = conf->timeouts.connect,
             /* A whole answer passed on as it is begins when the backend has finished it. */
-            .first_byte_ms = attempt->raw && !request->query->stream ? conf->timeouts.total
-                                                                     : conf->timeouts.first_byte,
+            .first_byte_ms = attempt->whole ? conf->timeouts.total : conf->timeouts.first_byte,
             .idle_ms = conf->timeouts.idle,
         };
         for (size_t i = 0; i < outgoing.segment_count; i++)
@@ -219,6 +218,7 @@ hw_attempt_start(struct hw_attempt *attempt, struct hw_loop *loop,
     attempt->ctx = ctx;
     attempt->protocol = local ? NULL : hw_protocol_of(request->conf->kind);
     attempt->raw = !local && hw_protocol_speaks(attempt->protocol, request->query->dialect);
+    attempt->whole = (attempt->raw && !request->query->stream) || request->query->embeds;
     hw_buf_init(&attempt->dropped, 1024);
     hw_buf_init(&attempt->tail, HW_ATTEMPT_LINE_MAX_BYTES);
     hw_buf_init(&attempt->waiting, HW_FRAME_FIRST_CREDIT);
@@ -292,8 +292,7 @@ hw_attempt_sweep(struct hw_attempt *attempt, uint64_t now_ns)
     if (!attempt->running) /* perhaps it has never been sent: there is no conf then */
         return;
     const struct hw_conf_timeouts *timeouts = &attempt->conf->timeouts;
-    bool whole_raw = attempt->raw && !attempt->query->stream;
-    uint64_t first_ms = whole_raw ? timeouts->total : timeouts->first_byte;
+    uint64_t first_ms = attempt->whole ? timeouts->total : timeouts->first_byte;
 
     if (attempt->finished) {
         if (older_than(attempt->finished_ns, now_ns, GRACE_AFTER_FINISH_MS))

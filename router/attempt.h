@@ -55,6 +55,7 @@ struct hw_attempt {
     struct hw_buf dropped; /* fields that could not be carried */
     bool running;
     bool raw;
+    bool whole; /* the backend was asked for a whole answer: it begins when it is finished */
     bool paused;
     struct hw_buf tail;   /* raw event stream: an event that is not complete yet */
     size_t tail_searched; /* how much of it is known to hold no end of an event */

@@ -20,6 +20,9 @@ struct endpoint {
 static const struct endpoint endpoints[] = {
     {"/v1/chat/completions", HW_HTTP_POST, OPEN, NULL, &hw_dialect_openai},
     {"/v1/completions", HW_HTTP_POST, OPEN, NULL, &hw_dialect_completions},
+    {"/v1/embeddings", HW_HTTP_POST, OPEN, NULL, &hw_dialect_embeddings},
+    {"/api/embed", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama_embed},
+    {"/api/embeddings", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama_embeddings},
     {"/api/chat", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama},
     {"/api/generate", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama_generate},
     {"/v1/messages", HW_HTTP_POST, OPEN, NULL, &hw_dialect_anthropic},

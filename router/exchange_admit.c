@@ -76,12 +76,31 @@ send_to(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t w
 
 /* --- choosing ------------------------------------------------------------------------------- */
 
+/* Not for want of health: those that the route leads to have no vectors to give. */
+static bool
+nobody_embeds(const struct hw_exchange *ex)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < ex->plan->snapshot->backend_count; i++) {
+        if (ex->candidates[i].out == HW_CANDIDATE || ex->candidates[i].out >= HW_OUT_DOWN)
+            return false;
+        found = found || ex->candidates[i].out == HW_OUT_EMBEDDINGS;
+    }
+    return found;
+}
+
 static void
 give_up(struct hw_exchange *ex)
 {
     const char *backend = ex->reply.backend != NULL ? ex->reply.backend : "";
 
-    if (ex->attempts == 0) {
+    if (ex->attempts == 0 && nobody_embeds(ex)) {
+        hw_exchange_reply_error(ex, 400, "model",
+                                "no backend of route %s gives embeddings: a bdh model has none, "
+                                "ask for the model of an ollama or openai backend",
+                                ex->route_conf->name);
+    } else if (ex->attempts == 0) {
         hw_exchange_reply_error(ex, 503, NULL,
                                 "no backend can answer this now (route %s): all are down or not "
                                 "eligible; see /hatchway/backends or `hatchway route`",

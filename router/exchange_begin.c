@@ -100,6 +100,7 @@ fill_traits(struct hw_exchange *ex)
     traits->wants_images = query->wants_images;
     traits->wants_json = query->wants_json;
     traits->stream = query->stream;
+    traits->embeds = query->embeds;
     traits->path = ex->path;
     traits->header = find_header;
     traits->header_ctx = (void *)(uintptr_t)head; /* only read */

@@ -6,6 +6,7 @@
 
 #include "hatchway/assert.h"
 #include "policies/route.h"
+#include "router/api/dialect.h"
 
 const char *const hw_role_source_names[] = {"none", "model", "header", "keyword", "learned"};
 
@@ -18,6 +19,14 @@ word_index(const char *word, const char *const *words)
         if (strcmp(words[i], word) == 0)
             return i;
     return -1;
+}
+
+static bool
+path_embeds(const char *path)
+{
+    return path != NULL && (strcmp(path, hw_dialect_embeddings.path) == 0 ||
+                            strcmp(path, hw_dialect_ollama_embed.path) == 0 ||
+                            strcmp(path, hw_dialect_ollama_embeddings.path) == 0);
 }
 
 int
@@ -40,6 +49,7 @@ hw_question_traits(const struct hw_snapshot *snapshot, const struct hw_question 
                            .asked_role = -1,
                            .role = -1};
     traits->prompt_tokens = hw_estimate_tokens(len);
+    traits->embeds = path_embeds(question->path);
     if (question->tokens >= 0) {
         traits->prompt_tokens =
             question->tokens < UINT32_MAX ? (uint32_t)question->tokens : UINT32_MAX;

@@ -63,6 +63,9 @@ extern const struct hw_dialect hw_dialect_completions;     /* /v1/completions */
 extern const struct hw_dialect hw_dialect_ollama;          /* /api/chat */
 extern const struct hw_dialect hw_dialect_ollama_generate; /* /api/generate */
 extern const struct hw_dialect hw_dialect_anthropic;       /* /v1/messages */
+extern const struct hw_dialect hw_dialect_embeddings;        /* /v1/embeddings */
+extern const struct hw_dialect hw_dialect_ollama_embed;      /* /api/embed */
+extern const struct hw_dialect hw_dialect_ollama_embeddings; /* /api/embeddings */
 extern const struct hw_dialect hw_dialect_bdh;             /* /api/bdh/ask */
 
 /* The dialect whose error shape a path's asker expects; OpenAI's for what is unknown. */

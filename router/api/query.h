@@ -64,6 +64,10 @@ struct hw_query {
     bool deterministic;
     bool keepable;
     bool loads; /* Ollama's: no prompt, only to have the model loaded (or unloaded) */
+    /* Vectors are wanted, not words (embeddings.h); input: as sent. */
+    bool embeds, input_is_tokens, wants_base64;
+    struct hw_json input, dimensions;
+    size_t input_count;
     /* What parsing could not carry, whoever answers: "messages[0].content[1].document". */
     const char *lost[HW_MAX_LOST];
     size_t lost_count;

@@ -28,7 +28,7 @@ framing_of(const struct hw_reader *reader, const char *content_type, size_t len)
 {
     if (reader->status < 200 || reader->status > 299)
         return HW_FRAMING_ERROR;
-    if (reader->kind == HW_KIND_BDH)
+    if (reader->kind == HW_KIND_BDH || reader->query->embeds)
         return HW_FRAMING_WHOLE;
     if (type_is(content_type, len, "text/event-stream"))
         return HW_FRAMING_SSE;

@@ -50,6 +50,8 @@ void hw_reader_fail(struct hw_reader *reader, int status, const char *fmt, ...)
 void hw_reader_take_object(struct hw_reader *reader, const char *text, size_t len, bool whole);
 /* The answer is complete as far as the backend says. */
 void hw_reader_finish(struct hw_reader *reader);
+/* reader_embeddings.c: the whole answer to a query that embeds. */
+void hw_reader_take_embeddings(struct hw_reader *reader, const struct hw_json *root);
 /* The body of a status that is no success. */
 void hw_reader_take_error(struct hw_reader *reader, const char *text, size_t len);
 

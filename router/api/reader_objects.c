@@ -12,6 +12,8 @@
 #define MAX_SAID 400 /* bytes of a backend's own words in an error */
 
 static const struct hw_json_limits limits = {.depth = 128, .nodes = 1000000};
+/* Vectors are all nodes; max_bytes is the bound there. */
+static const struct hw_json_limits vector_limits = {.depth = 128, .nodes = 8000000};
 
 /* ---- errors ---- */
 
@@ -464,7 +466,9 @@ hw_reader_take_object(struct hw_reader *reader, const char *text, size_t len, bo
     struct hw_json root;
     struct hw_err err;
 
-    if (hw_json_validate(text, len, &limits, &root, &err) != 0) {
+    const struct hw_json_limits *bounds = reader->query->embeds ? &vector_limits : &limits;
+
+    if (hw_json_validate(text, len, bounds, &root, &err) != 0) {
         if (reader->ending && reader->framing != HW_FRAMING_WHOLE)
             hw_reader_fail(reader, 0, "the backend ended its stream early");
         else
@@ -473,6 +477,14 @@ hw_reader_take_object(struct hw_reader *reader, const char *text, size_t len, bo
     }
     if (root.type != HW_JSON_OBJECT) {
         hw_reader_fail(reader, 0, "the backend sent JSON that is no object");
+        return;
+    }
+    if (reader->query->embeds) {
+        struct hw_json said;
+        if (hw_json_get(&root, "error", &said) && said.type != HW_JSON_NULL)
+            fail_said(reader, 0, &said);
+        else
+            hw_reader_take_embeddings(reader, &root);
         return;
     }
     switch (reader->kind) {

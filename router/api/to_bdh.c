@@ -41,6 +41,8 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
     static const char *const options[] = {NULL};
 
     (void)model;
+    if (query->embeds)
+        return hw_err_set(err, HW_EINVAL, "a bdh node gives no embeddings");
     if (query->last_user == NULL || query->last_user->text_len == 0)
         return hw_err_set(err, HW_EINVAL, "a bdh node needs a user message with text in it");
     hw_buf_puts(&out->text, "{");

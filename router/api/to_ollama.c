@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "router/api/dialect.h"
+#include "router/api/embeddings.h"
 #include "router/api/outgoing.h"
 
 /* How many calls a tool's answer looks back through for the one it answers. */
@@ -429,11 +430,14 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
 {
     if (hw_protocol_speaks(&hw_protocol_ollama, query->dialect))
         return hw_outgoing_pass(query, model, out, err);
+    if (query->embeds)
+        return hw_embeddings_to_ollama(query, model, out, err);
     return write_translated(query, model, out, err);
 }
 
 static const struct hw_dialect *const spoken[] = {&hw_dialect_ollama, &hw_dialect_ollama_generate,
-                                                  NULL};
+                                                  &hw_dialect_ollama_embed,
+                                                  &hw_dialect_ollama_embeddings, NULL};
 
 const struct hw_protocol hw_protocol_ollama = {
     .kind = HW_KIND_OLLAMA,

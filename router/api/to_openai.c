@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "router/api/dialect.h"
+#include "router/api/embeddings.h"
 #include "router/api/outgoing.h"
 
 /* What its base64 begins with says which format an image has. */
@@ -196,11 +197,13 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
 {
     if (hw_protocol_speaks(&hw_protocol_openai, query->dialect))
         return hw_outgoing_pass(query, model, out, err);
+    if (query->embeds)
+        return hw_embeddings_to_openai(query, model, out, err);
     return write_translated(query, model, out, err);
 }
 
 static const struct hw_dialect *const spoken[] = {&hw_dialect_openai, &hw_dialect_completions,
-                                                  NULL};
+                                                  &hw_dialect_embeddings, NULL};
 
 const struct hw_protocol hw_protocol_openai = {
     .kind = HW_KIND_OPENAI,

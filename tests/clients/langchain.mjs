@@ -5,12 +5,13 @@
 import assert from "node:assert/strict";
 import { HumanMessage, SystemMessage, ToolMessage } from "@langchain/core/messages";
 import { tool } from "@langchain/core/tools";
-import { ChatOllama } from "@langchain/ollama";
-import { ChatOpenAI } from "@langchain/openai";
+import { ChatOllama, OllamaEmbeddings } from "@langchain/ollama";
+import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { z } from "zod";
 import {
     backendIsBusy, backendsAreFree, collect, decision, everyBackend, failsOnce, gateway, greeting,
-    key, pixel, price, pricesOf, run, scenario, thrownBy, transformers, url, verdict,
+    key, phrases, pixel, price, pricesOf, run, scenario, thrownBy, transformers, url, vectors,
+    verdict,
 } from "./runner.mjs";
 
 function byOpenAI(model, more = {}) {
@@ -108,6 +109,11 @@ async function raises(chat, content, status) {
     return error;
 }
 
+async function embeds(embedder) {
+    assert.deepEqual(await embedder.embedDocuments(phrases), vectors);
+    assert.deepEqual(await embedder.embedQuery(phrases[1]), vectors[1]);
+}
+
 scenario("ChatOpenAI, whole", everyBackend, (model, kind) => speaksWhole(byOpenAI(model), kind));
 scenario("ChatOllama, whole", everyBackend, (model, kind) => speaksWhole(byOllama(model), kind));
 scenario("ChatOpenAI, streamed", everyBackend, (model, kind) => speaksStreamed(byOpenAI(model), kind));
@@ -120,6 +126,12 @@ scenario("ChatOpenAI, json schema", transformers, (model) => keepsToASchema(byOp
 scenario("ChatOllama, json schema", transformers, (model) => keepsToASchema(byOllama(model)));
 scenario("ChatOpenAI, image", transformers, (model) => seesImages(byOpenAI(model)));
 scenario("ChatOllama, image", transformers, (model) => seesImages(byOllama(model)));
+scenario("OpenAIEmbeddings", transformers, (model) => embeds(new OpenAIEmbeddings({
+    model, apiKey: key, configuration: { baseURL: `${url}/v1` }, maxRetries: 0,
+})));
+scenario("OllamaEmbeddings", transformers, (model) => embeds(new OllamaEmbeddings({
+    model, baseUrl: url, headers: new Headers({ Authorization: `Bearer ${key}` }), maxRetries: 0,
+})));
 scenario("ChatOpenAI, abort a stream", transformers, (model) => leavesAStream(byOpenAI(model)));
 scenario("ChatOpenAI, abort before the answer", transformers, (model) => leavesBeforeTheAnswer(byOpenAI(model)));
 scenario("ChatOpenAI, a stream that breaks off", transformers, (model) => breaksOff(byOpenAI(model)));

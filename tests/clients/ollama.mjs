@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { Ollama } from "ollama";
 import {
     backendIsBusy, backendsAreFree, collect, decision, everyBackend, failsOnce, gateway, greeting,
-    key, pixel, price, pricesOf, run, scenario, schema, thrownBy, transformers, url, verdict,
+    key, phrases, pixel, price, pricesOf, run, scenario, schema, thrownBy, transformers, url,
+    vectors, verdict,
 } from "./runner.mjs";
 
 const options = { host: url, headers: { Authorization: `Bearer ${key}` } };
@@ -87,6 +88,14 @@ scenario("image", transformers, async (model) => {
     assert.equal((await client.chat({ model, messages })).message.content, "I see a picture.");
     const generated = await client.generate({ model, prompt: "What is it?", images: [pixel] });
     assert.equal(generated.response, "I see a picture.");
+});
+
+scenario("embeddings", transformers, async (model) => {
+    const many = await client.embed({ model, input: phrases });
+    assert.deepEqual(many.embeddings, vectors);
+    assert.ok(many.prompt_eval_count > 0);
+    assert.deepEqual((await client.embed({ model, input: phrases[1] })).embeddings, [vectors[1]]);
+    assert.deepEqual((await client.embeddings({ model, prompt: phrases[1] })).embedding, vectors[1]);
 });
 
 scenario("abort a stream", transformers, async (model) => {

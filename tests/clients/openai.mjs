@@ -5,7 +5,8 @@ import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import {
     backendIsBusy, backendsAreFree, collect, decision, everyBackend, failsOnce, gateway, greeting,
-    key, pixel, price, pricesOf, run, scenario, thrownBy, transformers, url, verdict,
+    key, phrases, pixel, price, pricesOf, run, scenario, thrownBy, transformers, url, vectors,
+    verdict,
 } from "./runner.mjs";
 
 const options = { baseURL: `${url}/v1`, apiKey: key, maxRetries: 0 };
@@ -110,6 +111,14 @@ scenario("image", transformers, async (model) => {
     assert.equal(answer.choices[0].message.content, "I see a picture.");
 });
 
+scenario("embeddings", transformers, async (model) => {
+    const many = await client.embeddings.create({ model, input: phrases }); // as base64, unasked
+    assert.deepEqual(many.data.map((each) => Array.from(each.embedding)), vectors);
+    assert.ok(many.usage.prompt_tokens > 0);
+    const one = await client.embeddings.create({ model, input: phrases[1], encoding_format: "float" });
+    assert.deepEqual(one.data[0].embedding, vectors[1]);
+});
+
 scenario("abort a stream", transformers, async (model) => {
     const stream = await chat.create(asks(model, "go on", { stream: true }));
     for await (const chunk of stream) if (text(chunk)) break; // the SDK aborts when its loop is left
@@ -184,6 +193,12 @@ scenario("a query that is none", gateway, async () => {
     const error = await thrownBy(chat.create({ model: "small", messages: "hello" }));
     assert.ok(error instanceof OpenAI.BadRequestError, error);
     assert.match(error.message, /messages/);
+});
+
+scenario("a bdh model has no embeddings", gateway, async () => {
+    const error = await thrownBy(client.embeddings.create({ model: "hatchling", input: "gold" }));
+    assert.ok(error instanceof OpenAI.BadRequestError, error);
+    assert.match(error.message, /embeddings/);
 });
 
 scenario("models", gateway, async () => {

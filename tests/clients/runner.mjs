@@ -27,6 +27,8 @@ export const schema = {
     required: ["sell", "lots"],
     additionalProperties: false,
 };
+export const phrases = ["gold", "tin and lead"];
+export const vectors = [[4, 1], [12, 3]]; // theirs
 export const decision = { sell: true, lots: 3 };
 export const pixel =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";

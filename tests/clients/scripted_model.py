@@ -1,6 +1,10 @@
-"""A model that does what its last message says, behind an OpenAI-compatible or an Ollama server."""
+"""A model that does what its last message says, behind an OpenAI-compatible or an Ollama server.
+
+A text's embedding is its length and the number of its words."""
+import base64
 import json
 import re
+import struct
 import time
 
 from harness.backend import ndjson, ollama_last, ollama_line, openai_chunk, openai_whole, sse
@@ -44,6 +48,28 @@ def tool_results(messages):
     return ", ".join(f"{a['of']} {result}" for a, result in zip(arguments, results))
 
 
+def vector(text):
+    return [float(len(text)), float(len(text.split()))]
+
+
+def embed(reply, body):
+    """/v1/embeddings, /api/embed and /api/embeddings."""
+    given = body.get("input", body.get("prompt"))
+    vectors = [vector(text) for text in (given if isinstance(given, list) else [given])]
+    if reply.request.path == "/api/embeddings":
+        reply.whole({"embedding": vectors[0]})
+    elif reply.request.path == "/api/embed":
+        reply.whole({"model": body["model"], "embeddings": vectors, "total_duration": 1000,
+                     "load_duration": 0, "prompt_eval_count": 9})
+    else:
+        if body.get("encoding_format") == "base64":
+            vectors = [base64.b64encode(struct.pack("<2f", *each)).decode() for each in vectors]
+        reply.whole({"object": "list", "model": body["model"],
+                     "data": [{"object": "embedding", "index": i, "embedding": each}
+                              for i, each in enumerate(vectors)],
+                     "usage": {"prompt_tokens": 9, "total_tokens": 9}})
+
+
 class Model:
     """speech: OpenAI or Ollama, below."""
 
@@ -53,6 +79,9 @@ class Model:
 
     def __call__(self, reply):
         body = reply.request.json()
+        if "embed" in reply.request.path:
+            embed(reply, body)
+            return
         if reply.request.path == "/api/generate":
             body["messages"] = [{"role": "user", "content": body["prompt"],
                                  "images": body.get("images")}]

@@ -1,11 +1,12 @@
 // The Vercel AI SDK, with its provider for OpenAI's chat completions.
 import assert from "node:assert/strict";
 import { createOpenAI } from "@ai-sdk/openai";
-import { APICallError, generateObject, generateText, RetryError, stepCountIs, streamObject, streamText, tool } from "ai";
+import { APICallError, embed, embedMany, generateObject, generateText, RetryError, stepCountIs, streamObject, streamText, tool } from "ai";
 import { z } from "zod";
 import {
     backendIsBusy, backendsAreFree, collect, decision, everyBackend, failsOnce, gateway, greeting,
-    key, pixel, price, pricesOf, run, scenario, thrownBy, transformers, url, verdict,
+    key, phrases, pixel, price, pricesOf, run, scenario, thrownBy, transformers, url, vectors,
+    verdict,
 } from "./runner.mjs";
 
 const provider = createOpenAI({ baseURL: `${url}/v1`, apiKey: key });
@@ -86,6 +87,14 @@ scenario("image", transformers, async (model) => {
     }];
     const answer = await generateText({ model: provider.chat(model), messages, maxRetries: 0 });
     assert.equal(answer.text, "I see a picture.");
+});
+
+scenario("embeddings", transformers, async (name) => {
+    const model = provider.textEmbeddingModel(name);
+    const many = await embedMany({ model, values: phrases });
+    assert.deepEqual(many.embeddings, vectors);
+    assert.ok(many.usage.tokens > 0);
+    assert.deepEqual((await embed({ model, value: phrases[1] })).embedding, vectors[1]);
 });
 
 scenario("abort a stream", transformers, async (model) => {

@@ -68,5 +68,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     parse(&hw_dialect_anthropic, data, size);
     parse(&hw_dialect_ollama, data, size);
     parse(&hw_dialect_ollama_generate, data, size);
+    parse(&hw_dialect_embeddings, data, size);
+    parse(&hw_dialect_ollama_embed, data, size);
+    parse(&hw_dialect_ollama_embeddings, data, size);
     return 0;
 }

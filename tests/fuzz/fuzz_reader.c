@@ -1,7 +1,8 @@
 /* Any bytes as a backend's answer, in every framing: the same events whole and in pieces, ended by
  * exactly one FINISH or ERROR; and what an agent would be sent of them is written.
  *
- * The first byte chooses kind, content type and status; the second the size of the pieces. */
+ * The first byte chooses kind, content type and status; the second the size of the pieces, and
+ * whether it is vectors that were asked for. */
 #include "hatchway/assert.h"
 #include "router/api/dialect.h"
 #include "router/api/protocol.h"
@@ -11,6 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const struct hw_dialect *const dialects[] = {&hw_dialect_openai, &hw_dialect_completions,
                                                     &hw_dialect_ollama, &hw_dialect_ollama_generate,
                                                     &hw_dialect_anthropic};
+static const struct hw_dialect *const embedders[] = {
+    &hw_dialect_embeddings, &hw_dialect_ollama_embed, &hw_dialect_ollama_embeddings};
 enum { DIALECTS = sizeof(dialects) / sizeof(dialects[0]) };
 
 struct heard {
@@ -19,6 +22,7 @@ struct heard {
     struct hw_answer answer;
     struct hw_buf sent;
     int ends;
+    bool embeds;
 };
 
 static void
@@ -37,7 +41,7 @@ on_event(void *ctx, const struct hw_event *event)
         hw_buf_puts(&heard->log, event->name);
     }
     hw_answer_add(&heard->answer, event);
-    for (size_t i = 0; i < DIALECTS; i++)
+    for (size_t i = 0; i < DIALECTS && !heard->embeds; i++)
         dialects[i]->write_event(&heard->replies[i], event, &heard->sent);
 }
 
@@ -48,7 +52,14 @@ write_whole(struct heard *heard)
     static const struct hw_json_limits wide = {.depth = 80, .nodes = 100000};
     struct hw_json root;
 
-    for (size_t i = 0; i < DIALECTS; i++) {
+    for (size_t i = 0; i < 6 && heard->embeds; i++) {
+        struct hw_query query = {.wants_base64 = i >= 3};
+        struct hw_reply reply = {.query = &query, .id = "i", .model = "m"};
+        hw_buf_clear(&heard->sent);
+        embedders[i % 3]->write_whole(&reply, &heard->answer, &heard->sent);
+        HW_ASSERT(hw_json_validate(heard->sent.data, heard->sent.len, &wide, &root, NULL) == 0);
+    }
+    for (size_t i = 0; i < DIALECTS && !heard->embeds; i++) {
         hw_buf_clear(&heard->sent);
         dialects[i]->write_whole(&heard->replies[i], &heard->answer, &heard->sent);
         HW_ASSERT(hw_json_validate(heard->sent.data, heard->sent.len, &wide, &root, NULL) == 0);
@@ -56,13 +67,17 @@ write_whole(struct heard *heard)
 }
 
 static void
-read_in_pieces(uint8_t choice, size_t piece, const char *bytes, size_t len, struct heard *heard)
+read_in_pieces(uint8_t choice, bool embeds, size_t piece, const char *bytes, size_t len,
+               struct heard *heard)
 {
     static const char *const types[] = {"text/event-stream", "application/x-ndjson",
                                         "application/json", ""};
     static const struct hw_message asked = {.role = HW_MSG_USER, .text = "q", .text_len = 1};
-    const struct hw_query query = {
-        .last_user = &asked, .stream = (choice & 64) != 0, .include_usage = true};
+    const struct hw_query query = {.last_user = &asked,
+                                   .stream = (choice & 64) != 0,
+                                   .include_usage = true,
+                                   .embeds = embeds,
+                                   .input_count = 2};
     struct hw_query queries[DIALECTS];
     const char *type = types[choice / 4 % 4];
     const struct hw_protocol *protocol = hw_protocol_of((enum hw_kind)(choice % HW_KIND_COUNT));
@@ -70,6 +85,7 @@ read_in_pieces(uint8_t choice, size_t piece, const char *bytes, size_t len, stru
                                                 type, strlen(type), 1000);
 
     memset(heard, 0, sizeof(*heard));
+    heard->embeds = embeds;
     hw_buf_init(&heard->log, (size_t)1 << 24);
     hw_buf_init(&heard->sent, (size_t)1 << 24);
     hw_answer_init(&heard->answer, 500);
@@ -102,8 +118,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const char *bytes = (const char *)data + 2;
     size_t piece = data[1] % 16u + 1;
-    read_in_pieces(data[0], size, bytes, size - 2, &whole);
-    read_in_pieces(data[0], piece, bytes, size - 2, &pieces);
+    bool embeds = (data[1] & 16) != 0;
+    read_in_pieces(data[0], embeds, size, bytes, size - 2, &whole);
+    read_in_pieces(data[0], embeds, piece, bytes, size - 2, &pieces);
     HW_ASSERT(whole.log.len == pieces.log.len);
     HW_ASSERT(memcmp(whole.log.data, pieces.log.data, whole.log.len) == 0);
     hw_buf_free(&whole.log);
