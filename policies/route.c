@@ -11,6 +11,7 @@
 
 #include "config/pattern.h"
 #include "config/zone.h"
+#include "policies/words.h"
 
 /* Keywords and patterns look at the start of the last user message only: every route may have its
  * own, and a pasted megabyte must not hold up the loop. */
@@ -20,6 +21,13 @@
 struct reason {
     char *text; /* NULL: nobody reads it */
     size_t size, len;
+    struct words_seen *seen;
+};
+
+/* The message's words, for all routes' keywords; filled when the first one asks for it. */
+struct words_seen {
+    bool filled;
+    struct hw_sieve sieve;
 };
 
 static void __attribute__((format(printf, 2, 3))) say(struct reason *reason, const char *fmt, ...)
@@ -127,8 +135,13 @@ keyword_holds(const struct hw_conf_when *when, const struct hw_traits *traits,
 
     if (when->keyword.count == 0)
         return true;
+    if (traits->text != NULL && !reason->seen->filled) {
+        hw_sieve_fill(&reason->seen->sieve, traits->text, len);
+        reason->seen->filled = true;
+    }
     for (size_t i = 0; traits->text != NULL && i < when->keyword.count; i++) {
-        if (hw_text_has_keyword(traits->text, len, when->keyword.items[i]))
+        if (hw_sieve_may_have(&reason->seen->sieve, when->keyword.items[i]) &&
+            hw_text_has_keyword(traits->text, len, when->keyword.items[i]))
             return true;
     }
     say(reason, "the message has no keyword ");
@@ -315,7 +328,7 @@ static bool
 any_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
           const struct hw_traits *traits, struct reason *reason)
 {
-    struct reason nobody = {.text = NULL};
+    struct reason nobody = {.text = NULL, .seen = reason->seen};
 
     if (when->any_count == 0)
         return true;
@@ -337,7 +350,7 @@ static bool
 none_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
            const struct hw_traits *traits, struct reason *reason)
 {
-    struct reason nobody = {.text = NULL};
+    struct reason nobody = {.text = NULL, .seen = reason->seen};
 
     for (size_t i = 0; i < when->none_count; i++) {
         if (!when_holds(snapshot, &when->none[i], traits, &nobody))
@@ -379,8 +392,10 @@ route_holds(const struct hw_snapshot *snapshot, size_t i, const struct hw_traits
 int
 hw_route_match(const struct hw_snapshot *snapshot, const struct hw_traits *traits)
 {
-    struct reason nobody = {.text = NULL};
+    struct words_seen seen;
+    struct reason nobody = {.text = NULL, .seen = &seen};
 
+    seen.filled = false;
     for (size_t i = 0; i < snapshot->route_count; i++) {
         if (route_holds(snapshot, i, traits, &nobody))
             return (int)i;
@@ -392,7 +407,9 @@ bool
 hw_route_explain(const struct hw_snapshot *snapshot, size_t i, const struct hw_traits *traits,
                  char *why, size_t size)
 {
-    struct reason reason = {.text = size > 0 ? why : NULL, .size = size};
+    struct words_seen seen;
+    struct reason reason = {.text = size > 0 ? why : NULL, .size = size, .seen = &seen};
 
+    seen.filled = false;
     return route_holds(snapshot, i, traits, &reason);
 }

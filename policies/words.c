@@ -1,9 +1,11 @@
-/* policies/words.c - the byte classes behind words.h, and the search for one phrase.
+/* policies/words.c - the byte classes behind words.h, the search for one phrase, and the sieve.
  *
  * Words are compared by a 64-bit hash of their lower-cased bytes alone. Two words that collide can
  * only be forged, and all that a forger wins is a role for a query of his own, which he could
  * simply have asked for. */
 #include "policies/words.h"
+
+#include <string.h>
 
 #include "policies/classify.h"
 
@@ -48,11 +50,8 @@ hw_text_has_keyword(const char *text, size_t len, const char *keyword)
 {
     struct hw_words words, phrase;
     struct hw_word first, word;
-    size_t keyword_len = 0;
 
-    while (keyword[keyword_len] != '\0')
-        keyword_len++;
-    hw_words_init(&phrase, keyword, keyword_len);
+    hw_words_init(&phrase, keyword, strlen(keyword));
     if (!hw_words_next(&phrase, &first))
         return false; /* nothing but separators: no text has it */
     hw_words_init(&words, text, len);
@@ -61,4 +60,37 @@ hw_text_has_keyword(const char *text, size_t len, const char *keyword)
             return true;
     }
     return false;
+}
+
+static uint32_t
+sieve_bit(uint64_t hash)
+{
+    return (uint32_t)((hash * 0x9e3779b97f4a7c15u) >> 50) % HW_SIEVE_BITS;
+}
+
+void
+hw_sieve_fill(struct hw_sieve *sieve, const char *text, size_t len)
+{
+    struct hw_words words;
+    struct hw_word word;
+
+    *sieve = (struct hw_sieve){{0}};
+    hw_words_init(&words, text, len);
+    while (hw_words_next(&words, &word)) {
+        uint32_t bit = sieve_bit(word.hash);
+        sieve->bits[bit / 64] |= UINT64_C(1) << bit % 64;
+    }
+}
+
+bool
+hw_sieve_may_have(const struct hw_sieve *sieve, const char *keyword)
+{
+    struct hw_words words;
+    struct hw_word first;
+
+    hw_words_init(&words, keyword, strlen(keyword));
+    if (!hw_words_next(&words, &first))
+        return false;
+    uint32_t bit = sieve_bit(first.hash);
+    return (sieve->bits[bit / 64] >> bit % 64 & 1) != 0;
 }

@@ -82,4 +82,13 @@ hw_words_next(struct hw_words *words, struct hw_word *word)
     return true;
 }
 
+/* Which words a text has, to pass quickly over the many keywords that it has not. */
+#define HW_SIEVE_BITS 16384u
+struct hw_sieve {
+    uint64_t bits[HW_SIEVE_BITS / 64];
+};
+void hw_sieve_fill(struct hw_sieve *sieve, const char *text, size_t len);
+/* False: the text has not even the keyword's first word; true: it must be searched for. */
+bool hw_sieve_may_have(const struct hw_sieve *sieve, const char *keyword);
+
 #endif

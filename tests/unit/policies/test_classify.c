@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "policies/words.h"
+
 static struct built built;
 
 static struct hw_classifier *
@@ -216,6 +218,30 @@ text_has_keyword(void **state)
     assert_false(hw_text_has_keyword("", 0, "x"));
 }
 
+/* What the sieve lets go is in no text; what it keeps is searched for. */
+static void
+sieve_keeps_what_the_text_has(void **state)
+{
+    const char *text = "Please, re-run the Stop Loss; order!";
+    struct hw_sieve sieve;
+    unsigned kept = 0;
+    char word[16];
+
+    (void)state;
+    hw_sieve_fill(&sieve, text, strlen(text));
+    assert_true(hw_sieve_may_have(&sieve, "please"));
+    assert_true(hw_sieve_may_have(&sieve, "ORDER"));
+    assert_true(hw_sieve_may_have(&sieve, "stop loss order"));
+    assert_true(hw_sieve_may_have(&sieve, "stop at nothing")); /* its first word is there */
+    assert_false(hw_sieve_may_have(&sieve, "unheard"));
+    assert_false(hw_sieve_may_have(&sieve, ""));
+    for (int i = 0; i < 1000; i++) {
+        snprintf(word, sizeof(word), "word%d", i);
+        kept += hw_sieve_may_have(&sieve, word);
+    }
+    assert_true(kept < 20); /* 7 of 16,384 bits are set */
+}
+
 static void
 tokens_are_about_four_bytes(void **state)
 {
@@ -275,6 +301,7 @@ main(void)
         cmocka_unit_test_setup(hostile_texts, setup),
         cmocka_unit_test_setup(keywords_without_words_are_refused, setup),
         cmocka_unit_test(text_has_keyword),
+        cmocka_unit_test(sieve_keeps_what_the_text_has),
         cmocka_unit_test(tokens_are_about_four_bytes),
         cmocka_unit_test(cost),
     };
