@@ -6,8 +6,10 @@ if(LLHTTP_SYSTEM_FOUND)
   add_library(hw_llhttp INTERFACE)
   target_link_libraries(hw_llhttp INTERFACE PkgConfig::LLHTTP_SYSTEM)
 else()
-  find_path(LLHTTP_SOURCE_DIR llhttp.c PATHS /usr/share/llhttp NO_DEFAULT_PATH)
-  find_path(LLHTTP_INCLUDE_DIR llhttp.h PATHS /usr/share/include/llhttp NO_DEFAULT_PATH)
+  find_path(LLHTTP_SOURCE_DIR llhttp.c PATHS /usr/share/llhttp NO_DEFAULT_PATH
+    NO_CMAKE_FIND_ROOT_PATH)
+  find_path(LLHTTP_INCLUDE_DIR llhttp.h PATHS /usr/share/include/llhttp NO_DEFAULT_PATH
+    NO_CMAKE_FIND_ROOT_PATH)
   if(NOT LLHTTP_SOURCE_DIR OR NOT LLHTTP_INCLUDE_DIR)
     message(FATAL_ERROR "llhttp not found: install Debian's node-llhttp (its C sources are used)")
   endif()

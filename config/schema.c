@@ -1,6 +1,7 @@
 /* config/schema.c - reading mappings by tables of keys, and saying what is wrong with them. */
 #include "config/schema.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -39,7 +40,7 @@ hw_conf_shown(const char *text)
     char *out = slots[next++ % 4];
     size_t i = 0;
     for (; text[i] != '\0' && i < SHOWN_BYTES; i++)
-        out[i] = text[i] < ' ' && text[i] >= 0 ? '?' : text[i] == 0x7f ? '?' : text[i];
+        out[i] = iscntrl((unsigned char)text[i]) ? '?' : text[i];
     if (text[i] != '\0') {
         while (i > 0 && ((unsigned char)text[i] & 0xc0) == 0x80) /* not within a character */
             i--;

@@ -170,13 +170,14 @@ hw_bench_engine(const struct hw_bdh_engine *engine, const struct hw_bench_text *
 static double
 loss_of(const float *logits, uint32_t vocab, uint32_t token)
 {
-    double largest = (double)logits[0], sum = 0.0;
+    float largest = logits[0]; /* a maximum in double of floats crashes gcc 12 for aarch64 */
+    double sum = 0.0;
 
     for (uint32_t i = 1; i < vocab; i++)
-        largest = fmax(largest, (double)logits[i]);
+        largest = fmaxf(largest, logits[i]);
     for (uint32_t i = 0; i < vocab; i++)
-        sum += exp((double)logits[i] - largest);
-    return log(sum) + largest - (double)logits[token];
+        sum += exp((double)logits[i] - (double)largest);
+    return log(sum) + (double)largest - (double)logits[token];
 }
 
 int

@@ -5,23 +5,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __aarch64__
+#include <sys/auxv.h>
+#endif
+
+/* Whether the user wants no more than this set. */
+static bool
+at_most(const char *name)
+{
+    const char *most = getenv("HATCHWAY_KERNELS");
+
+    return most != NULL && strcmp(most, name) == 0;
+}
+
 const struct hw_kernels *
 hw_kernels_pick(void)
 {
-#ifdef __x86_64__
-    const char *most = getenv("HATCHWAY_KERNELS");
-    bool narrow = most != NULL && (strcmp(most, "base") == 0 || strcmp(most, "scalar") == 0);
-    bool middle = most != NULL && strcmp(most, "avx2") == 0;
-    bool no_vnni = most != NULL && strcmp(most, "avx512") == 0;
-
+    if (at_most("base") || at_most("scalar"))
+        return &hw_kernels_base;
+#if defined(__x86_64__)
     __builtin_cpu_init();
-    if (!narrow && !middle && __builtin_cpu_supports("avx512f") &&
+    if (!at_most("avx2") && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw"))
-        return !no_vnni && __builtin_cpu_supports("avx512vnni") ? &hw_kernels_vnni
-                                                                : &hw_kernels_avx512;
-    if (!narrow && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return !at_most("avx512") && __builtin_cpu_supports("avx512vnni") ? &hw_kernels_vnni
+                                                                          : &hw_kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &hw_kernels_avx2;
+#elif defined(__aarch64__)
+    return !at_most("neon") && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0 ? &hw_kernels_dotprod
+                                                                          : &hw_kernels_neon;
 #endif
     return &hw_kernels_base;
 }

@@ -77,13 +77,15 @@ struct hw_kernels {
     void (*norm)(float *v, size_t n);
 };
 
-/* The widest that this processor runs. HATCHWAY_KERNELS=base|avx2|avx512 narrows it (scalar is
- * base), for tests. */
+/* The widest that this processor runs. HATCHWAY_KERNELS=base|avx2|avx512|neon narrows it (scalar
+ * is base), for tests. */
 const struct hw_kernels *hw_kernels_pick(void);
 
 extern const struct hw_kernels hw_kernels_base;
 extern const struct hw_kernels hw_kernels_avx2;
 extern const struct hw_kernels hw_kernels_avx512;
 extern const struct hw_kernels hw_kernels_vnni; /* AVX-512 with its int8 products */
+extern const struct hw_kernels hw_kernels_neon;
+extern const struct hw_kernels hw_kernels_dotprod; /* NEON with its int8 products */
 
 #endif

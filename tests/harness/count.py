@@ -5,7 +5,8 @@ import pathlib
 import sys
 import xml.etree.ElementTree as ET
 
-RUNS = ["ctest-release", "ctest-asan", "ctest-tsan", "pytest-release", "pytest-asan"]
+RUNS = ["ctest-release", "ctest-asan", "ctest-tsan", "ctest-arm64", "pytest-release",
+        "pytest-asan"]
 
 
 def outcome(case):

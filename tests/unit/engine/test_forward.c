@@ -51,6 +51,14 @@ load_engine(const char *folder)
     return load_engine_as(folder, HW_BDH_F32);
 }
 
+/* By comparison: a maximum in double of floats crashes gcc 12 for aarch64. */
+static void
+raise_to(double *most, double value)
+{
+    if (fabs(value) > *most)
+        *most = fabs(value);
+}
+
 static uint32_t
 largest(const float *logits, uint32_t vocab)
 {
@@ -78,11 +86,11 @@ check_vector(const char *folder)
 
     double absmax = 1.0, worst = 0.0;
     for (size_t i = 0; i < count * vocab; i++)
-        absmax = fmax(absmax, fabs((double)reference[i]));
+        raise_to(&absmax, (double)reference[i]);
     for (size_t t = 0; t < count; t++) {
         hw_bdh_session_step(session, tokens[t], logits);
         for (size_t i = 0; i < vocab; i++)
-            worst = fmax(worst, fabs((double)logits[i] - (double)reference[t * vocab + i]));
+            raise_to(&worst, (double)logits[i] - (double)reference[t * vocab + i]);
     }
     if (!(worst <= 2e-5 * absmax))
         fail_msg("%s: off by %g, allowed %g", folder, worst, 2e-5 * absmax);
@@ -106,9 +114,9 @@ static void
 test_vectors(void **state)
 {
     (void)state;
-    static const char *const kernels[] = {"base", "avx2", "avx512", "best"};
+    static const char *const kernels[] = {"base", "avx2", "avx512", "neon", "best"};
     const char *root = HW_SOURCE_DIR "/tests/vectors/bdh";
-    for (size_t k = 0; k < 4; k++) {
+    for (size_t k = 0; k < sizeof(kernels) / sizeof(kernels[0]); k++) {
         setenv("HATCHWAY_KERNELS", kernels[k], 1);
         DIR *dir = opendir(root);
         assert_non_null(dir);

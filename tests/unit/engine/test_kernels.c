@@ -338,8 +338,8 @@ static void
 test_every_set(void **state)
 {
     (void)state;
-    static const char *const names[] = {"scalar", "avx2", "avx512", "best"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const names[] = {"scalar", "avx2", "avx512", "neon", "best"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         setenv("HATCHWAY_KERNELS", names[i], 1);
         check_all(hw_kernels_pick());
     }
