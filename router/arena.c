@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,8 +51,10 @@ hw_arena_alloc(struct hw_arena *arena, size_t size)
     if (size > SIZE_MAX - ALIGN)
         return NULL;
     size_t rounded = size == 0 ? ALIGN : (size + ALIGN - 1) & ~(ALIGN - 1);
-    if (rounded > arena->max || arena->total > arena->max - rounded)
+    if (rounded > arena->max || arena->total > arena->max - rounded) {
+        arena->full = true;
         return NULL;
+    }
 
     unsigned char *p;
     if (arena->blocks != NULL && rounded <= arena->blocks->cap - arena->used) {
@@ -98,4 +101,15 @@ hw_arena_free(struct hw_arena *arena)
         block = next;
     }
     hw_arena_init(arena, arena->max);
+}
+
+void
+hw_arena_explain(const struct hw_arena *arena, struct hw_err *err)
+{
+    char what[sizeof(err->msg)];
+
+    if (!arena->full)
+        return;
+    snprintf(what, sizeof(what), "%s", err->msg);
+    hw_err_set(err, HW_ELIMIT, "%.400s (%zu bytes; that grows with limits.body)", what, arena->max);
 }

@@ -5,7 +5,10 @@
 #ifndef HW_ROUTER_ARENA_H
 #define HW_ROUTER_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+#include "hatchway/err.h"
 
 struct hw_arena_block;
 
@@ -14,12 +17,15 @@ struct hw_arena {
     size_t used; /* of the front block */
     size_t total;
     size_t max;
+    bool full; /* something was refused for lying beyond max */
 };
 
 void hw_arena_init(struct hw_arena *arena, size_t max);
 void *hw_arena_alloc(struct hw_arena *arena,
                      size_t size); /* zeroed, 16-byte aligned; NULL: over max */
 char *hw_arena_copy(struct hw_arena *arena, const void *bytes, size_t len); /* with a NUL behind */
+/* For a query that was refused: says how much it may have and which limit that goes by. */
+void hw_arena_explain(const struct hw_arena *arena, struct hw_err *err);
 void hw_arena_free(struct hw_arena *arena);
 
 #endif

@@ -38,6 +38,17 @@ pass_event_on(struct hw_attempt *attempt)
     attempt->event = NULL;
 }
 
+/* What a backend says of our credentials may repeat them: it goes no further than here. */
+static void
+note_error_text(struct hw_attempt *attempt, const struct hw_event *event)
+{
+    if (attempt->status == 401 || attempt->status == 403)
+        snprintf(attempt->message, sizeof(attempt->message),
+                 "it refuses Hatchway's own credentials with %d (its api_key)", attempt->status);
+    else
+        snprintf(attempt->message, sizeof(attempt->message), "%.*s", (int)event->len, event->text);
+}
+
 /* From the reader, within on_body or at the body's end. */
 static void
 on_reader_event(void *ctx, const struct hw_event *event)
@@ -49,7 +60,7 @@ on_reader_event(void *ctx, const struct hw_event *event)
     switch (event->type) {
     case HW_EVENT_ERROR:
         attempt->failed = true;
-        snprintf(attempt->message, sizeof(attempt->message), "%.*s", (int)event->len, event->text);
+        note_error_text(attempt, event);
         attempt->end.status = event->status != 0 ? event->status : attempt->status;
         attempt->end.result =
             attempt->status >= 400 ? result_of_status(attempt->status) : HW_ATTEMPT_BROKEN;

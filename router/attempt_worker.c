@@ -80,6 +80,9 @@ on_worker_error(void *ctx, bool started, int code, const struct hw_err *err)
     if (code == HW_EINVAL) {
         end.result = HW_ATTEMPT_REFUSED;
         end.status = 400;
+    } else if (code == HW_ELIMIT) { /* its queue is full */
+        end.result = HW_ATTEMPT_STATUS;
+        end.status = 503;
     } else if (code == HW_EUNAVAILABLE) {
         end.result = HW_ATTEMPT_CONNECT;
     } else if (code == HW_EIO) {

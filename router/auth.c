@@ -53,6 +53,16 @@ hw_auth_agent(const struct hw_snapshot *snapshot, const struct hw_http_request *
     return *agent >= 0;
 }
 
+const char *
+hw_auth_complaint(const struct hw_http_request *request)
+{
+    struct hw_http_slice key;
+
+    return find_key(request, &key)
+               ? "the API key that was sent is none of this endpoint's"
+               : "this endpoint wants an API key: send `Authorization: Bearer KEY`";
+}
+
 /* A browser names the page that sent a request: only one that we served ourselves may steer us. */
 static bool
 foreign_origin(const struct hw_http_request *request)

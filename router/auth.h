@@ -11,6 +11,8 @@
  * the agent's index, or -1 where the configuration names none (then everybody may ask). */
 bool hw_auth_agent(const struct hw_snapshot *snapshot, const struct hw_http_request *request,
                    int *agent);
+/* What a refused agent is told: whether a key came, never how near it was. */
+const char *hw_auth_complaint(const struct hw_http_request *request);
 /* /hatchway/...: from loopback and not sent by a web page of another origin, or with the admin key.
  */
 bool hw_auth_operator(const struct hw_snapshot *snapshot, const struct hw_http_request *request);

@@ -23,6 +23,8 @@ count(struct hw_loop *loop, struct hw_body *body, uint32_t *tokens, struct hw_er
     int rc = hw_dialect_anthropic.parse(body, &json, &arena, &query, err);
     if (rc == 0)
         *tokens = hw_estimate_tokens(query.prompt_bytes);
+    else
+        hw_arena_explain(&arena, err);
     hw_arena_free(&arena);
     return rc;
 }

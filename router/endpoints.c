@@ -66,6 +66,25 @@ answer_error(struct hw_http_stream *stream, int status, const char *message, con
     hw_buf_free(&body);
 }
 
+/* A path that is none: where queries go, all of them. */
+static void
+answer_nowhere(struct hw_http_stream *stream)
+{
+    struct hw_buf text;
+    const char *comma = " ";
+
+    hw_buf_init(&text, 4096);
+    hw_buf_puts(&text, "there is nothing at this path; queries go to");
+    for (size_t i = 0; i < ENDPOINT_COUNT; i++) {
+        if (endpoints[i].dialect == NULL)
+            continue;
+        hw_buf_printf(&text, "%s%s", comma, endpoints[i].path);
+        comma = ", ";
+    }
+    answer_error(stream, 404, text.data, NULL);
+    hw_buf_free(&text);
+}
+
 static bool
 path_matches(const struct endpoint *endpoint, struct hw_http_slice path)
 {
@@ -83,8 +102,7 @@ may_ask(struct hw_loop *loop, const struct endpoint *endpoint, struct hw_http_st
     int agent;
 
     if (endpoint->access == AGENT && !hw_auth_agent(loop->plan->snapshot, request, &agent)) {
-        answer_error(stream, 401,
-                     "this endpoint wants an API key: send `Authorization: Bearer KEY`", NULL);
+        answer_error(stream, 401, hw_auth_complaint(request), NULL);
         return false;
     }
     if (endpoint->access == OPERATOR && !hw_auth_operator(loop->plan->snapshot, request)) {
@@ -108,11 +126,7 @@ hw_endpoints_handle(void *ctx, struct hw_http_stream *stream)
         if (path_matches(&endpoints[i], request->path))
             endpoint = &endpoints[i];
     if (endpoint == NULL) {
-        answer_error(
-            stream, 404,
-            "there is nothing at this path; queries go to /v1/chat/completions, /api/chat, "
-            "/api/generate or /api/bdh/ask",
-            NULL);
+        answer_nowhere(stream);
         return;
     }
     bool get = endpoint->method == HW_HTTP_GET;

@@ -58,8 +58,7 @@ hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result)
     bool local = ex->attempt.protocol == NULL;
     bool unsent =
         result == HW_ATTEMPT_REFUSED && ex->attempt.status == 0; /* refused by ourselves */
-    bool blameless =
-        unsent || (local && (result == HW_ATTEMPT_BROKEN || result == HW_ATTEMPT_CONNECT));
+    bool blameless = unsent || (local && result != HW_ATTEMPT_OK && result != HW_ATTEMPT_TIMEOUT);
 
     if (backend == NULL)
         return;

@@ -114,6 +114,8 @@ give_up(struct hw_exchange *ex)
     } else if (ex->last_status == 429) {
         hw_exchange_reply_error(ex, 429, NULL, "%s is over its rate limit: %s", backend,
                                 ex->last_message);
+    } else if (ex->last_status == 503) {
+        hw_exchange_reply_error(ex, 503, NULL, "%s is overloaded: %s", backend, ex->last_message);
     } else {
         hw_exchange_reply_error(ex, 502, NULL, "%s failed: %s", backend, ex->last_message);
     }

@@ -202,6 +202,7 @@ parse_body(struct hw_exchange *ex)
         return true;
     }
     ex->query.body = NULL;
+    hw_arena_explain(&ex->arena, &err);
     hw_exchange_reply_error(ex, rc == HW_ELIMIT ? 413 : 400, NULL, "%s", err.msg);
     return false;
 }
@@ -280,8 +281,7 @@ hw_exchange_read_request(struct hw_exchange *ex)
 {
     take_ids(ex);
     if (!hw_auth_agent(ex->plan->snapshot, ex->request, &ex->agent)) {
-        hw_exchange_reply_error(ex, 401, NULL,
-                                "this endpoint wants an API key: send `Authorization: Bearer KEY`");
+        hw_exchange_reply_error(ex, 401, NULL, "%s", hw_auth_complaint(ex->request));
         return false;
     }
     if (!parse_body(ex))

@@ -316,19 +316,40 @@ close_unstarted(struct hw_gateway *gateway, unsigned opened)
     }
 }
 
-static void
-serve(struct hw_gateway *gateway)
+/* How many loops have a thread now (the first is ours). One without would take its share of the
+ * connections and never answer any, so with fewer than were wanted nothing is served. */
+static unsigned
+start_threads(struct hw_gateway *gateway, struct hw_err *err)
+{
+    for (unsigned i = 1; i < gateway->loop_count; i++) {
+        int rc = pthread_create(&gateway->loops[i].thread, NULL, run_loop, &gateway->loops[i]);
+        if (rc == 0)
+            continue;
+        hw_err_set(err, HW_EIO, "cannot start a thread for loop %u of %u: %s (see loops)", i + 1,
+                   gateway->loop_count, strerror(rc));
+        atomic_store(&gateway->stopping, true);
+        wake_all(gateway);
+        return i;
+    }
+    return gateway->loop_count;
+}
+
+static int
+serve(struct hw_gateway *gateway, struct hw_err *err)
 {
     const struct hw_snapshot *snapshot = gateway->loops[0].plan->snapshot;
+    unsigned started = start_threads(gateway, err);
+    bool all = started == gateway->loop_count;
 
-    for (unsigned i = 1; i < gateway->loop_count; i++)
-        pthread_create(&gateway->loops[i].thread, NULL, run_loop, &gateway->loops[i]);
     bool v6 = strchr(snapshot->listen_host, ':') != NULL;
-    hw_log(HW_LOG_INFO, "listening on http://%s%s%s:%u with %u loops", v6 ? "[" : "",
-           snapshot->listen_host, v6 ? "]" : "", (unsigned)gateway->port, gateway->loop_count);
+    if (all)
+        hw_log(HW_LOG_INFO, "listening on http://%s%s%s:%u with %u loops", v6 ? "[" : "",
+               snapshot->listen_host, v6 ? "]" : "", (unsigned)gateway->port, gateway->loop_count);
     uv_run(&gateway->loops[0].uv,
            UV_RUN_DEFAULT); /* until hw_loop_close has let go of everything */
-    for (unsigned i = 1; i < gateway->loop_count; i++)
+    for (unsigned i = started; i < gateway->loop_count; i++)
+        uv_run(&gateway->loops[i].uv, UV_RUN_DEFAULT); /* told to stop: closes what it opened */
+    for (unsigned i = 1; i < started; i++)
         pthread_join(gateway->loops[i].thread, NULL);
 
     /* The workers go last: nobody is left who could want them. */
@@ -337,6 +358,7 @@ serve(struct hw_gateway *gateway)
     uv_run(&gateway->loops[0].uv, UV_RUN_DEFAULT);
     for (unsigned i = 0; i < gateway->loop_count; i++)
         hw_loop_free(&gateway->loops[i]);
+    return all ? 0 : HW_EIO;
 }
 
 static int
@@ -383,8 +405,8 @@ hw_gateway_run(const char *config_path)
     if (rc == 0)
         rc = open_loops(&gateway, plan, &err);
     if (rc == 0)
-        serve(&gateway);
-    else
+        rc = serve(&gateway, &err);
+    if (rc != 0)
         fprintf(stderr, "hatchway: %s\n", err.msg);
     hw_plan_unref(plan);
     close_shared(&gateway);

@@ -74,6 +74,9 @@ struct hw_workers {
 
 struct hw_board *hw_workers_supervisor_board(struct hw_workers_supervisor *supervisor);
 
+/* workers_env.c: the array is the caller's to free, its texts are the environment's own. */
+char **hw_worker_environment(void);
+
 /* workers_link.c */
 struct hw_worker_link *hw_link_new(struct hw_workers *workers, const struct hw_board_view *view);
 /* Connects if it should be connected, closes if it should not. */

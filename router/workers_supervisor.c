@@ -7,7 +7,6 @@
  * anybody heard its HELLO, or in its first second) waits twice as long each time, so that a broken
  * model does not keep a core busy. A retired worker ends when the loops have let go of it: it exits
  * by itself when its last connection closes, SIGTERM only makes sure. */
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 
 #include "hatchway/assert.h"
 #include "router/log.h"
+#include "router/workers_dir.h"
 #include "router/workers_private.h"
 
 #define YOUNG_MS 1000u
@@ -48,7 +48,7 @@ struct backend {
 struct hw_workers_supervisor {
     uv_loop_t *loop;
     char *executable;
-    char *dir; /* NULL until the first local backend */
+    struct hw_workers_dir dir; /* made for the first local backend */
     struct hw_board *board;
     struct backend *backends;
     struct process *processes;
@@ -84,9 +84,7 @@ finish_close(struct hw_workers_supervisor *supervisor)
         free(backend->model);
         free(backend);
     }
-    if (supervisor->dir != NULL && rmdir(supervisor->dir) != 0)
-        hw_log(HW_LOG_WARN, "cannot remove %s: %s", supervisor->dir, strerror(errno));
-    free(supervisor->dir);
+    hw_workers_dir_remove(&supervisor->dir);
     free(supervisor->executable);
     hw_board_unref(supervisor->board);
     free(supervisor);
@@ -201,6 +199,7 @@ start(struct process *process)
         .exit_cb = on_exit_of_child,
         .stdio = stdio,
         .stdio_count = 3,
+        .env = hw_worker_environment(),
     };
 
     unlink(process->path);
@@ -209,6 +208,7 @@ start(struct process *process)
     process->handle_open = true;
     process->handle.data = process;
     int rc = uv_spawn(supervisor->loop, &process->handle, &options);
+    free(options.env);
     if (rc != 0) {
         choose_pause(process, false);
         hw_log(HW_LOG_ERROR, "cannot start a worker of %s (%s): %s; again in %llu ms",
@@ -272,7 +272,7 @@ make_path(const struct hw_workers_supervisor *supervisor, const char *backend, u
         name[i] = plain ? (char)c : '_';
     }
     name[len] = '\0';
-    int n = snprintf(out, HW_BOARD_PATH_BYTES, "%s/%s-%u.sock", supervisor->dir, name,
+    int n = snprintf(out, HW_BOARD_PATH_BYTES, "%s/%s-%u.sock", supervisor->dir.path, name,
                      (unsigned)number);
     HW_ASSERT(n > 0 && (size_t)n < HW_BOARD_PATH_BYTES); /* make_dir bounds the folder's */
 }
@@ -300,21 +300,12 @@ add_process(struct hw_workers_supervisor *supervisor, const struct backend *back
 static int
 make_dir(struct hw_workers_supervisor *supervisor, const char *parent, struct hw_err *err)
 {
-    char path[HW_BOARD_PATH_BYTES];
-
-    if (supervisor->dir != NULL)
-        return 0;
     /* Behind it must fit: "/", the name, "-", a number, ".sock". */
-    int n = snprintf(path, sizeof(path), "%s/hatchway-XXXXXX", parent);
-    if (n < 0 || (size_t)n + NAME_IN_PATH + 18 > sizeof(path))
-        return hw_err_set(err, HW_EINVAL,
-                          "worker_dir %s is too long: a Unix socket's path has at most %zu bytes",
-                          parent, sizeof(path) - 1);
-    if (mkdtemp(path) == NULL)
-        return hw_err_set(err, HW_EIO, "cannot make a folder for the workers' sockets in %s: %s",
-                          parent, strerror(errno));
-    supervisor->dir = copy_text(path);
-    return 0;
+    size_t behind = NAME_IN_PATH + 18;
+
+    if (supervisor->dir.path != NULL)
+        return 0;
+    return hw_workers_dir_make(&supervisor->dir, parent, HW_BOARD_PATH_BYTES - behind + 1, err);
 }
 
 static bool

@@ -232,7 +232,8 @@ static int
 scan_open(struct scan *scan, bool object, bool *open)
 {
     if (scan->depth >= scan->max_depth)
-        return hw_err_set(scan->err, HW_ELIMIT, "JSON at byte %zu is nested deeper than %u levels",
+        return hw_err_set(scan->err, HW_ELIMIT,
+                          "JSON at byte %zu is nested deeper than %u levels (limits.json_depth)",
                           (size_t)(scan->p - scan->start), scan->max_depth);
     scan->p = skip_space(scan->p + 1, scan->end);
     if (scan->p < scan->end && *scan->p == (object ? '}' : ']')) {
@@ -259,7 +260,8 @@ scan_value(struct scan *scan, bool *open)
     if (scan->p == scan->end)
         return bad(scan, "the text ends where a value should be");
     if (++scan->nodes > scan->max_nodes)
-        return hw_err_set(scan->err, HW_ELIMIT, "JSON holds more than %u values", scan->max_nodes);
+        return hw_err_set(scan->err, HW_ELIMIT,
+                          "JSON holds more than %u values (limits.json_nodes)", scan->max_nodes);
     switch (*scan->p) {
     case '"':
         return scan_string(scan);

@@ -43,7 +43,8 @@ on_url(llhttp_t *parser, const char *at, size_t len)
         reader->url_at = offset_of(reader, at);
     reader->url_len += len;
     if (reader->url_len > URL_MAX_BYTES)
-        return hw_request_fail(reader, 414, "the request target is too long");
+        return hw_request_fail_limit(reader, 414, "the request target is longer", URL_MAX_BYTES,
+                                     " bytes", "a fixed limit");
     return 0;
 }
 
@@ -52,7 +53,8 @@ count_trailer(struct hw_request_reader *reader, size_t len)
 {
     reader->trailer_bytes += len;
     if (reader->trailer_bytes > reader->head.max)
-        return hw_request_fail(reader, 431, "the trailers are too large");
+        return hw_request_fail_limit(reader, 431, "the trailers are longer", reader->head.max,
+                                     " bytes", "limits.header_bytes");
     return 0;
 }
 
@@ -81,7 +83,8 @@ on_field(llhttp_t *parser, const char *at, size_t len)
         return count_trailer(reader, len);
     if (!reader->in_name) {
         if (reader->field_count == reader->max_fields)
-            return hw_request_fail(reader, 431, "too many header fields");
+            return hw_request_fail_limit(reader, 431, "there are more header fields",
+                                         reader->max_fields, "", "limits.headers");
         if (reader->field_count == reader->field_cap && grow_fields(reader) != 0)
             return hw_request_fail(reader, 503, "out of memory");
         reader->spans[reader->field_count++] =
@@ -201,7 +204,7 @@ on_chunk_header(llhttp_t *parser)
     struct hw_request_reader *reader = reader_of(parser);
     uint64_t have = reader->body == NULL ? 0 : reader->body->len;
     if (parser->content_length > reader->max_body - have)
-        return hw_request_fail(reader, 413, "the body is larger than the limit");
+        return hw_request_fail_body(reader);
     return 0;
 }
 
@@ -243,7 +246,7 @@ on_body(llhttp_t *parser, const char *at, size_t len)
     struct hw_request_reader *reader = reader_of(parser);
     size_t have = reader->body == NULL ? 0 : reader->body->len;
     if (len > reader->max_body - have)
-        return hw_request_fail(reader, 413, "the body is larger than the limit");
+        return hw_request_fail_body(reader);
     if (grow_body(reader, len) != 0)
         return hw_request_fail(reader, 503, "out of memory");
     struct hw_body *body = reader->body;
@@ -447,9 +450,11 @@ feed_head(struct hw_request_reader *reader, const char *bytes, size_t len)
         fail_as_llhttp(reader);
     if (over && reader->state == HW_REQUEST_HEAD) {
         if (memchr(reader->head.data, '\n', reader->head.len) == NULL)
-            hw_request_fail(reader, 414, "the request target is too long");
+            hw_request_fail_limit(reader, 414, "the request line is longer", reader->head.max,
+                                  " bytes", "limits.header_bytes");
         else
-            hw_request_fail(reader, 431, "the header is too large");
+            hw_request_fail_limit(reader, 431, "the header is longer", reader->head.max, " bytes",
+                                  "limits.header_bytes");
     }
 }
 

@@ -27,7 +27,8 @@ struct hw_request_span; /* where a field stands in the head's block */
 struct hw_request_reader {
     enum hw_request_state state;
     int status;       /* FAILED: what to answer */
-    const char *what; /* FAILED: why; a constant */
+    const char *what; /* FAILED: why; a constant, or what_text */
+    char what_text[96];
     bool keep_alive;
     bool http10;
     bool expects_continue; /* Expect: 100-continue, and there is a body to come */

@@ -6,6 +6,9 @@
  * path. */
 #include "router/http/request_private.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 int
 hw_request_fail(struct hw_request_reader *reader, int status, const char *what)
 {
@@ -15,6 +18,23 @@ hw_request_fail(struct hw_request_reader *reader, int status, const char *what)
         reader->what = what;
     }
     return HPE_USER;
+}
+
+int
+hw_request_fail_limit(struct hw_request_reader *reader, int status, const char *what,
+                      uint64_t limit, const char *unit, const char *key)
+{
+    if (reader->state != HW_REQUEST_FAILED)
+        snprintf(reader->what_text, sizeof(reader->what_text), "%s than %" PRIu64 "%s (%s)", what,
+                 limit, unit, key);
+    return hw_request_fail(reader, status, reader->what_text);
+}
+
+int
+hw_request_fail_body(struct hw_request_reader *reader)
+{
+    return hw_request_fail_limit(reader, 413, "the body is longer", reader->max_body, " bytes",
+                                 "limits.body");
 }
 
 static bool
@@ -121,7 +141,7 @@ check_fields(struct hw_request_reader *reader)
     if (seen.bad_expectation)
         return hw_request_fail(reader, 417, "the only Expect known here is 100-continue");
     if (seen.lengths > 0 && reader->parser.content_length > reader->max_body)
-        return hw_request_fail(reader, 413, "the body is larger than the limit");
+        return hw_request_fail_body(reader);
 
     bool body = seen.chunked || reader->parser.content_length > 0;
     reader->expects_continue = seen.expectations > 0 && body && !reader->http10;
