@@ -12,9 +12,10 @@
 #include <unistd.h>
 
 #include "engine/train_options.h"
+#include "engine/train_sample.h"
 #include "engine/trainer.h"
 
-enum { PATH_BYTES = 4096, VALIDATIONS = 64, PROGRESS_S = 10 };
+enum { PATH_BYTES = 4096, VALIDATIONS = 64, PROGRESS_S = 10, SAMPLE_TOKENS = 160 };
 
 static volatile sig_atomic_t interrupted;
 
@@ -226,6 +227,35 @@ show_progress(struct run *run, bool must)
     run->shown_tokens = run->tokens;
 }
 
+/* What the model writes by now: printed, and added to samples.txt. */
+static int
+show_sample(struct run *run, struct hw_err *err)
+{
+    char path[PATH_BYTES];
+    struct hw_buf prompt, text;
+    FILE *file = NULL;
+
+    hw_buf_init(&prompt, PATH_BYTES);
+    hw_buf_init(&text, 4 * SAMPLE_TOKENS);
+    hw_trainer_export(run->trainer, run->model);
+    int rc = in_folder(run, "samples.txt", path, err);
+    if (rc == 0 && hw_train_data_prompt(run->data, run->options.sample, &prompt) != 0)
+        rc = hw_err_set(err, HW_ELIMIT, "--sample: more than %d bytes", (int)PATH_BYTES);
+    if (rc == 0)
+        rc = hw_train_sample(run->model, &prompt, SAMPLE_TOKENS, &text, err);
+    if (rc == 0 && (file = fopen(path, "a")) == NULL)
+        rc = hw_err_set(err, HW_EIO, "%s: %s", path, strerror(errno));
+    for (int i = 0; rc == 0 && i < 2; i++)
+        fprintf(i == 0 ? stdout : file, "== sample at step %llu\n%.*s%.*s\n",
+                (unsigned long long)hw_trainer_steps_done(run->trainer), (int)prompt.len,
+                prompt.data, (int)text.len, text.data);
+    if (file != NULL && fclose(file) != 0 && rc == 0)
+        rc = hw_err_set(err, HW_EIO, "%s: %s", path, strerror(errno));
+    hw_buf_free(&prompt);
+    hw_buf_free(&text);
+    return rc;
+}
+
 static int
 run_step(struct run *run, struct hw_err *err)
 {
@@ -245,6 +275,11 @@ run_step(struct run *run, struct hw_err *err)
             report.tokens, (double)report.lr, report.grad_norm, report.loss);
     fprintf(run->log, evaluate ? "%.6f\n" : "\n", run->val_loss);
     show_progress(run, evaluate);
+    if (options->sample_every > 0 && step % options->sample_every == 0) {
+        int rc = show_sample(run, err);
+        if (rc != 0)
+            return rc;
+    }
     if (step % options->save_every != 0)
         return 0;
     fflush(run->log);
@@ -262,6 +297,8 @@ run_to_end(struct run *run, struct hw_err *err)
            hw_bdh_param_count(shape), shape->n_layer, shape->n_embd, shape->n_head,
            shape->multiplier, hw_train_data_epoch(run->data), run->options.trainer.threads,
            hw_trainer_blas(run->trainer));
+    if (hw_train_data_skipped(run->data) > 0)
+        printf("%zu files are no text and were passed over\n", hw_train_data_skipped(run->data));
     run->val_loss = (double)NAN;
     run->started_s = run->shown_s = now_s();
     while (rc == 0 && !interrupted && hw_trainer_progress(run->trainer, elapsed_s(run)) < 1.0)

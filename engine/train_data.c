@@ -10,12 +10,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "engine/train_augment.h"
+#include "engine/train_folder.h"
 #include "engine/train_rng.h"
 #include "hatchway/assert.h"
 
-enum { CHAT_PAIRS = 3, CUT_SLACK = 8, SPLICE_ONE_IN = 4 };
+enum { CHAT_PAIRS = 3, CUT_SLACK = 8, SPLICE_ONE_IN = 4, SAMPLE_BYTES = 48 };
 
 struct text {
     char *bytes;
@@ -40,6 +42,7 @@ struct hw_train_data {
     size_t train_rows;      /* rows[0 .. train_rows) are trained on */
     struct text *texts;
     size_t text_count;
+    size_t skipped; /* files of folders that are no text */
     struct held_out *held_out;
     size_t held_out_count;
     size_t text_blocks, val_blocks;
@@ -78,21 +81,43 @@ hw_train_data_destroy(struct hw_train_data **data)
     *data = NULL;
 }
 
+static void
+keep_text(struct hw_train_data *data, char *bytes, size_t len)
+{
+    data->texts = realloc(data->texts, (data->text_count + 1) * sizeof(*data->texts));
+    HW_ASSERT(data->texts != NULL);
+    data->texts[data->text_count++] = (struct text){.bytes = bytes, .len = len};
+}
+
+static int
+add_folder(struct hw_train_data *data, const char *path, struct hw_err *err)
+{
+    struct hw_train_folder folder;
+    int rc = hw_train_folder_read(path, &data->rows, &folder, err);
+
+    if (rc != 0)
+        return rc;
+    data->skipped += folder.skipped;
+    if (folder.text_count > 0)
+        keep_text(data, folder.bytes, folder.len);
+    return 0;
+}
+
 int
 hw_train_data_add(struct hw_train_data *data, const char *path, struct hw_err *err)
 {
     size_t len = strlen(path);
+    struct stat about;
 
+    if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
+        return add_folder(data, path, err);
     if (len > 6 && strcmp(path + len - 6, ".jsonl") == 0)
         return hw_train_rows_read(&data->rows, path, err);
-    struct text text = {0};
-    int rc = hw_train_read_file(path, &text.bytes, &text.len, err);
-    if (rc != 0)
-        return rc;
-    data->texts = realloc(data->texts, (data->text_count + 1) * sizeof(*data->texts));
-    HW_ASSERT(data->texts != NULL);
-    data->texts[data->text_count++] = text;
-    return 0;
+    char *bytes;
+    int rc = hw_train_read_file(path, &bytes, &len, err);
+    if (rc == 0)
+        keep_text(data, bytes, len);
+    return rc;
 }
 
 static size_t
@@ -202,6 +227,12 @@ size_t
 hw_train_data_validations(const struct hw_train_data *data)
 {
     return data->held_out_count + data->val_blocks;
+}
+
+size_t
+hw_train_data_skipped(const struct hw_train_data *data)
+{
+    return data->skipped;
 }
 
 size_t
@@ -375,4 +406,24 @@ hw_train_data_validation(const struct hw_train_data *data, size_t index,
         }
         block -= blocks;
     }
+}
+
+int
+hw_train_data_prompt(const struct hw_train_data *data, const char *question, struct hw_buf *out)
+{
+    if (question == NULL && data->held_out_count > 0) {
+        const struct held_out *held = &data->held_out[0];
+        const struct hw_train_row *row = &data->rows.rows[held->row];
+        question = row->held_out_count > 0 ? row->held_out[held->question] : row->questions[0];
+    }
+    if (question == NULL && data->rows.count > 0)
+        question = data->rows.rows[0].questions[0];
+    if (question != NULL && data->rows.count > 0)
+        return hw_buf_printf(out, "%s%s%s", data->tmpl.before_user, question,
+                             data->tmpl.before_assistant);
+    if (question != NULL)
+        return hw_buf_append(out, question, strlen(question));
+    const struct text *text = &data->texts[0];
+    size_t from = text->train < text->len ? text->train : 0, len = text->len - from;
+    return hw_buf_append(out, text->bytes + from, len < SAMPLE_BYTES ? len : SAMPLE_BYTES);
 }

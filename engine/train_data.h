@@ -9,6 +9,7 @@
 
 #include "engine/model.h"
 #include "engine/train_rows.h"
+#include "hatchway/buf.h"
 
 struct hw_train_data_conf {
     size_t block;       /* rows (tokens) of a sequence at most */
@@ -34,7 +35,7 @@ struct hw_train_data;
 void hw_train_data_create(const struct hw_train_data_conf *conf, const struct hw_bdh_template *tmpl,
                           struct hw_train_data **out);
 void hw_train_data_destroy(struct hw_train_data **data); /* NULL-safe, nulls it */
-/* *.jsonl is read as rows, anything else as text. */
+/* *.jsonl is read as rows, a folder as engine/train_folder.h says, anything else as text. */
 int hw_train_data_add(struct hw_train_data *data, const char *path, struct hw_err *err);
 /* Call once, after the last add: divides training from validation. */
 int hw_train_data_ready(struct hw_train_data *data, struct hw_err *err);
@@ -42,6 +43,8 @@ int hw_train_data_ready(struct hw_train_data *data, struct hw_err *err);
 /* Sequences in one pass over everything, and in the validation set. */
 size_t hw_train_data_epoch(const struct hw_train_data *data);
 size_t hw_train_data_validations(const struct hw_train_data *data);
+/* Files of folders that were passed over, being no text. */
+size_t hw_train_data_skipped(const struct hw_train_data *data);
 /* Question-answer rows; with any, the model is asked by the template. */
 size_t hw_train_data_row_count(const struct hw_train_data *data);
 void hw_train_data_draw(struct hw_train_data *data, uint64_t number,
@@ -49,5 +52,10 @@ void hw_train_data_draw(struct hw_train_data *data, uint64_t number,
 /* index < hw_train_data_validations; only an answer's bytes have weight (in a text, all). */
 void hw_train_data_validation(const struct hw_train_data *data, size_t index,
                               struct hw_train_sequence *sequence);
+/* Appends the beginning of a sequence, for the model to go on from: question (NULL: one that is
+ * held out) as rows are asked, or, where there are no rows, question itself (NULL: held-out text).
+ */
+int hw_train_data_prompt(const struct hw_train_data *data, const char *question,
+                         struct hw_buf *out);
 
 #endif

@@ -34,9 +34,9 @@ struct option_row {
 
 static const struct option_row table[] = {
     {"data", KIND_FILE, 0, 0, 0,
-     "FILE  text, or *.jsonl with {\"question\",\"answer\"} or "
-     "{\"questions\",\"held_out\",\"answer\"}; "
-     "repeatable"},
+     "PATH  text, *.jsonl with {\"question\",\"answer\"} or "
+     "{\"questions\",\"held_out\",\"answer\"}, "
+     "or a folder of both; repeatable"},
     {"out", KIND_TEXT, AT(out), 0, 0, "DIR   gets model.safetensors, checkpoint, loss.csv"},
     {"steps", KIND_U64, AT(trainer.steps), 1, 1e9, "N     steps at most (5000)"},
     {"time-limit", KIND_SECONDS, AT(trainer.time_limit_s), 1, 1e7,
@@ -74,6 +74,10 @@ static const struct option_row table[] = {
     {"chat", KIND_FLOAT, AT(data.chat), 0, 1, "X     how often further pairs follow a pair (0.1)"},
     {"eval-every", KIND_U64, AT(eval_every), 1, 1e9, "N     steps between validations (100)"},
     {"save-every", KIND_U64, AT(save_every), 1, 1e9, "N     steps between checkpoints (200)"},
+    {"sample-every", KIND_U64, AT(sample_every), 0, 1e9,
+     "N     steps between samples of what the model writes; 0: none (0)"},
+    {"sample", KIND_TEXT, AT(sample), 0, 0,
+     "TEXT  what they answer or continue (a held-out question, the beginning of held-out text)"},
     {"keep", KIND_U64, AT(keep), 0, 1e6,
      "N     also keep the last N saved models as step-*.safetensors (0)"},
     {"resume", KIND_FLAG, AT(resume), 0, 0, "      go on from DIR's checkpoint, if there is one"},
@@ -203,7 +207,7 @@ hw_train_options_read(int argc, char **argv, struct hw_train_options *options, s
         return hw_err_set(err, HW_EINVAL, "%s: not an option; data goes behind --data",
                           argv[optind]);
     if (options->file_count == 0 || options->out == NULL)
-        return hw_err_set(err, HW_EINVAL, "--data FILE and --out DIR are needed");
+        return hw_err_set(err, HW_EINVAL, "--data PATH and --out DIR are needed");
     options->data.block = options->trainer.block;
     options->data.seed = options->trainer.seed;
     return 0;
@@ -212,7 +216,7 @@ hw_train_options_read(int argc, char **argv, struct hw_train_options *options, s
 void
 hw_train_options_help(void)
 {
-    puts("usage: hatchway bdh train --data FILE --out DIR [options]\n\n"
+    puts("usage: hatchway bdh train --data PATH --out DIR [options]\n\n"
          "Trains a BDH model from bytes. Ctrl-C saves; --resume goes on, step for step as if it "
          "had\n"
          "not stopped (without --time-limit, and with the same options).\n");

@@ -15,8 +15,9 @@ struct hw_train_options {
     const char *files[HW_TRAIN_FILES];
     size_t file_count;
     const char *out;
-    const char *init; /* NULL: random weights */
-    uint64_t eval_every, save_every, keep;
+    const char *init;   /* NULL: random weights */
+    const char *sample; /* NULL: from the data */
+    uint64_t eval_every, save_every, sample_every, keep;
     bool resume, bf16, help;
 };
 

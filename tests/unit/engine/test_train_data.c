@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/train_augment.h"
@@ -230,10 +231,73 @@ test_changes_keep_their_bounds(void **state)
     assert_false(hw_train_holds_question("two", "?"));
 }
 
+static void
+write_file(const char *folder, const char *name, const char *bytes, size_t len)
+{
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, len, file), len);
+    fclose(file);
+}
+
+/* A folder's texts become one, in the order of their paths; its rows are rows. Hidden files and
+ * what is no text stay out. */
+static void
+test_folder(void **state)
+{
+    (void)state;
+    struct hw_train_data_conf conf = {.block = 8, .fork_weight = 1.0f};
+    struct hw_train_data *data = NULL;
+    char folder[] = "/tmp/hatchway-folder-XXXXXX", below[64], hidden[64], command[80];
+    struct hw_buf prompt;
+    struct hw_err err = {""};
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(below, sizeof(below), "%s/a", folder);
+    snprintf(hidden, sizeof(hidden), "%s/.git", folder);
+    assert_int_equal(mkdir(below, 0700), 0);
+    assert_int_equal(mkdir(hidden, 0700), 0);
+    write_file(folder, "b.txt", "second text", 11);
+    write_file(folder, "c.bin", "no\0text", 7);
+    write_file(below, "z.md", "first text", 10);
+    write_file(hidden, "x.txt", "hidden text", 11);
+    hw_train_data_create(&conf, &tmpl, &data);
+    assert_int_equal(hw_train_data_add(data, folder, NULL), 0);
+    assert_int_equal(hw_train_data_skipped(data), 1);
+    assert_int_equal(hw_train_data_ready(data, NULL), 0);
+    hw_buf_init(&prompt, 100);
+    assert_int_equal(hw_train_data_prompt(data, NULL, &prompt), 0);
+    assert_int_equal(prompt.len, 23);
+    assert_memory_equal(prompt.data, "first text\n\nsecond text", 23);
+    hw_train_data_destroy(&data);
+
+    write_file(folder, "rows.jsonl", "{\"question\": \"q\", \"answer\": \"a\"}\n", 33);
+    conf.block = 16;
+    hw_train_data_create(&conf, &tmpl, &data);
+    assert_int_equal(hw_train_data_add(data, folder, NULL), 0);
+    assert_int_equal(hw_train_data_row_count(data), 1);
+    hw_buf_clear(&prompt);
+    assert_int_equal(hw_train_data_prompt(data, "why?", &prompt), 0);
+    assert_memory_equal(prompt.data, "Q: why?\nA: ", 11);
+    hw_buf_free(&prompt);
+
+    snprintf(hidden, sizeof(hidden), "%s/empty", folder);
+    assert_int_equal(mkdir(hidden, 0700), 0);
+    assert_int_equal(hw_train_data_add(data, hidden, &err), HW_EINVAL);
+    assert_non_null(strstr(err.msg, "no text"));
+    hw_train_data_destroy(&data);
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_folder),
         cmocka_unit_test(test_pair),
         cmocka_unit_test(test_epochs_and_held_out),
         cmocka_unit_test(test_forks),

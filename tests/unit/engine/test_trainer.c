@@ -106,11 +106,11 @@ test_it_learns(void **state)
 }
 
 static void
-test_resumed_run_is_the_same_run(void **state)
+check_resumed_run(bool muon)
 {
-    (void)state;
     struct hw_trainer_conf conf = small_conf();
     struct hw_train_data *data = open_data(rows_path, 0.5f);
+    conf.muon = muon;
     double whole[20], halves[20], elapsed_s = 0.0;
 
     struct hw_trainer *trainer = open_trainer(&conf);
@@ -129,6 +129,14 @@ test_resumed_run_is_the_same_run(void **state)
         assert_true(whole[i] == halves[i]); /* to the bit */
     hw_trainer_destroy(&trainer);
     hw_train_data_destroy(&data);
+}
+
+static void
+test_resumed_run_is_the_same_run(void **state)
+{
+    (void)state;
+    check_resumed_run(false);
+    check_resumed_run(true);
 }
 
 /* A checkpoint of another run, or one that is cut or changed anywhere, is refused. */
