@@ -96,6 +96,7 @@ static const struct hw_key keys_backend[] = {
     {"max_inflight", hw_set_count, HW_FIELD(hw_conf_backend, max_inflight), .max = 100000},
     {"context", hw_set_count, HW_FIELD(hw_conf_backend, context), .max = 100000000},
     {"api_key", set_api_key, HW_FIELD(hw_conf_backend, api_key), .max = API_KEY_BYTES},
+    {"lanes", hw_set_lanes, .offset = 0, .max = HW_LANE_COUNT, .words = hw_lane_names},
     {"timeouts", hw_set_section, HW_FIELD(hw_conf_backend, timeouts), .keys = hw_keys_timeouts},
     {.name = NULL},
 };

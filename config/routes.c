@@ -90,6 +90,7 @@ static const struct hw_key keys_route[] = {
     {"to", hw_set_section, HW_FIELD(hw_conf_route, to), .keys = keys_selector},
     {"fallback", set_fallback, HW_FIELD(hw_conf_route, fallback), .keys = keys_selector},
     {"lane", set_lane, .offset = 0, .words = hw_lane_names},
+    {"on_demand", hw_set_bool, HW_FIELD(hw_conf_route, on_demand)},
     {"cache", hw_set_word, HW_FIELD(hw_conf_route, cache), .words = hw_keep_names},
     {.name = NULL},
 };

@@ -6,6 +6,7 @@
 
 extern const struct hw_key hw_keys_top[];      /* of struct hw_snapshot */
 extern const struct hw_key hw_keys_timeouts[]; /* of struct hw_conf_timeouts */
+extern const struct hw_key hw_keys_schedule[]; /* of struct hw_conf_schedule */
 extern const struct hw_key hw_keys_when[];     /* of struct hw_conf_when */
 extern const char *const hw_dialect_words[];   /* NULL-terminated */
 extern const struct hw_records hw_records_agents;
@@ -20,6 +21,8 @@ hw_setter hw_set_aliases;       /* field: the snapshot */
 hw_setter hw_set_key_hash;      /* uint8_t[32] from sha256:... */
 hw_setter hw_set_keywords;      /* struct hw_conf_list: words and phrases to look for */
 hw_setter hw_set_role_mask;     /* uint64_t: names of configured roles */
+hw_setter hw_set_windows;       /* struct hw_conf_windows: hours, or names of the schedule's */
+hw_setter hw_set_lanes;         /* struct hw_conf_backend: which lanes it takes, and when */
 hw_setter hw_set_when;          /* struct hw_conf_when */
 hw_setter hw_set_zone;          /* struct hw_zone * */
 

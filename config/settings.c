@@ -316,6 +316,7 @@ const struct hw_key hw_keys_top[] = {
     {"probes", hw_set_section, HW_FIELD(hw_snapshot, probes), .keys = keys_probes},
     {"watts", hw_set_section, HW_FIELD(hw_snapshot, watts), .keys = keys_watts},
     {"timezone", hw_set_zone, HW_FIELD(hw_snapshot, zone), .max = 64},
+    {"schedule", hw_set_section, HW_FIELD(hw_snapshot, schedule), .keys = hw_keys_schedule},
     {"egress", set_egress, .offset = 0, .max = 256},
     {"cache", hw_set_section, HW_FIELD(hw_snapshot, cache), .keys = keys_cache},
     {"limits", hw_set_section, HW_FIELD(hw_snapshot, limits), .keys = keys_limits},

@@ -48,6 +48,30 @@ struct hw_conf_timeouts {
     uint32_t total;      /* 10m a query */
 };
 
+/* Minutes of the local day, begin inclusive, end exclusive; begin > end: across midnight. */
+struct hw_conf_hours {
+    uint16_t begin, end;
+    char *text; /* as written */
+};
+
+struct hw_conf_windows {
+    struct hw_conf_hours *items;
+    size_t count;
+};
+
+/* The fleet's day. */
+struct hw_conf_schedule {
+    struct hw_conf_windows awake; /* 06-22 */
+    struct hw_conf_windows dream; /* 02-06 */
+};
+
+/* Whether and when a backend takes the queries of a lane. */
+struct hw_conf_lane {
+    bool refused;
+    bool timed; /* only within hours */
+    struct hw_conf_windows hours;
+};
+
 /* One piece of hardware that several backends may share. */
 struct hw_conf_device {
     char *name;
@@ -81,6 +105,7 @@ struct hw_conf_backend {
     uint32_t max_inflight; /* 0: no limit of ours */
     uint32_t context;      /* tokens that fit; 0: unknown, or no bound (bdh) */
     char *api_key;         /* after ${ENV} expansion; NULL: none. A secret: never logged */
+    struct hw_conf_lane lanes[HW_LANE_COUNT]; /* all zero: each at any hour */
     struct hw_conf_timeouts timeouts;
     uint64_t digest; /* of everything above that can change an answer (kind, model, url, models) */
 };
@@ -132,12 +157,6 @@ struct hw_conf_regex {
     struct hw_pattern *pattern; /* compiled; the snapshot owns it */
 };
 
-/* Minutes of the local day, begin inclusive, end exclusive; begin > end: across midnight. */
-struct hw_conf_hours {
-    uint16_t begin, end;
-    char *text; /* as written */
-};
-
 /* Every condition in here that is present must hold; lists hold alternatives. `any` and `all` nest,
  * at most HW_WHEN_DEPTH_MAX deep. */
 #define HW_WHEN_DEPTH_MAX 4
@@ -172,6 +191,7 @@ struct hw_conf_route {
     struct hw_conf_selector fallback;
     bool has_lane; /* the route puts its queries into this lane */
     enum hw_lane lane;
+    bool on_demand; /* the hours of backends' lanes do not hold for its queries */
     enum hw_keep cache;
     uint64_t digest; /* of to, fallback, cache: what may change the answer */
     uint32_t line;
@@ -232,11 +252,13 @@ struct hw_snapshot {
     char *listen_host;
     uint16_t listen_port;
     bool listen_loopback;
-    uint32_t loops;                  /* 0: one a core */
-    uint32_t drain;                  /* SIGTERM: streams may go on for this long; 30s */
-    bool watch;                      /* read the file again when it has changed; true */
-    char *access_log;                /* "stdout", "stderr", "off" or a path; stdout */
-    struct hw_zone *zone;            /* whose clock `hours` and `days` mean (config/zone.h) */
+    uint32_t loops;       /* 0: one a core */
+    uint32_t drain;       /* SIGTERM: streams may go on for this long; 30s */
+    bool watch;           /* read the file again when it has changed; true */
+    char *access_log;     /* "stdout", "stderr", "off" or a path; stdout */
+    struct hw_zone *zone; /* whose clock `hours` and `days` mean (config/zone.h) */
+    struct hw_conf_schedule schedule;
+    bool timed;                      /* a backend takes a lane only within hours */
     uint32_t watts[HW_DEVICE_COUNT]; /* by: energy; drawn while a device class answers */
     bool egress_any;
     struct hw_conf_list egress; /* names allowed beside local addresses */

@@ -14,7 +14,6 @@
 
 #define TEXT_BYTES 128
 #define ENTRIES_MAX 256
-#define HOURS_MAX 16
 #define HEADERS_MAX 16
 #define REGEX_MAX 32
 #define REGEX_BYTES 512
@@ -74,29 +73,14 @@ set_wanted(struct hw_load *load, const struct hw_node *node, const struct hw_key
         *(enum hw_wanted *)field = value ? HW_WANTED_TRUE : HW_WANTED_FALSE;
 }
 
-/* --- hours --- */
-
-static void
-add_hours(struct hw_load *load, const struct hw_node *entry, const struct hw_key *key, void *field)
-{
-    struct hw_conf_when *when = field;
-    struct hw_conf_hours hours = {0};
-    (void)key;
-    if (!hw_scalar_hours(entry->text, &hours.begin, &hours.end)) {
-        hw_conf_report(load, entry, "expected hours such as 22-06 or 22:30-06:15, got '%s'",
-                       hw_conf_shown(entry->raw));
-        return;
-    }
-    hours.text = hw_conf_arena_strdup(load->arena, entry->text);
-    when->hours[when->hours_count++] = hours;
-}
-
 static void
 set_hours(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
     struct hw_conf_when *when = field;
-    when->hours = hw_conf_arena_array(load->arena, key->max, sizeof(*when->hours));
-    hw_each_entry(load, node, key, field, add_hours);
+    struct hw_conf_windows windows = {0};
+    hw_set_windows(load, node, key, &windows);
+    when->hours = windows.items;
+    when->hours_count = windows.count;
 }
 
 /* --- headers --- */
@@ -195,7 +179,7 @@ const struct hw_key hw_keys_when[] = {
     {"images", set_wanted, HW_FIELD(hw_conf_when, images)},
     {"json", set_wanted, HW_FIELD(hw_conf_when, json)},
     {"stream", set_wanted, HW_FIELD(hw_conf_when, stream)},
-    {"hours", set_hours, .offset = 0, .max = HOURS_MAX},
+    {"hours", set_hours, .offset = 0},
     {"days", hw_set_words, HW_FIELD(hw_conf_when, days_mask), .max = 7, .words = hw_day_names},
     {"all", set_nested, .offset = 0, .max = NESTED_MAX},
     {"any", set_nested, .offset = 0, .max = NESTED_MAX},

@@ -13,16 +13,25 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
+#include "policies/hours.h"
 
 const char *const hw_exclusion_names[] = {
-    "candidate", "not named",     "kind", "device",       "model",
-    "context",   "no embeddings", "down", "breaker open",
+    "candidate",     "not named", "kind", "device",       "model",        "context",
+    "no embeddings", "lane",      "down", "breaker open", "out of hours",
 };
 
 /* What the query's `model` asks for, resolved once. */
 struct asked {
     enum hw_model_meaning meaning;
     const char *name; /* of the model or the backend */
+};
+
+/* What is the same for all backends of one ranking. */
+struct round {
+    const struct hw_rank_input *input;
+    struct asked asked;
+    bool timed; /* some backend's lanes have hours, and they hold for this query */
+    struct hw_local_time now;
 };
 
 /* One candidate with what the comparison needs. */
@@ -134,20 +143,30 @@ gate_route(const struct hw_rank_input *input, size_t i, const struct hw_conf_sel
 }
 
 static enum hw_exclusion
-gate_state(const struct hw_backend_view *view)
+gate_state(const struct round *round, size_t i)
 {
+    const struct hw_conf_backend *backend = &round->input->snapshot->backends[i];
+    const struct hw_backend_view *view = &round->input->views[i];
+    const struct hw_conf_lane *lane = &backend->lanes[round->input->traits->lane];
+
+    if (lane->refused)
+        return HW_OUT_LANE;
     if (!view->up)
         return HW_OUT_DOWN;
     if (view->breaker == HW_BREAKER_OPEN)
         return HW_OUT_BREAKER;
+    if (round->timed && !hw_lane_open(lane, round->now))
+        return HW_OUT_HOURS;
     /* Half open: in its own place, or it would never be tried again while another one is well. Its
      * trial is one query, which moves on if it fails. */
     return HW_CANDIDATE;
 }
 
 static void
-judge(const struct hw_rank_input *input, size_t i, const struct asked *asked, struct entry *entry)
+judge(const struct round *round, size_t i, struct entry *entry)
 {
+    const struct hw_rank_input *input = round->input;
+    const struct asked *asked = &round->asked;
     const struct hw_conf_backend *backend = &input->snapshot->backends[i];
     const struct hw_backend_view *view = &input->views[i];
     const struct hw_conf_route *route = input->route;
@@ -165,7 +184,7 @@ judge(const struct hw_rank_input *input, size_t i, const struct asked *asked, st
         entry->by = route->fallback.by;
     }
     if (candidate->out == HW_CANDIDATE)
-        candidate->out = gate_state(view);
+        candidate->out = gate_state(round, i);
     candidate->full = backend->max_inflight != 0 && view->inflight >= backend->max_inflight;
     candidate->expected_ms = hw_expected_ms(view, backend, input->traits);
 }
@@ -221,14 +240,18 @@ hw_rank(const struct hw_rank_input *input, struct hw_candidate *out)
     size_t total = input->snapshot->backend_count, count = 0;
     struct entry few[16]; /* a small fleet needs no allocation */
     struct entry *entries = few;
-    struct asked asked;
+    struct round round = {.input = input};
     int role;
 
     if (total > sizeof(few) / sizeof(few[0]))
         entries = hw_xcalloc(total, sizeof(*entries));
-    asked.meaning = hw_resolve_model(input->snapshot, input->traits->model, &role, &asked.name);
+    round.asked.meaning =
+        hw_resolve_model(input->snapshot, input->traits->model, &role, &round.asked.name);
+    round.timed = input->snapshot->timed && !input->route->on_demand;
+    if (round.timed)
+        round.now = hw_zone_local(input->snapshot->zone, input->traits->now_s);
     for (size_t i = 0; i < total; i++)
-        judge(input, i, &asked, &entries[i]);
+        judge(&round, i, &entries[i]);
     score_all(input, entries, total);
     qsort(entries, total, sizeof(*entries), compare);
     for (size_t i = 0; i < total; i++) {

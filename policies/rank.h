@@ -34,8 +34,11 @@ enum hw_exclusion {
     HW_OUT_MODEL,
     HW_OUT_CONTEXT,
     HW_OUT_EMBEDDINGS, /* bdh models give none */
+    HW_OUT_LANE,       /* it does not take the query's lane */
+    /* From here on: for now. */
     HW_OUT_DOWN,
     HW_OUT_BREAKER,
+    HW_OUT_HOURS, /* it takes the lane at other hours */
 };
 extern const char *const hw_exclusion_names[];
 
@@ -58,6 +61,15 @@ struct hw_candidate {
     double score;          /* what the route's `by` goes by; lower first */
     const char *model;     /* to ask the backend for; NULL: the backend's first or only one */
 };
+
+/* Why it is out in words that say how to mend it or how long it lasts: "takes background within
+ * dream (02-06), next in 3 h 12 min". Cut at size. */
+void hw_rank_why(const struct hw_snapshot *snapshot, const struct hw_traits *traits,
+                 const struct hw_candidate *candidate, char *why, size_t size);
+/* Of the excluded (those behind the first `count` of all) who wait for their hours: seconds until
+ * the first one takes the query's lane; -1: none does. */
+int64_t hw_rank_opens_in(const struct hw_snapshot *snapshot, const struct hw_traits *traits,
+                         const struct hw_candidate *candidates, size_t count);
 
 struct hw_rank_input {
     const struct hw_snapshot *snapshot;

@@ -11,6 +11,7 @@
 
 #include "config/pattern.h"
 #include "config/zone.h"
+#include "policies/hours.h"
 #include "policies/words.h"
 
 /* Keywords and patterns look at the start of the last user message only: every route may have its
@@ -240,21 +241,6 @@ headers_hold(const struct hw_conf_when *when, const struct hw_traits *traits, st
 
 /* --- the clock --- */
 
-/* In the window, and begun on one of the days: of a window across midnight the small hours belong
- * to the day before. */
-static bool
-window_holds(const struct hw_conf_hours *hours, uint32_t days_mask, struct hw_local_time now)
-{
-    bool across = hours->begin > hours->end;
-    bool small_hours = across && now.minute < hours->end;
-    uint32_t day = small_hours ? (now.weekday + 6) % 7 : now.weekday;
-    bool within = across ? small_hours || now.minute >= hours->begin
-                         : hours->begin == hours->end ||
-                               (now.minute >= hours->begin && now.minute < hours->end);
-
-    return within && (days_mask == 0 || (days_mask >> day & 1) != 0);
-}
-
 static bool
 hours_hold(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
            const struct hw_traits *traits, struct reason *reason)
@@ -266,9 +252,8 @@ hours_hold(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
     if (when->hours_count == 0 && when->days_mask == 0)
         return true;
     struct hw_local_time now = hw_zone_local(snapshot->zone, traits->now_s);
-    for (size_t i = 0; i < count; i++)
-        if (window_holds(&hours[i], when->days_mask, now))
-            return true;
+    if (hw_hours_hold(hours, count, when->days_mask, now))
+        return true;
     say(reason, "it is %s %02u:%02u, wants ", hw_day_names[now.weekday], now.minute / 60,
         now.minute % 60);
     for (size_t i = 0; i < when->hours_count; i++)

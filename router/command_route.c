@@ -30,11 +30,12 @@ static const char help[] =
     "      --dialect NAME   openai (default), ollama, anthropic or bdh\n"
     "      --path PATH      of the request, e.g. /v1/chat/completions\n"
     "      --tokens N       prompt size, instead of an estimate from the text\n"
+    "      --at TIME        as if it were then, e.g. 03:00 or \"sat 14:30\" (the policy's zone)\n"
     "      --json           machine-readable\n"
     "  -h, --help           this text\n";
 
 struct options {
-    const char *config, *model, *agent, *lane, *dialect, *path, *text;
+    const char *config, *model, *agent, *lane, *dialect, *path, *at, *text;
     long tokens;
     bool json;
 };
@@ -43,12 +44,17 @@ struct options {
 static int
 read_options(int argc, char **argv, struct options *out)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},  {"model", required_argument, NULL, 'm'},
-        {"agent", required_argument, NULL, 'a'},   {"lane", required_argument, NULL, 'l'},
-        {"dialect", required_argument, NULL, 'd'}, {"path", required_argument, NULL, 'p'},
-        {"tokens", required_argument, NULL, 't'},  {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"model", required_argument, NULL, 'm'},
+                                            {"agent", required_argument, NULL, 'a'},
+                                            {"lane", required_argument, NULL, 'l'},
+                                            {"dialect", required_argument, NULL, 'd'},
+                                            {"path", required_argument, NULL, 'p'},
+                                            {"tokens", required_argument, NULL, 't'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"at", required_argument, NULL, 'T'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int option;
     char *end;
 
@@ -81,6 +87,9 @@ read_options(int argc, char **argv, struct options *out)
                 fprintf(stderr, "hatchway: --tokens must be a whole number, got \"%s\"\n", optarg);
                 return 3;
             }
+            break;
+        case 'T':
+            out->at = optarg;
             break;
         case 'j':
             out->json = true;
@@ -138,8 +147,10 @@ print_text(const struct hw_decision *decision)
         if (i < decision->candidate_count)
             printf("%-8s %s%s, expected %.0f ms\n", i == 0 ? "backend" : "then", name,
                    candidate->fallback ? " (fallback)" : "", candidate->expected_ms);
-        else
-            printf("not      %s: %s\n", name, hw_exclusion_names[candidate->out]);
+        else {
+            hw_rank_why(snapshot, traits, candidate, why, sizeof(why));
+            printf("not      %s: %s\n", name, why);
+        }
     }
     if (decision->candidate_count == 0)
         printf("backend  none can answer: the query would get 503\n");
@@ -206,6 +217,7 @@ hw_command_route(int argc, char **argv)
                                    .lane = options.lane,
                                    .dialect = options.dialect,
                                    .path = options.path,
+                                   .at = options.at,
                                    .tokens = options.tokens,
                                    .now_s = (int64_t)time(NULL)};
     decision.snapshot = snapshot;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
+#include "policies/hours.h"
 #include "router/exchange_private.h"
 
 static const char *
@@ -90,11 +91,45 @@ nobody_embeds(const struct hw_exchange *ex)
     return found;
 }
 
+/* Nobody takes this lane; or not now, but somebody will: says when. */
+static bool
+refuse_lane(struct hw_exchange *ex)
+{
+    const struct hw_snapshot *snapshot = ex->plan->snapshot;
+    int64_t seconds = hw_rank_opens_in(snapshot, &ex->traits, ex->candidates, ex->candidate_count);
+    const char *lane = hw_lane_names[ex->traits.lane];
+    size_t refused = 0, others = 0;
+    char when[32];
+
+    for (size_t i = ex->candidate_count; i < snapshot->backend_count; i++) {
+        refused += ex->candidates[i].out == HW_OUT_LANE;
+        others += ex->candidates[i].out > HW_OUT_LANE;
+    }
+    if (seconds < 0 && refused > 0 && others == 0) {
+        hw_exchange_reply_error(ex, 503, NULL,
+                                "no backend of route %s takes %s queries: ask in another lane "
+                                "(x-hatchway-lane), or mend `lanes` in the policy",
+                                ex->route_conf->name, lane);
+        return true;
+    }
+    if (seconds < 0)
+        return false;
+    ex->retry_after_s = seconds;
+    hw_say_seconds(seconds, when, sizeof(when));
+    hw_exchange_reply_error(ex, 503, NULL,
+                            "%s queries of route %s are outside the hours of its backends: come "
+                            "back in %s, or ask in another lane (x-hatchway-lane)",
+                            lane, ex->route_conf->name, when);
+    return true;
+}
+
 static void
 give_up(struct hw_exchange *ex)
 {
     const char *backend = ex->reply.backend != NULL ? ex->reply.backend : "";
 
+    if (ex->attempts == 0 && refuse_lane(ex))
+        return;
     if (ex->attempts == 0 && nobody_embeds(ex)) {
         hw_exchange_reply_error(ex, 400, "model",
                                 "no backend of route %s gives embeddings: a bdh model has none, "

@@ -76,8 +76,9 @@ struct hw_exchange {
     struct hw_buf out;  /* what is being written */
     bool held_too_much;
     bool client_left;
-    int status;        /* that the agent was given; 0: none yet */
-    const char *error; /* for the log */
+    int64_t retry_after_s; /* for 503 and 429; 0: soon */
+    int status;            /* that the agent was given; 0: none yet */
+    const char *error;     /* for the log */
     char error_text[512];
     uint64_t bytes_out, first_token_us;
     uint64_t began_ns;

@@ -1,5 +1,6 @@
 /* router/exchange_reply.c - what the agent reads: heads, whole answers, stream events, errors; and
  * the line that the access log keeps of it. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,9 +93,11 @@ hw_exchange_reply_whole(struct hw_exchange *ex, int status, const void *body, si
     struct hw_http_field fields[MAX_FIELDS];
     size_t n = fill_fields(ex, content_type, fields);
     struct hw_http_stream *stream = ex->stream;
+    char seconds[24];
 
+    snprintf(seconds, sizeof(seconds), "%" PRId64, ex->retry_after_s > 0 ? ex->retry_after_s : 1);
     if (status == 503 || status == 429)
-        add_field(fields, &n, "retry-after", "1");
+        add_field(fields, &n, "retry-after", seconds);
     if (status == 401)
         add_field(fields, &n, "www-authenticate", "Bearer");
     ex->status = status;

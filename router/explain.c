@@ -1,10 +1,12 @@
 /* router/explain.c - see explain.h. */
 #include "router/explain.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hatchway/assert.h"
+#include "policies/hours.h"
 #include "policies/route.h"
 #include "router/api/dialect.h"
 
@@ -27,6 +29,28 @@ path_embeds(const char *path)
     return path != NULL && (strcmp(path, hw_dialect_embeddings.path) == 0 ||
                             strcmp(path, hw_dialect_ollama_embed.path) == 0 ||
                             strcmp(path, hw_dialect_ollama_embeddings.path) == 0);
+}
+
+/* "03:00" or "sat 14:30": when the clock of the policy's zone shows it next. */
+static bool
+find_time(const struct hw_snapshot *snapshot, const char *text, int64_t now_s, int64_t *at_s)
+{
+    char day[4] = "";
+    unsigned hour, minute;
+    int weekday = -1, end = 0;
+
+    if (sscanf(text, "%2u:%2u%n", &hour, &minute, &end) != 2) {
+        if (sscanf(text, "%3[a-z] %2u:%2u%n", day, &hour, &minute, &end) != 3)
+            return false;
+        weekday = word_index(day, hw_day_names);
+        if (weekday < 0)
+            return false;
+    }
+    if (text[end] != '\0' || hour > 23 || minute > 59)
+        return false;
+    int64_t seconds = hw_clock_shows_in(snapshot->zone, now_s, weekday, hour * 60 + minute);
+    *at_s = now_s + (seconds >= 0 ? seconds : 0);
+    return seconds >= 0;
 }
 
 int
@@ -59,6 +83,9 @@ hw_question_traits(const struct hw_snapshot *snapshot, const struct hw_question 
         return hw_err_set(err, HW_EINVAL,
                           "there is no dialect '%.64s'; use openai, ollama, anthropic or bdh",
                           question->dialect);
+    if (question->at != NULL && !find_time(snapshot, question->at, question->now_s, &traits->now_s))
+        return hw_err_set(err, HW_EINVAL,
+                          "'%.64s' is no time; write 03:00, or a day too: sat 14:30", question->at);
     if (question->lane != NULL) {
         int lane = word_index(question->lane, hw_lane_names);
         if (lane < 0)
@@ -176,6 +203,7 @@ hw_decision_json(const struct hw_decision *decision)
 {
     const struct hw_snapshot *snapshot = decision->snapshot;
     cJSON *root = cJSON_CreateObject();
+    char why[256];
 
     add_traits(decision, root);
     add_routes(decision, root);
@@ -190,6 +218,9 @@ hw_decision_json(const struct hw_decision *decision)
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "backend", snapshot->backends[candidate->backend].name);
         cJSON_AddStringToObject(item, "why", hw_exclusion_names[candidate->out]);
+        hw_rank_why(snapshot, &decision->traits, candidate, why, sizeof(why));
+        if (strcmp(why, hw_exclusion_names[candidate->out]) != 0)
+            cJSON_AddStringToObject(item, "detail", why);
         cJSON_AddItemToArray(excluded, item);
     }
     return root;

@@ -11,6 +11,7 @@
 /* What would be asked, as a person says it. NULL: not said. */
 struct hw_question {
     const char *text, *model, *role, *agent, *lane, *dialect, *path;
+    const char *at; /* as if it were then: "03:00", "sat 14:30" */
     int64_t tokens; /* prompt size instead of an estimate from the text; -1: estimate */
     int64_t now_s;
 };

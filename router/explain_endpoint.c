@@ -22,7 +22,7 @@ read_texts(const struct hw_json *root, struct hw_arena *arena, struct hw_questio
     } fields[] = {
         {"query", &question->text},      {"model", &question->model}, {"role", &question->role},
         {"agent", &question->agent},     {"lane", &question->lane},   {"path", &question->path},
-        {"dialect", &question->dialect},
+        {"dialect", &question->dialect}, {"at", &question->at},
     };
     struct hw_json value;
     size_t len;

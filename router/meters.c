@@ -82,6 +82,9 @@ define_backends(struct hw_meters *m)
     m->backend_out =
         hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_out",
                           "1 when the backend is out for this reason.", "backend,reason", 1);
+    m->lane_open = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_lane_open",
+                                     "1 when the backend takes queries of the lane at this hour.",
+                                     "backend,lane", 1);
     m->worker_restarts = hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_worker_restarts_total",
                                            "BDH worker processes started again.", "backend", 1);
     m->retries = single(r, HW_METRIC_COUNTER, "hatchway_retries_total",

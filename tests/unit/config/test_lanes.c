@@ -58,12 +58,81 @@ device_mistakes(void **state)
                    "list");
 }
 
+static void
+lanes_and_hours(void **state)
+{
+    struct hw_snapshot *s = load("schedule: { awake: [08-12, 13-18] }\nbackends:\n" OLLAMA("a", "")
+                                     OLLAMA("b", ", lanes: background")
+                                         OLLAMA("c", ", lanes: { realtime: any, background: [rest, "
+                                                     "12:15-12:45] }"));
+    (void)state;
+    assert_non_null(s);
+    assert_string_equal(messages, "");
+    assert_true(s->timed);
+    assert_int_equal(s->schedule.dream.count, 1);
+    for (size_t i = 0; i < HW_LANE_COUNT; i++) {
+        assert_false(s->backends[0].lanes[i].refused || s->backends[0].lanes[i].timed);
+        assert_int_equal(s->backends[1].lanes[i].refused, i != HW_LANE_BACKGROUND);
+    }
+    const struct hw_conf_lane *lanes = s->backends[2].lanes;
+    assert_false(lanes[HW_LANE_REALTIME].refused || lanes[HW_LANE_REALTIME].timed);
+    assert_true(lanes[HW_LANE_INTERACTIVE].refused);
+    const struct hw_conf_windows *hours = &lanes[HW_LANE_BACKGROUND].hours;
+    static const char *const expected[] = {"rest (06:00-08:00)", "rest (12:00-13:00)",
+                                           "rest (18:00-02:00)", "12:15-12:45"};
+    assert_int_equal(hours->count, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_string_equal(hours->items[i].text, expected[i]);
+    assert_int_equal(hours->items[2].begin, 18 * 60);
+    assert_int_equal(hours->items[2].end, 2 * 60);
+    hw_snapshot_unref(s);
+    s = load(BASE "routes: [{ name: r, when: { hours: [dream, 12-13] }, on_demand: true }]\n");
+    assert_non_null(s);
+    assert_false(s->timed);
+    assert_true(s->routes[0].on_demand);
+    assert_int_equal(s->routes[0].when.hours_count, 2);
+    assert_string_equal(s->routes[0].when.hours[0].text, "dream (02-06)");
+    hw_snapshot_unref(s);
+}
+
+static void
+lane_mistakes(void **state)
+{
+    (void)state;
+    expect_mistake("backends:\n" OLLAMA("a", ", lanes: [realtme]"),
+                   "t.yaml:2:91: error: backends[0].lanes[0]: unknown lanes 'realtme'; did you "
+                   "mean 'realtime'? (known: realtime, interactive, background)");
+    expect_mistake("backends:\n" OLLAMA("a", ", lanes: []"),
+                   "t.yaml:2:90: error: backends[0].lanes: name at least one lane, or leave the "
+                   "key out to take all");
+    expect_mistake("backends:\n" OLLAMA("a", ", lanes: { dream: any }"),
+                   "t.yaml:2:92: error: backends[0].lanes: unknown key 'dream'; the keys here are "
+                   "realtime, interactive, background");
+    expect_mistake("backends:\n" OLLAMA("a", ", lanes: { background: night }"),
+                   "t.yaml:2:104: error: backends[0].lanes.background: expected hours such as "
+                   "22-06 or 22:30-06:15, or awake, dream or rest, got 'night'");
+    expect_mistake("backends:\n" OLLAMA("a", ", lanes: { background: [] }"),
+                   "t.yaml:2:104: error: backends[0].lanes.background: list the hours, or write "
+                   "any");
+    expect_mistake(BASE "schedule: { awake: [] }\n",
+                   "t.yaml:5:20: error: schedule.awake: list at least one window, such as 22-06");
+    expect_mistake(BASE "schedule: { dream: awake }\n",
+                   "t.yaml:5:20: error: schedule.dream: expected hours such as 22-06 or "
+                   "22:30-06:15, got 'awake'");
+    expect_mistake(
+        "schedule: { awake: 00-24 }\nbackends:\n" OLLAMA("a", ", lanes: { background: rest }"),
+        "t.yaml:3:104: error: backends[0].lanes.background: rest is no time: awake and "
+        "dream fill the day");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(devices),
         cmocka_unit_test(device_mistakes),
+        cmocka_unit_test(lanes_and_hours),
+        cmocka_unit_test(lane_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -303,9 +303,9 @@ conditions(void **state)
          "t.yaml:7:34: error: routes[0].when.any[0].regex[1]: this is no regular expression: "
          "missing terminating ] for character class, at character 2 of '['"},
         {WHEN("{ hours: 22 }"), "t.yaml:7:20: error: routes[0].when.hours: expected hours such as "
-                                "22-06 or 22:30-06:15, got '22'"},
+                                "22-06 or 22:30-06:15, or awake, dream or rest, got '22'"},
         {WHEN("{ hours: 22-25 }"), "t.yaml:7:20: error: routes[0].when.hours: expected hours such "
-                                   "as 22-06 or 22:30-06:15, got '22-25'"},
+                                   "as 22-06 or 22:30-06:15, or awake, dream or rest, got '22-25'"},
         {WHEN("{ days: weekend }"), "t.yaml:7:19: error: routes[0].when.days: unknown days "
                                     "'weekend'; known: sun, mon, tue, wed, thu, fri, sat"},
         {WHEN("{ not: {} }"), "t.yaml:7:18: error: routes[0].when.not: this condition is empty: it "

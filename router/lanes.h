@@ -1,0 +1,14 @@
+/* router/lanes.h - what /hatchway/backends and /metrics tell of lanes and their hours. */
+#ifndef HW_ROUTER_LANES_H
+#define HW_ROUTER_LANES_H
+
+#include <cjson/cJSON.h>
+
+#include "router/plan.h"
+
+/* Adds `lanes` to backend i's object: a lane to "open", or to why it is not taken now. */
+void hw_lanes_json(const struct hw_plan *plan, size_t i, cJSON *json);
+/* Brings the gauges of backend i up to date. */
+void hw_lanes_refresh(const struct hw_plan *plan, size_t i);
+
+#endif
