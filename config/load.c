@@ -57,6 +57,7 @@ fill(struct hw_load *load, const char *path, const char *yaml, size_t len)
             hw_check_all(load, root);
         if (load->snapshot->route_count == 0)
             hw_add_default_route(load);
+        hw_gather_decision_headers(load);
         rc = load->diags->errors > 0 ? HW_EINVAL : 0;
     }
     hw_conf_arena_free(&tree);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config/digest.h"
 #include "config/snapshot.h"
 
 bool hw_scalar_uint(const char *text, uint64_t *out);
@@ -31,12 +32,5 @@ bool hw_scalar_sha256(const char *text, uint8_t out[32]);
 bool hw_scalar_is_name(const char *text);
 /* Index of text among NULL-terminated words, or -1. */
 int hw_scalar_word(const char *text, const char *const *words);
-
-/* FNV-1a, 64 bits, chained. Start with HW_CONF_DIGEST_START. A NULL text differs from an empty one.
- */
-#define HW_CONF_DIGEST_START 0xcbf29ce484222325u
-uint64_t hw_conf_digest_bytes(uint64_t digest, const void *bytes, size_t len);
-uint64_t hw_conf_digest_text(uint64_t digest, const char *text);
-uint64_t hw_conf_digest_number(uint64_t digest, uint64_t number);
 
 #endif

@@ -8,6 +8,7 @@ extern const struct hw_key hw_keys_top[];      /* of struct hw_snapshot */
 extern const struct hw_key hw_keys_timeouts[]; /* of struct hw_conf_timeouts */
 extern const struct hw_key hw_keys_schedule[]; /* of struct hw_conf_schedule */
 extern const struct hw_key hw_keys_when[];     /* of struct hw_conf_when */
+extern const struct hw_key hw_keys_decisions[];
 extern const char *const hw_dialect_words[];   /* NULL-terminated */
 extern const struct hw_records hw_records_agents;
 extern const struct hw_records hw_records_backends;
@@ -28,6 +29,12 @@ hw_setter hw_set_zone;          /* struct hw_zone * */
 
 /* text, or the same below the file's folder when it is relative. */
 char *hw_resolve_path(struct hw_load *load, const char *text);
+/* In lower case, of characters that a header's name has. */
+bool hw_conf_is_header_name(const char *text);
+/* By its name in lower case: no condition may look at it, no log may have it. */
+bool hw_conf_header_is_secret(const char *name);
+/* When routes have been read: snapshot->decisions.headers gets the headers they look at. */
+void hw_gather_decision_headers(struct hw_load *load);
 /* Queries (and answers) stay on our machines: reports a host to which `egress` gives no leave. */
 void hw_check_egress(struct hw_load *load, const struct hw_node *node, const char *host);
 /* NULL-terminated names of what is configured, good once their section has been read. */

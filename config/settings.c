@@ -321,6 +321,7 @@ const struct hw_key hw_keys_top[] = {
     {"cache", hw_set_section, HW_FIELD(hw_snapshot, cache), .keys = keys_cache},
     {"limits", hw_set_section, HW_FIELD(hw_snapshot, limits), .keys = keys_limits},
     {"timeouts", hw_set_section, HW_FIELD(hw_snapshot, timeouts), .keys = hw_keys_timeouts},
+    {"decisions", hw_set_section, HW_FIELD(hw_snapshot, decisions), .keys = hw_keys_decisions},
     {"classifier", hw_set_section, HW_FIELD(hw_snapshot, classifier), .keys = keys_classifier},
     {"roles", hw_set_roles, .offset = 0, .max = HW_MAX_ROLES},
     {"devices", hw_set_devices, .offset = 0, .max = HW_MAX_DEVICES},

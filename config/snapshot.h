@@ -25,6 +25,19 @@ enum hw_by {
     HW_BY_ENERGY,
     HW_BY_COUNT
 };
+/* How much of a query's text the decision log tells, and of whom. */
+enum hw_decision_text {
+    HW_DECISION_TEXT_NONE,
+    HW_DECISION_TEXT_FEATURES, /* hashes of its n-grams: enough to classify it again */
+    HW_DECISION_TEXT_FULL,
+    HW_DECISION_TEXT_COUNT
+};
+enum hw_decision_agents {
+    HW_DECISION_AGENTS_ALL,
+    HW_DECISION_AGENTS_LABELLED, /* those with `label: true` */
+    HW_DECISION_AGENTS_NONE,
+    HW_DECISION_AGENTS_COUNT
+};
 enum hw_keep { HW_KEEP_DETERMINISTIC, HW_KEEP_ALL, HW_KEEP_NONE, HW_KEEP_COUNT };
 
 /* The words of the YAML for each; NULL behind the last. */
@@ -34,6 +47,8 @@ extern const char *const hw_precision_names[HW_PRECISION_COUNT + 1];
 extern const char *const hw_lane_names[HW_LANE_COUNT + 1];
 extern const char *const hw_by_names[HW_BY_COUNT + 1];
 extern const char *const hw_keep_names[HW_KEEP_COUNT + 1];
+extern const char *const hw_decision_text_names[HW_DECISION_TEXT_COUNT + 1];
+extern const char *const hw_decision_agents_names[HW_DECISION_AGENTS_COUNT + 1];
 extern const char *const hw_day_names[8]; /* sun mon ... */
 
 struct hw_conf_list {
@@ -247,6 +262,15 @@ struct hw_conf_classifier {
     double confidence; /* a learned role less likely right than this is none; 0.5 */
 };
 
+struct hw_conf_decisions {
+    char *file;                     /* NULL: no decision log */
+    enum hw_decision_text text;     /* none */
+    enum hw_decision_agents agents; /* all */
+    uint64_t max_size;              /* 64MiB, then the file is set aside */
+    uint32_t keep;                  /* 4 that were set aside */
+    struct hw_conf_list headers;    /* logged: those asked for, and those that routes look at */
+};
+
 struct hw_snapshot {
     char *file;
     char *listen_host;
@@ -272,6 +296,7 @@ struct hw_snapshot {
     struct hw_conf_probes probes;
     struct hw_conf_device *devices;
     size_t device_count;
+    struct hw_conf_decisions decisions;
     struct hw_conf_backend *backends;
     size_t backend_count;
     struct hw_conf_role *roles;

@@ -85,13 +85,6 @@ set_hours(struct hw_load *load, const struct hw_node *node, const struct hw_key 
 
 /* --- headers --- */
 
-static bool
-is_header_name(const char *text)
-{
-    size_t len = strlen(text);
-    return len > 0 && len <= 64 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-_") == len;
-}
-
 static void
 set_headers(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
@@ -112,10 +105,10 @@ set_headers(struct hw_load *load, const struct hw_node *node, const struct hw_ke
         header->name = hw_conf_arena_strdup(load->arena, entry->key);
         for (char *p = header->name; *p != '\0'; p++)
             *p = (char)tolower((unsigned char)*p);
-        if (!is_header_name(header->name))
+        if (!hw_conf_is_header_name(header->name))
             hw_conf_report_key(load, entry, "expected a header's name such as x-team, got '%s'",
                                hw_conf_shown(entry->key));
-        else if (strcmp(header->name, "authorization") == 0 || strcmp(header->name, "cookie") == 0)
+        else if (hw_conf_header_is_secret(header->name))
             hw_conf_report_key(load, entry, "'%s' is a secret: it cannot be a condition",
                                header->name);
         else

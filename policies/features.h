@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Raised when the same text comes to have other buckets: decision logs keep them. */
+#define HW_FEATURES_VERSION 1
 #define HW_FEATURE_BITS_MIN 6
 #define HW_FEATURE_BITS_MAX 16
 #define HW_FEATURE_WINDOW 768

@@ -129,6 +129,10 @@ on_event(void *ctx, const struct hw_event *event)
 
     if (ex->first_token_us == 0 && event->type != HW_EVENT_FINISH)
         ex->first_token_us = (uv_hrtime() - ex->began_ns) / 1000;
+    if (event->type == HW_EVENT_FINISH) {
+        ex->finished = true;
+        ex->finish = event->finish;
+    }
     if (event->type == HW_EVENT_FINISH && event->usage.known) {
         hw_metric_add(ex->plan->meters->tokens_in, (int64_t)event->usage.prompt_tokens);
         hw_metric_add(ex->plan->meters->tokens_out, (int64_t)event->usage.output_tokens);

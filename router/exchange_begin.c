@@ -117,6 +117,7 @@ fill_traits(struct hw_exchange *ex)
         traits->lane = (enum hw_lane)lane;
         traits->has_lane = true;
     }
+    hw_exchange_note_request(ex, lane >= 0);
 }
 
 /* The nearest of everything that could have been asked for. */
@@ -229,8 +230,8 @@ match_route(struct hw_exchange *ex)
 
 /* What stays the same while a conversation grows: who asks, the instructions, the first question.
  * Long ones tell apart by their beginning and their size. */
-static uint64_t
-hash_conversation(const struct hw_exchange *ex)
+uint64_t
+hw_exchange_conversation(const struct hw_exchange *ex)
 {
     enum { PART_BYTES = 2048 };
     uint64_t hash = 0xcbf29ce484222325u ^ (uint64_t)(ex->agent + 1);
@@ -270,7 +271,7 @@ rank_candidates(struct hw_exchange *ex)
                                   .views = views,
                                   .dice = hw_loop_dice(ex->loop)};
     if (ex->route_conf->to.by == HW_BY_AFFINITY || ex->route_conf->fallback.by == HW_BY_AFFINITY)
-        input.conversation = hash_conversation(ex);
+        input.conversation = hw_exchange_conversation(ex);
     ex->candidate_count = hw_rank(&input, ex->candidates);
     ex->excluded_end = count;
     return true;

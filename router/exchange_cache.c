@@ -18,8 +18,8 @@ wall_ms(void)
 }
 
 /* `cache-control: max-age=0, no-cache` says several things. */
-static bool
-agent_forbids(const struct hw_exchange *ex)
+bool
+hw_exchange_forbids_cache(const struct hw_exchange *ex)
 {
     const struct hw_http_slice *control = hw_http_head_find(&ex->request->head, "cache-control");
     size_t at = 0;
@@ -40,7 +40,7 @@ wanted(const struct hw_exchange *ex)
 {
     if (ex->plan->snapshot->cache.memory == 0 && ex->loop->redis == NULL)
         return false;
-    if (!ex->query.keepable || agent_forbids(ex))
+    if (!ex->query.keepable || hw_exchange_forbids_cache(ex))
         return false;
     switch (ex->route_conf->cache) {
     case HW_KEEP_ALL:
@@ -159,6 +159,8 @@ answer_from(struct hw_exchange *ex, const struct hw_cache_entry *entry, struct h
         return false;
     }
     ex->cache = HW_CACHE_HIT;
+    ex->finished = true;
+    ex->finish = answer.finish;
     ex->keep = false;
     ex->reply.backend = backend;
     ex->reply.model = model;

@@ -46,6 +46,7 @@ struct hw_exchange {
     bool strict; /* rather 400 than an answer to a query that lost something on its way */
     struct hw_query query;
     struct hw_traits traits;
+    struct hw_exchange_note *note; /* for the decision log; NULL: it gets no line */
     struct hw_reply reply;
     int route;
     const struct hw_conf_route *route_conf;
@@ -70,6 +71,8 @@ struct hw_exchange {
     uint64_t key_backends; /* what the key says of who may answer */
     struct hw_cache_redis_get *redis_get;
 
+    bool finished; /* a complete answer, whose end was `finish` */
+    enum hw_finish finish;
     bool summing;
     struct hw_answer answer;
     struct hw_buf held; /* raw bytes that the agent may not see yet */
@@ -96,6 +99,16 @@ void hw_exchange_prepare_cache(struct hw_exchange *ex);
 /* True: answered (the exchange is gone) or Redis was asked (the exchange goes on from there). */
 bool hw_exchange_lookup(struct hw_exchange *ex);
 void hw_exchange_store(struct hw_exchange *ex);
+/* Does the agent ask for an answer that is neither kept nor was? */
+bool hw_exchange_forbids_cache(const struct hw_exchange *ex);
+
+/* exchange_begin.c: what stays the same while a conversation grows, as a number; never 0. */
+uint64_t hw_exchange_conversation(const struct hw_exchange *ex);
+
+/* exchange_record.c: the decision log. The first while the request is there and its traits are
+ * filled in, the second when all is over. */
+void hw_exchange_note_request(struct hw_exchange *ex, bool lane_by_header);
+void hw_exchange_record(struct hw_exchange *ex, int status, uint64_t duration_us);
 
 /* exchange.c, for exchange_admit.c */
 extern const struct hw_attempt_events hw_exchange_attempt_events;

@@ -206,4 +206,5 @@ hw_exchange_log(struct hw_exchange *ex)
 
     hw_plan_count_request(ex->plan, ex->query.dialect->name, ex->route, status, duration_us);
     hw_access_log_write(ex->loop->gateway->access_log, &access);
+    hw_exchange_record(ex, status, duration_us);
 }

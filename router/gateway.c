@@ -105,6 +105,7 @@ put_into_force(struct hw_gateway *gateway, struct hw_snapshot *snapshot)
         return;
     }
     warn_of_restart_only(gateway->loops[0].plan->snapshot, snapshot);
+    hw_decision_log_apply(gateway->decision_log, &snapshot->decisions);
     for (unsigned i = 0; i < gateway->loop_count; i++)
         hw_loop_offer_plan(&gateway->loops[i], hw_plan_ref(plan));
     hw_plan_unref(plan);
@@ -203,6 +204,7 @@ on_signal(uv_signal_t *handle, int signum)
         return;
     }
     hw_access_log_reopen(gateway->access_log);
+    hw_decision_log_reopen(gateway->decision_log);
     reload(gateway);
 }
 
@@ -278,7 +280,10 @@ open_shared(struct hw_gateway *gateway, const struct hw_snapshot *snapshot, stru
     gateway->admission = hw_admission_create();
     if (snapshot->cache.memory > 0)
         gateway->memory = hw_cache_memory_create(snapshot->cache.memory);
-    return hw_access_log_create(snapshot->access_log, &gateway->access_log, err);
+    int rc = hw_access_log_create(snapshot->access_log, &gateway->access_log, err);
+    if (rc == 0)
+        rc = hw_decision_log_create(&snapshot->decisions, &gateway->decision_log, err);
+    return rc;
 }
 
 static void
@@ -286,6 +291,7 @@ close_shared(struct hw_gateway *gateway)
 {
     hw_snapshot_unref(atomic_exchange(&gateway->offered, NULL));
     hw_access_log_destroy(&gateway->access_log);
+    hw_decision_log_destroy(&gateway->decision_log);
     hw_cache_memory_destroy(&gateway->memory);
     hw_admission_destroy(&gateway->admission);
     hw_backends_destroy(&gateway->backends);

@@ -15,6 +15,7 @@
 #include "cache/memory.h"
 #include "cache/redis.h"
 #include "router/admission.h"
+#include "router/decision_log.h"
 #include "router/http/client.h"
 #include "router/http/server.h"
 #include "router/log.h"
@@ -60,6 +61,7 @@ struct hw_gateway {
     struct hw_workers_supervisor *supervisor;
     struct hw_health *health; /* loop 0's */
     struct hw_access_log *access_log;
+    struct hw_decision_log *decision_log;
     const char *config_path;
     uint16_t port; /* listened on */
     atomic_bool draining;

@@ -25,15 +25,42 @@
 static _Atomic int least_level = HW_LOG_INFO;
 
 void
+hw_log_time_at(uint64_t unix_ms, char out[static HW_LOG_TIME_BYTES])
+{
+    time_t seconds = (time_t)(unix_ms / 1000);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    size_t n = strftime(out, HW_LOG_TIME_BYTES, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(out + n, HW_LOG_TIME_BYTES - n, ".%03uZ", (unsigned)(unix_ms % 1000));
+}
+
+void
 hw_log_time(char out[static HW_LOG_TIME_BYTES])
 {
     struct timespec now;
-    struct tm tm;
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
-    size_t n = strftime(out, HW_LOG_TIME_BYTES, "%Y-%m-%dT%H:%M:%S", &tm);
-    unsigned ms = (unsigned)(now.tv_nsec / 1000000) % 1000;
-    snprintf(out + n, HW_LOG_TIME_BYTES - n, ".%03uZ", ms);
+    hw_log_time_at((uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u, out);
+}
+
+void
+hw_log_text(struct hw_buf *line, const char *name, const char *text)
+{
+    if (text == NULL)
+        return;
+    hw_buf_puts(line, name);
+    hw_json_write_string(line, text, strlen(text));
+}
+
+void
+hw_log_number(struct hw_buf *line, const char *name, uint64_t number)
+{
+    char digits[24];
+    size_t n = sizeof(digits);
+    do
+        digits[--n] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    hw_buf_puts(line, name);
+    hw_buf_append(line, digits + n, sizeof(digits) - n);
 }
 
 bool

@@ -130,6 +130,8 @@ define_process(struct hw_meters *m, const char *version)
     hw_metric_set(m->reload_last_ok, 1);
     m->access_log_dropped = single(r, HW_METRIC_COUNTER, "hatchway_access_log_dropped_total",
                                    "Access log lines dropped because their reader was too slow.");
+    m->decision_log_dropped = single(r, HW_METRIC_COUNTER, "hatchway_decision_log_dropped_total",
+                                     "Lines of the decision log lost to a full or slow disk.");
     struct hw_metric_family *build = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_build_info",
                                                        "The running version.", "version", 1);
     hw_metric_set(labelled(build, version, NULL), 1);

@@ -29,7 +29,7 @@ struct hw_meters {
     struct hw_metric *redis_up, *redis_timeouts;
     struct hw_metric *reloads_ok, *reloads_failed, *reload_last_ok;
     struct hw_metric *connections, *queries_active, *queued, *retries, *client_left;
-    struct hw_metric *access_log_dropped;
+    struct hw_metric *access_log_dropped, *decision_log_dropped;
 };
 
 struct hw_meters *hw_meters_create(const char *version);

@@ -122,6 +122,8 @@ refresh(struct hw_loop *loop)
         connections += atomic_load(&gateway->loops[i].connections);
     hw_metric_set(meters->connections, connections);
     hw_metric_set(meters->access_log_dropped, (int64_t)hw_access_log_dropped(gateway->access_log));
+    hw_metric_set(meters->decision_log_dropped,
+                  (int64_t)hw_decision_log_dropped(gateway->decision_log));
 }
 
 void

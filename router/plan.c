@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
+#include "policies/digest.h"
 
 /* Bounded label values: statuses that Hatchway gives or passes on; any other counts as "other". */
 static const int codes[HW_PLAN_CODES - 1] = {200, 400, 401, 403, 404, 405, 408, 409, 413,
@@ -27,6 +28,10 @@ hw_plan_create(struct hw_snapshot *snapshot, struct hw_backends *registry, struc
     plan->classifier = classifier;
     plan->registry = registry;
     plan->meters = meters;
+    if (snapshot->decisions.file != NULL) {
+        plan->keywords_digest = hw_keywords_digest(snapshot);
+        plan->learned_digest = hw_learned_digest(snapshot);
+    }
     plan->backends = hw_xcalloc(snapshot->backend_count + 1, sizeof(struct hw_backend *));
     plan->limits = hw_xcalloc(snapshot->backend_count + 1, sizeof(uint32_t));
     for (size_t i = 0; i < snapshot->backend_count; i++) {

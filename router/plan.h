@@ -32,6 +32,7 @@ struct hw_plan {
     struct hw_plan_route *routes; /* route_count + 1 */
     struct hw_metric **roles;     /* role_count + 1; the last is "none" */
     struct hw_meters *meters;
+    uint64_t keywords_digest, learned_digest; /* policies/digest.h; for the decision log only */
 };
 
 /* Takes over the caller's reference to snapshot on 0. */

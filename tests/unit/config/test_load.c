@@ -78,6 +78,32 @@ settings(void **state)
 }
 
 static void
+decisions(void **state)
+{
+    struct hw_snapshot *s = load(BASE);
+    (void)state;
+    assert_null(s->decisions.file);
+    hw_snapshot_unref(s);
+    s = load(BASE "decisions: { file: d.jsonl, text: features, agents: labelled, keep: 0,\n"
+                  "             headers: [X-Hour, x-team], max_size: 1MiB }\n"
+                  "routes:\n"
+                  "  - { name: r1, when: { header: { x-team: [a] } } }\n"
+                  "  - { name: r2, when: { any: [{ not: { header: { x-deep: a, X-Team: b } } },\n"
+                  "                              { lane: realtime }] } }\n"
+                  "  - { name: r3 }\n");
+    assert_string_equal(messages, "");
+    assert_string_equal(s->decisions.file, "/etc/hw/d.jsonl");
+    assert_int_equal(s->decisions.text, HW_DECISION_TEXT_FEATURES);
+    assert_int_equal(s->decisions.agents, HW_DECISION_AGENTS_LABELLED);
+    assert_int_equal(s->decisions.max_size, 1048576);
+    assert_int_equal(s->decisions.keep, 0);
+    assert_int_equal(s->decisions.headers.count, 3); /* each once, also what stands deep */
+    assert_string_equal(s->decisions.headers.items[0], "x-hour");
+    assert_string_equal(s->decisions.headers.items[2], "x-deep");
+    hw_snapshot_unref(s);
+}
+
+static void
 backends_and_routes(void **state)
 {
     struct hw_snapshot *s = load(
@@ -232,6 +258,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(settings),
+        cmocka_unit_test(decisions),
         cmocka_unit_test(backends_and_routes),
         cmocka_unit_test(lookups_and_references),
         cmocka_unit_test(environment),

@@ -70,6 +70,30 @@ keys_and_types(void **state)
 }
 
 static void
+decisions(void **state)
+{
+    static const struct mistake mistakes[] = {
+        {BASE "decisions: { text: some }\n",
+         "t.yaml:5:20: error: decisions.text: unknown text 'some'; did you mean 'none'? (known: "
+         "none, features, full)"},
+        {BASE "decisions: { headers: [x-team, Authorization] }\n",
+         "t.yaml:5:32: error: decisions.headers[1]: 'authorization' is a secret: it is never "
+         "logged"},
+        {BASE "decisions: { headers: \"x team\" }\n",
+         "t.yaml:5:23: error: decisions.headers: expected a header's name such as x-team, got "
+         "'x team'"},
+        {BASE "decisions: { max_size: 4 }\n",
+         "t.yaml:5:24: error: decisions.max_size: must be between 1048576 and 1099511627776 "
+         "bytes, got '4'"},
+        {BASE "routes: [{ name: r, when: { header: { X-Api-Key: a } } }, { name: d }]\n",
+         "t.yaml:5:39: error: routes[0].when.header.X-Api-Key: 'x-api-key' is a secret: it "
+         "cannot be a condition"},
+    };
+    (void)state;
+    CHECK(mistakes);
+}
+
+static void
 yaml_itself(void **state)
 {
     static const struct mistake mistakes[] = {
@@ -333,11 +357,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_and_types),   cmocka_unit_test(yaml_itself),
-        cmocka_unit_test(backends),         cmocka_unit_test(egress),
-        cmocka_unit_test(names_and_agents), cmocka_unit_test(routes),
-        cmocka_unit_test(many_at_once),     cmocka_unit_test(conditions),
-        cmocka_unit_test(choosing),
+        cmocka_unit_test(keys_and_types), cmocka_unit_test(decisions),
+        cmocka_unit_test(yaml_itself),    cmocka_unit_test(backends),
+        cmocka_unit_test(egress),         cmocka_unit_test(names_and_agents),
+        cmocka_unit_test(routes),         cmocka_unit_test(many_at_once),
+        cmocka_unit_test(conditions),     cmocka_unit_test(choosing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
