@@ -10,6 +10,9 @@
  * timeout, so three of them close the link. Each failure doubles the pause before the next try; a
  * get that is answered in time forgets them.
  *
+ * At rest it is asked once a second, so that one that is stopped counts as down before a query has
+ * to find out.
+ *
  * Commands are answered in their order, so the ones in flight are one list. A get that timed out or
  * was cancelled stays in it without its callback until its reply has passed or the link is gone. */
 #include "cache/redis.h"
@@ -26,11 +29,12 @@
 #define PAUSE_MAX_MS 5000u
 #define TIMEOUTS_IN_ROW 3u
 #define SILENCE_MS 2000u /* a command unanswered for so long: the peer is gone without a word */
+#define PROBE_MS 1000u   /* at rest it is asked whether it is still there */
 #define MAX_IN_FLIGHT 4096u
 #define MAX_UNSENT_BYTES (8u << 20)
 #define MAX_ADDRESSES 8u
 
-enum command_kind { COMMAND_HELLO, COMMAND_GET, COMMAND_SET };
+enum command_kind { COMMAND_HELLO, COMMAND_GET, COMMAND_SET, COMMAND_PING };
 
 /* A command in flight; only gets are handed out, so the type carries their name. */
 struct hw_cache_redis_get {
@@ -53,7 +57,7 @@ struct hw_cache_redis {
     uint32_t db, timeout_ms;
     uint64_t max_entry_bytes;
 
-    uv_timer_t link_timer; /* while down: the pause, or the end of an attempt to connect */
+    uv_timer_t link_timer; /* down: the pause, or the end of an attempt to connect; up: the probe */
     uv_timer_t late_timer; /* the next get to time out, or the oldest command's silence */
     uv_prepare_t flush;    /* what one turn of the loop asked for goes out in one write */
     uv_getaddrinfo_t resolve;
@@ -219,6 +223,15 @@ on_link_connected(void *ctx)
 }
 
 static void
+on_probe(uv_timer_t *timer)
+{
+    struct hw_cache_redis *redis = timer->data;
+
+    if (redis->in_flight.count == 0 && hw_redis_write_ping(hw_redis_link_out(redis->link)) == 0)
+        command_push(redis, COMMAND_PING);
+}
+
+static void
 hello_answered(struct hw_cache_redis *redis, bool ok)
 {
     if (!ok) { /* a wrong password or database; mended there, it works without a reload here */
@@ -227,7 +240,7 @@ hello_answered(struct hw_cache_redis *redis, bool ok)
     }
     if (--redis->hellos == 0) {
         redis->up = true;
-        uv_timer_stop(&redis->link_timer);
+        uv_timer_start(&redis->link_timer, on_probe, PROBE_MS, PROBE_MS);
     }
 }
 
@@ -256,7 +269,7 @@ on_link_reply(void *ctx, enum hw_redis_reply reply, struct hw_cache_entry *entry
         hello_answered(redis, reply == HW_REDIS_REPLY_DONE);
         return;
     }
-    if (was.cb == NULL) { /* a set, or a get that came too late */
+    if (was.cb == NULL) { /* a set, a ping, or a get that came too late */
         hw_cache_entry_unref(entry);
         return;
     }

@@ -41,6 +41,12 @@ hw_redis_write_hello(struct hw_buf *out, const char *password, uint32_t db)
 }
 
 int
+hw_redis_write_ping(struct hw_buf *out)
+{
+    return hw_buf_puts(out, "*1\r\n$4\r\nPING\r\n");
+}
+
+int
 hw_redis_write_get(struct hw_buf *out, const struct hw_cache_key *key, uint64_t max_entry_bytes)
 {
     char text[KEY_TEXT_LEN + 1], last[24];

@@ -15,6 +15,7 @@
  * db 0 too because its answer is the proof that somebody is there. Returns how many were written.
  */
 unsigned hw_redis_write_hello(struct hw_buf *out, const char *password, uint32_t db);
+int hw_redis_write_ping(struct hw_buf *out);
 /* Asks for one byte more than the largest entry wanted, so that no reply is larger than that. */
 int hw_redis_write_get(struct hw_buf *out, const struct hw_cache_key *key,
                        uint64_t max_entry_bytes);

@@ -44,6 +44,9 @@ struct hw_loop {
     struct hw_waiter_list granted; /* under the admission's lock */
     _Atomic(struct hw_plan *) next_plan; /* put there by a reload, with a reference */
     atomic_int connections;              /* as of the last sweep */
+    /* what of their counters stands in the meters already */
+    struct hw_http_server_stats server_told;
+    struct hw_cache_redis_stats redis_told;
     unsigned closing;                    /* parts that have not called back yet */
     bool draining;
     atomic_bool stopped; /* written by its own loop, read by loop 0 */

@@ -70,6 +70,30 @@ on_wake(uv_async_t *wake)
     follow_gateway(loop);
 }
 
+/* The parts count for themselves, on this thread; /metrics is asked on another. */
+static void
+tell_meters(struct hw_loop *loop)
+{
+    const struct hw_meters *meters = loop->gateway->meters;
+    struct hw_http_server_stats server, *told = &loop->server_told;
+    struct hw_cache_redis_stats redis = {0}, *redis_told = &loop->redis_told;
+
+    hw_http_server_stats(loop->server, &server);
+    hw_metric_add(meters->accepted, (int64_t)(server.accepted - told->accepted));
+    hw_metric_add(meters->refused, (int64_t)(server.refused - told->refused));
+    hw_metric_add(meters->timed_out, (int64_t)(server.timed_out - told->timed_out));
+    hw_metric_add(meters->stalled, (int64_t)(server.stalled - told->stalled));
+    *told = server;
+    if (loop->redis == NULL)
+        return;
+    hw_cache_redis_stats(loop->redis, &redis);
+    hw_metric_add(meters->redis_errors, (int64_t)(redis.errors - redis_told->errors));
+    hw_metric_add(meters->redis_lost,
+                  (int64_t)(redis.connections_lost - redis_told->connections_lost));
+    hw_metric_add(meters->redis_dropped, (int64_t)(redis.puts_dropped - redis_told->puts_dropped));
+    *redis_told = redis;
+}
+
 static void
 on_sweep(uv_timer_t *timer)
 {
@@ -77,6 +101,7 @@ on_sweep(uv_timer_t *timer)
 
     hw_exchange_sweep(loop);
     atomic_store(&loop->connections, (int)hw_http_server_connections(loop->server));
+    tell_meters(loop);
     if (loop->index == 0)
         hw_gateway_tick(loop->gateway);
     follow_gateway(loop);

@@ -46,6 +46,16 @@ define_queries(struct hw_meters *m)
                        "Queries that wait for room on a backend.");
     m->connections =
         single(r, HW_METRIC_GAUGE, "hatchway_connections", "Agents' open connections.");
+    m->accepted = single(r, HW_METRIC_COUNTER, "hatchway_connections_accepted_total",
+                         "Connections taken from agents.");
+    struct hw_metric_family *cut = hw_metrics_define(
+        r, HW_METRIC_COUNTER, "hatchway_connections_cut_total",
+        "Connections that Hatchway ended: refused (beyond limits.connections), timeout (a request "
+        "that did not arrive in time), stalled (an answer that was not taken).",
+        "reason", 1);
+    m->refused = labelled(cut, "refused", NULL);
+    m->timed_out = labelled(cut, "timeout", NULL);
+    m->stalled = labelled(cut, "stalled", NULL);
     m->client_left = single(r, HW_METRIC_COUNTER, "hatchway_client_left_total",
                             "Queries whose agent left before the answer was complete.");
     struct hw_metric_family *tokens =
@@ -113,6 +123,12 @@ define_cache(struct hw_meters *m)
         single(r, HW_METRIC_GAUGE, "hatchway_redis_up", "1 when Redis is configured and answers.");
     m->redis_timeouts = single(r, HW_METRIC_COUNTER, "hatchway_redis_timeouts_total",
                                "Redis look-ups given up for lack of an answer.");
+    m->redis_errors = single(r, HW_METRIC_COUNTER, "hatchway_redis_errors_total",
+                             "Errors that Redis answered: OOM, READONLY, NOAUTH, ...");
+    m->redis_lost = single(r, HW_METRIC_COUNTER, "hatchway_redis_connections_lost_total",
+                           "Redis connections that were up and went away.");
+    m->redis_dropped = single(r, HW_METRIC_COUNTER, "hatchway_redis_puts_dropped_total",
+                              "Answers not sent to Redis because too much was unsent.");
 }
 
 static void

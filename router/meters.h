@@ -26,8 +26,9 @@ struct hw_meters {
     struct hw_metric *tokens_in, *tokens_out;
     struct hw_metric *cache_hit_memory, *cache_hit_redis, *cache_miss, *cache_bypass;
     struct hw_metric *cache_entries, *cache_bytes, *cache_evictions;
-    struct hw_metric *redis_up, *redis_timeouts;
+    struct hw_metric *redis_up, *redis_timeouts, *redis_errors, *redis_lost, *redis_dropped;
     struct hw_metric *reloads_ok, *reloads_failed, *reload_last_ok;
+    struct hw_metric *accepted, *refused, *timed_out, *stalled; /* connections */
     struct hw_metric *connections, *queries_active, *queued, *retries, *client_left;
     struct hw_metric *access_log_dropped, *decision_log_dropped;
 };

@@ -127,10 +127,12 @@ on_sweep(uv_timer_t *timer)
     for (struct hw_conn *conn = server->conns; conn != NULL; conn = conn->next) {
         if (conn->state == HW_CONN_CLOSED)
             continue;
-        if (hw_conn_write_stalled(conn, now_ms))
+        if (hw_conn_write_stalled(conn, now_ms)) {
+            server->stats.stalled++;
             hw_conn_close(conn);
-        else if (conn->deadline_ms != 0 && now_ms >= conn->deadline_ms)
+        } else if (conn->deadline_ms != 0 && now_ms >= conn->deadline_ms) {
             hw_conn_on_deadline(conn);
+        }
     }
     if (!server->closing && server->conns == NULL && !server->accept_paused)
         uv_timer_stop(&server->sweep);
@@ -176,7 +178,9 @@ accept_one(struct hw_http_server *server)
         }
         return errno == ECONNABORTED || errno == EINTR || errno == EPROTO;
     }
+    server->stats.accepted++;
     bool extra = server->conn_count - server->extra_count >= server->limits.connections;
+    server->stats.refused += extra;
     if (extra && server->extra_count >= EXTRA_CONNECTIONS) {
         close(fd);
         return true;
@@ -388,6 +392,12 @@ hw_http_server_close(struct hw_http_server *server, void (*closed_cb)(void *ctx)
     uv_close((uv_handle_t *)&server->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&server->check, on_handle_closed);
     uv_close((uv_handle_t *)&server->awake, on_handle_closed);
+}
+
+void
+hw_http_server_stats(const struct hw_http_server *server, struct hw_http_server_stats *stats)
+{
+    *stats = server->stats;
 }
 
 size_t

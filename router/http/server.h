@@ -88,6 +88,15 @@ void hw_http_server_set_limits(struct hw_http_server *server, const struct hw_ht
 void hw_http_server_drain(struct hw_http_server *server);
 /* Closes everything now; closed_cb fires when the loop has let go, and frees the server. */
 void hw_http_server_close(struct hw_http_server *server, void (*closed_cb)(void *ctx), void *ctx);
+/* What became of connections so far. Ends that agents chose are no part of it, nor are those that
+ * stood idle between two requests for too long. */
+struct hw_http_server_stats {
+    uint64_t accepted;
+    uint64_t refused;   /* beyond limits.connections */
+    uint64_t timed_out; /* a request that did not arrive in time */
+    uint64_t stalled;   /* cut off because the agent took nothing of its answer */
+};
+void hw_http_server_stats(const struct hw_http_server *server, struct hw_http_server_stats *stats);
 size_t hw_http_server_connections(const struct hw_http_server *server);
 /* Requests not yet answered (streams open). */
 size_t hw_http_server_active(const struct hw_http_server *server);

@@ -251,7 +251,11 @@ hw_conn_after_answer(struct hw_conn *conn)
 void
 hw_conn_on_deadline(struct hw_conn *conn)
 {
+    bool waited_for =
+        conn->state == HW_CONN_READING && (conn->reader.state != HW_REQUEST_IDLE || !conn->served);
+
     conn->deadline_ms = 0;
+    conn->server->stats.timed_out += waited_for;
     if (conn->state != HW_CONN_READING || conn->reader.state == HW_REQUEST_IDLE)
         hw_conn_close(conn);
     else

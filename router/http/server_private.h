@@ -97,6 +97,7 @@ struct hw_http_server {
     struct hw_http_handler handler;
     struct hw_conn *conns;
     size_t conn_count, extra_count, active;
+    struct hw_http_server_stats stats;
     struct hw_conn *dirty_first, *dirty_last;
 
     int64_t date_second;

@@ -108,6 +108,24 @@ def test_stopped_in_the_middle(hatchway, backend, redis):
     assert gateway.metric("hatchway_redis_timeouts_total") >= 1
 
 
+def test_stopped_while_nobody_asks(hatchway, backend, redis):
+    """It counted as up until a query had to find out."""
+    gateway = hatchway(**with_redis(backend(openai("an answer")), redis))
+    redis_is_up(gateway)
+    asked = gateway.metric("hatchway_cache_requests_total")
+
+    redis.pause()
+    redis_is_up(gateway, 0)
+    until(lambda: gateway.metric("hatchway_redis_connections_lost_total") >= 1)
+    redis.go_on()
+    redis_is_up(gateway)
+
+    assert gateway.metric("hatchway_cache_requests_total") == asked
+    redis.command("CONFIG", "SET", "maxmemory", "1")
+    answers_in_time(gateway, "no room for this")
+    until(lambda: gateway.metric("hatchway_redis_errors_total") >= 1)
+
+
 def test_hostile_entries_are_a_miss(hatchway, backend, redis):
     peer = backend(openai("an answer"))
     gateway = hatchway(**with_redis(peer, redis, memory=0))

@@ -149,6 +149,7 @@ def test_a_head_that_never_ends_is_cut_off(hatchway, backend):
             pass
         agent.read_to_end()
         assert time.monotonic() - began < 5
+    until(lambda: gateway.metric("hatchway_connections_cut_total", reason="timeout") >= 1)
 
 
 def test_more_connections_than_allowed(hatchway, backend):
@@ -167,3 +168,5 @@ def test_more_connections_than_allowed(hatchway, backend):
     for agent in agents:
         agent.close()
     until(lambda: get(gateway, "/health").status == 200)
+    until(lambda: gateway.metric("hatchway_connections_cut_total", reason="refused") >= 1)
+    assert gateway.metric("hatchway_connections_accepted_total") >= 5
