@@ -61,6 +61,7 @@ struct hw_attempt {
     size_t tail_searched; /* how much of it is known to hold no end of an event */
     const char *event;    /* raw event stream: the event being read, not passed on yet; or NULL */
     size_t event_len;
+    bool saw_call;    /* of a tool */
     bool finished;    /* FINISH was seen */
     bool in_feed_end; /* the reader is being told that the body ended */
     int status;

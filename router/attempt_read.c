@@ -32,10 +32,20 @@ hw_attempt_note_content(struct hw_attempt *attempt, size_t len)
 static void
 pass_event_on(struct hw_attempt *attempt)
 {
-    if (attempt->event == NULL)
+    const char *event = attempt->event;
+    size_t len = attempt->event_len, at;
+
+    if (event == NULL)
         return;
-    attempt->events->on_raw(attempt->ctx, attempt->event, attempt->event_len);
     attempt->event = NULL;
+    if (attempt->saw_call && hw_protocol_false_stop(attempt->query, event, len, &at)) {
+        const char *behind = event + at + strlen(HW_FALSE_STOP);
+        attempt->events->on_raw(attempt->ctx, event, at);
+        attempt->events->on_raw(attempt->ctx, HW_TRUE_STOP, strlen(HW_TRUE_STOP));
+        attempt->events->on_raw(attempt->ctx, behind, (size_t)(event + len - behind));
+    } else {
+        attempt->events->on_raw(attempt->ctx, event, len);
+    }
 }
 
 /* What a backend says of our credentials may repeat them: it goes no further than here. */
@@ -74,6 +84,7 @@ on_reader_event(void *ctx, const struct hw_event *event)
     case HW_EVENT_REASONING:
     case HW_EVENT_TOOL_CALL:
         hw_attempt_note_content(attempt, event->len);
+        attempt->saw_call = attempt->saw_call || event->type == HW_EVENT_TOOL_CALL;
         break;
     }
     pass_event_on(attempt);
@@ -112,7 +123,11 @@ event_length(const char *bytes, size_t len, size_t from, bool lines)
         if (end - at >= 2 && at[0] == '\r' && at[1] == '\n')
             return (size_t)(at + 2 - bytes);
     }
-    return 0;
+    /* A lone CR ends a line too; whoever writes so writes no LF. */
+    at = memmem(bytes, len, "\r\r", 2);
+    return at != NULL && memchr(bytes, '\n', (size_t)(at - bytes)) == NULL
+               ? (size_t)(at + 2 - bytes)
+               : 0;
 }
 
 static void

@@ -149,6 +149,30 @@ on_event(void *ctx, const struct hw_event *event)
         hw_exchange_write(ex, ex->query.dialect->terminal, strlen(ex->query.dialect->terminal));
 }
 
+/* A whole answer that is passed on as it came. */
+static void
+reply_held(struct hw_exchange *ex)
+{
+    const char *type = ex->attempt.content_type;
+    size_t at;
+
+    if (ex->attempt.saw_call &&
+        hw_protocol_false_stop(&ex->query, ex->held.data, ex->held.len, &at)) {
+        size_t behind = at + strlen(HW_FALSE_STOP);
+        hw_buf_clear(&ex->out);
+        hw_buf_append(&ex->out, ex->held.data, at);
+        hw_buf_puts(&ex->out, HW_TRUE_STOP);
+        hw_buf_append(&ex->out, ex->held.data + behind, ex->held.len - behind);
+        if (!ex->out.failed) {
+            hw_buf_free(&ex->held);
+            ex->held = ex->out;
+            hw_buf_init(&ex->out, ex->held.max);
+        }
+    }
+    hw_exchange_reply_whole(ex, 200, ex->held.data, ex->held.len,
+                            *type != '\0' ? type : "application/json");
+}
+
 static void
 complete(struct hw_exchange *ex)
 {
@@ -160,9 +184,7 @@ complete(struct hw_exchange *ex)
         hw_http_finish(stream);
         hw_exchange_done(ex);
     } else if (ex->attempt.raw) {
-        hw_exchange_reply_whole(ex, 200, ex->held.data, ex->held.len,
-                                ex->attempt.content_type[0] != '\0' ? ex->attempt.content_type
-                                                                    : "application/json");
+        reply_held(ex);
     } else {
         hw_exchange_reply_answer(ex, &ex->answer);
     }

@@ -8,6 +8,11 @@ from harness import redis as redis_server
 from harness.backend import Backend
 
 
+def pytest_addoption(parser):
+    parser.addoption("--write-tables", action="store_true",
+                     help="write docs/compatibility.md from what tests/matrix finds")
+
+
 @pytest.fixture
 def hatchway(tmp_path, backend):
     """hatchway(backends=[...], ...): starts a gateway with this configuration and waits for it.

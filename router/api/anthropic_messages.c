@@ -191,7 +191,6 @@ read_block(struct reading *reading, const struct hw_json *block, size_t i)
     if (hw_json_string_is(&type, "tool_use") && reading->assistant)
         return add_call(reading, block);
     lose(reading, i, "");
-    reading->has_own = true;
     return 0;
 }
 

@@ -5,15 +5,18 @@
 #include "router/api/protocol.h"
 
 /* Adds a name to what could not be carried; a name that is no plain word is shortened to "...",
- * since the list becomes a header. The list is bounded and never fails the query. */
+ * since the list becomes a header. The list is bounded, ends in "..." when it is full, and never
+ * fails the query. */
 void hw_outgoing_drop(struct hw_outgoing *out, const char *name, size_t len);
-/* Lists what parsing lost, and every top-level field of the agent's body that is set to more than
- * null or false and stands not in `carried` (NULL behind the last). */
+/* Lists what parsing lost, every top-level field of the agent's body that is set and stands not in
+ * `carried` (NULL behind the last), and those members of its messages that no parser reads. */
 void hw_outgoing_drop_others(struct hw_outgoing *out, const struct hw_query *query,
                              const char *const *carried);
 /* The same for the members of an Ollama query's `options`, as "options.NAME". */
 void hw_outgoing_drop_options(struct hw_outgoing *out, const struct hw_query *query,
                               const char *const *carried);
+/* Lists content that is neither text nor an image, as "messages[N].content". */
+void hw_outgoing_drop_parts(struct hw_outgoing *out, const struct hw_query *query);
 /* The agent's own body, around the model's name; to a backend of the same dialect. */
 int hw_outgoing_pass(const struct hw_query *query, const char *model, struct hw_outgoing *out,
                      struct hw_err *err);

@@ -1,4 +1,5 @@
-/* router/api/protocol.c - the protocols by kind, and what their request writers share. */
+/* router/api/protocol.c - the protocols by kind, and what their request writers share (what they
+ * name as lost: lost.c). */
 #include "router/api/protocol.h"
 
 #include <string.h>
@@ -31,32 +32,35 @@ hw_protocol_speaks(const struct hw_protocol *protocol, const struct hw_dialect *
 }
 
 static bool
-is_plain_word(const char *name, size_t len)
+wants_several(const struct hw_query *query)
 {
-    for (size_t i = 0; i < len; i++) {
-        char c = name[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              (c != '\0' && strchr("_-.[] ", c) != NULL)))
-            return false;
-    }
-    return len > 0 && len <= 64;
+    const struct hw_json root = hw_query_root(query);
+    struct hw_json n;
+    uint64_t count;
+
+    return hw_json_get(&root, "n", &n) && hw_json_uint(&n, &count) && count > 1;
 }
 
-void
-hw_outgoing_drop(struct hw_outgoing *out, const char *name, size_t len)
+bool
+hw_protocol_false_stop(const struct hw_query *query, const char *bytes, size_t len, size_t *at)
 {
-    struct hw_buf *list = &out->dropped;
+    /* Within a string its quotes would be escaped, so only the member itself is found. */
+    static const char name[] = "\"finish_reason\"";
+    const char *p = bytes, *end = bytes + len;
+    size_t word = strlen(HW_FALSE_STOP);
 
-    if (!is_plain_word(name, len)) {
-        name = "...";
-        len = 3;
+    if (query->dialect != &hw_dialect_openai)
+        return false;
+    while ((p = memmem(p, (size_t)(end - p), name, sizeof(name) - 1)) != NULL) {
+        p += sizeof(name) - 1;
+        while (p < end && strchr(" \t\r\n:", *p) != NULL && *p != '\0')
+            p++;
+        if ((size_t)(end - p) < word || memcmp(p, HW_FALSE_STOP, word) != 0)
+            continue;
+        *at = (size_t)(p - bytes);
+        return !wants_several(query); /* which of the answers called? */
     }
-    /* Its own bound is met before an append can fail halfway. */
-    if (list->len + len + 2 > list->max)
-        return;
-    if (list->len > 0)
-        hw_buf_append(list, ", ", 2);
-    hw_buf_append(list, name, len);
+    return false;
 }
 
 struct hw_json
@@ -70,60 +74,6 @@ hw_query_root(const struct hw_query *query)
     while (end > p && end[-1] != '}')
         end--;
     return (struct hw_json){HW_JSON_OBJECT, p, (size_t)(end - p)};
-}
-
-static bool
-is_listed(const struct hw_json *key, const char *const *names)
-{
-    for (size_t i = 0; names[i] != NULL; i++)
-        if (hw_json_string_is(key, names[i]))
-            return true;
-    return false;
-}
-
-/* prefix: "" or where the members stand, with a point behind. */
-static void
-drop_members(struct hw_outgoing *out, const struct hw_json *object, const char *prefix,
-             const char *const *carried)
-{
-    struct hw_json_iter iter;
-    struct hw_json key, value;
-    char name[96];
-    bool set;
-
-    hw_json_iter_init(&iter, object);
-    while (hw_json_next(&iter, &key, &value)) {
-        if (value.type == HW_JSON_NULL || (hw_json_bool(&value, &set) && !set))
-            continue;
-        if (is_listed(&key, carried))
-            continue;
-        size_t shown = key.len - 2 < sizeof(name) ? key.len - 2 : sizeof(name) - 1;
-        int n = snprintf(name, sizeof(name), "%s%.*s", prefix, (int)shown, key.p + 1);
-        hw_outgoing_drop(out, name, (size_t)n < sizeof(name) ? (size_t)n : sizeof(name) - 1);
-    }
-}
-
-void
-hw_outgoing_drop_others(struct hw_outgoing *out, const struct hw_query *query,
-                        const char *const *carried)
-{
-    const struct hw_json root = hw_query_root(query);
-
-    for (size_t i = 0; i < query->lost_count; i++)
-        hw_outgoing_drop(out, query->lost[i], strlen(query->lost[i]));
-    drop_members(out, &root, "", carried);
-}
-
-void
-hw_outgoing_drop_options(struct hw_outgoing *out, const struct hw_query *query,
-                         const char *const *carried)
-{
-    const struct hw_json root = hw_query_root(query);
-    struct hw_json options;
-
-    if ((query->dialect == &hw_dialect_ollama || query->dialect == &hw_dialect_ollama_generate) &&
-        hw_json_get(&root, "options", &options) && options.type == HW_JSON_OBJECT)
-        drop_members(out, &options, "options.", carried);
 }
 
 int

@@ -44,6 +44,14 @@ extern const struct hw_protocol hw_protocol_bdh;
 const struct hw_protocol *hw_protocol_of(enum hw_kind kind);
 bool hw_protocol_speaks(const struct hw_protocol *protocol, const struct hw_dialect *dialect);
 
+/* Servers say that an answer came to its end although it called tools, and agents then wait for
+ * nothing. Finds where one that is passed on as it came does so: the first finish reason that is
+ * HW_FALSE_STOP, to be replaced by HW_TRUE_STOP. Only for answers that called a tool. */
+#define HW_FALSE_STOP "\"stop\""
+#define HW_TRUE_STOP "\"tool_calls\""
+bool hw_protocol_false_stop(const struct hw_query *query, const char *bytes, size_t len,
+                            size_t *at);
+
 /* A reader for one answer: status and content type as the backend sent them decide how the bytes
  * are read (SSE, NDJSON, one JSON object, an error body). max_bytes bounds one line or object. */
 struct hw_reader *hw_reader_create(const struct hw_protocol *protocol, const struct hw_query *query,

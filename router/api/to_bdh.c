@@ -27,6 +27,7 @@ drop_turns(const struct hw_query *query, struct hw_outgoing *out)
         hw_outgoing_drop(out, "other messages", 14);
     if (query->wants_images)
         hw_outgoing_drop(out, "images", 6);
+    hw_outgoing_drop_parts(out, query);
 }
 
 static int

@@ -151,7 +151,7 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
     bool wanted;
 
     /* To think or not, without a level, has no word. */
-    if (hw_json_bool(&query->think, &wanted) && wanted) {
+    if (hw_json_bool(&query->think, &wanted)) {
         bool ollama = query->dialect != &hw_dialect_anthropic;
         hw_outgoing_drop(out, ollama ? "think" : "thinking", ollama ? 5 : 8);
     }

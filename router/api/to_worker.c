@@ -71,6 +71,7 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
         hw_outgoing_drop(out, "tools", 5);
     if (query->wants_images)
         hw_outgoing_drop(out, "images", 6);
+    hw_outgoing_drop_parts(out, query);
     if (query->wants_json && query->dialect == &hw_dialect_openai)
         hw_outgoing_drop(out, "response_format", 15);
     if (hw_json_get(&root, "n", &n) && hw_json_uint(&n, &count) && count > 1)

@@ -169,13 +169,19 @@ to_openai_field_by_field(void **state)
               "{\"model\":\"m\"," HI
               ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"answer\","
               "\"schema\":{\"type\":\"object\" }}}" TAIL,
-              "");
+              "think");
     to_openai(GENERATE,
               "{\"model\":\"a\",\"prompt\":\"hi\",\"system\":\"s\",\"raw\":true,\"suffix\":\"x\","
               "\"context\":[1]}",
               "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"s\"},"
               "{\"role\":\"user\",\"content\":\"hi\"}]" TAIL,
               "raw, suffix, context");
+    /* Within a message too; false is a value like another where it is not what is meant anyway. */
+    to_openai(CHAT,
+              "{\"model\":\"a\",\"truncate\":false,\"raw\":false,\"messages\":[{\"role\":\"user\","
+              "\"content\":\"hi\",\"mood\":\"x\",\"other\":null}]}",
+              "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]" TAIL,
+              "truncate, messages[0].mood");
 }
 
 static void
