@@ -91,6 +91,7 @@ static const struct hw_key keys_route[] = {
     {"fallback", set_fallback, HW_FIELD(hw_conf_route, fallback), .keys = keys_selector},
     {"lane", set_lane, .offset = 0, .words = hw_lane_names},
     {"on_demand", hw_set_bool, HW_FIELD(hw_conf_route, on_demand)},
+    {"strict", hw_set_bool, HW_FIELD(hw_conf_route, strict)},
     {"cache", hw_set_word, HW_FIELD(hw_conf_route, cache), .words = hw_keep_names},
     {.name = NULL},
 };

@@ -206,6 +206,7 @@ struct hw_conf_route {
     struct hw_conf_selector fallback;
     bool has_lane; /* the route puts its queries into this lane */
     enum hw_lane lane;
+    bool strict; /* rather 400 than an answer to a query that lost something on its way */
     bool on_demand; /* the hours of backends' lanes do not hold for its queries */
     enum hw_keep cache;
     uint64_t digest; /* of to, fallback, cache: what may change the answer */

@@ -23,7 +23,8 @@ hw_attempt_check_strict(const struct hw_attempt_request *request, const struct h
     if (!request->strict || dropped->len == 0)
         return 0;
     return hw_err_set(err, HW_EINVAL,
-                      "it cannot carry %s, and x-hatchway-strict forbids to drop it",
+                      "it cannot carry %s, and a strict query (x-hatchway-strict, or strict on its "
+                      "route) may lose nothing",
                       dropped->data);
 }
 

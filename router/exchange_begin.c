@@ -223,6 +223,7 @@ match_route(struct hw_exchange *ex)
         return false;
     }
     ex->route_conf = &snapshot->routes[ex->route];
+    ex->strict = ex->strict || ex->route_conf->strict;
     if (ex->route_conf->has_lane)
         ex->traits.lane = ex->route_conf->lane;
     return true;

@@ -200,6 +200,21 @@ def test_strict_moves_on_to_a_backend_that_loses_nothing(hatchway, backend):
     assert answer.backend == "redfin" and "x-hatchway-dropped" not in answer.headers
 
 
+def test_a_strict_route_says_it_for_all_its_queries(hatchway, backend):
+    peer = backend(openai("ok"))
+    gateway = hatchway(**without_cache(with_openai(peer)), routes=[
+        {"name": "exact", "when": {"header": {"x-team": "law"}}, "strict": True}, {"name": "rest"}])
+    body = {**CHAT, "stream": False, "options": {"mirostat": 1}}
+
+    refused = post(gateway, "/api/chat", body, headers={"x-team": "law"})
+    taken = post(gateway, "/api/chat", {**CHAT, "stream": False}, headers={"x-team": "law"})
+
+    assert refused.status == 400 and len(peer.requests) == 1
+    assert "options.mirostat" in refused.json()["error"] and "strict" in refused.json()["error"]
+    assert taken.status == 200 and taken.headers["x-hatchway-route"] == "exact"
+    assert post(gateway, "/api/chat", body).headers["x-hatchway-dropped"] == "options.mirostat"
+
+
 def test_strict_holds_for_workers(hatchway):
     gateway = hatchway(backends=[bdh()])
 
