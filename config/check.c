@@ -143,6 +143,9 @@ warn_about_routes(struct hw_load *load, const struct hw_node *root)
         if (!selects_any(snapshot, &route->to, route->when.role_mask))
             hw_conf_warn(load, node, "route '%s' selects no backend%s", route->name,
                          route->fallback.present ? ": only its fallback could answer" : "");
+        if (route->overflow.present &&
+            !selects_any(snapshot, &route->overflow, route->when.role_mask))
+            hw_conf_warn(load, node, "the overflow of route '%s' selects no backend", route->name);
         if (route->fallback.present &&
             !selects_any(snapshot, &route->fallback, route->when.role_mask))
             hw_conf_warn(load, node, "the fallback of route '%s' selects no backend", route->name);
@@ -184,7 +187,8 @@ routed_roles(const struct hw_snapshot *snapshot)
     uint64_t mask = 0;
     for (size_t i = 0; i < snapshot->route_count; i++) {
         const struct hw_conf_route *route = &snapshot->routes[i];
-        if (names_any(snapshot, &route->to) || names_any(snapshot, &route->fallback))
+        if (names_any(snapshot, &route->to) || names_any(snapshot, &route->overflow) ||
+            names_any(snapshot, &route->fallback))
             mask |= route->when.role_mask != 0 ? route->when.role_mask : UINT64_MAX;
     }
     return mask;
@@ -216,6 +220,7 @@ warn_about_idle_backends(struct hw_load *load, const struct hw_node *root)
         bool named = backend->general || backend->role_mask != 0 || backend->models.count > 0;
         for (size_t j = 0; j < snapshot->route_count && !named; j++)
             named = is_named_by(&snapshot->routes[j].to, backend, i) ||
+                    is_named_by(&snapshot->routes[j].overflow, backend, i) ||
                     is_named_by(&snapshot->routes[j].fallback, backend, i);
         if (!named)
             hw_conf_warn(

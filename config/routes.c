@@ -64,6 +64,9 @@ static const struct hw_key keys_selector[] = {
     {"model", hw_set_text, HW_FIELD(hw_conf_selector, model), .max = TEXT_BYTES},
     {"by", hw_set_word, HW_FIELD(hw_conf_selector, by), .fallback = "latency",
      .words = hw_by_names},
+    {"idle", hw_set_bool, HW_FIELD(hw_conf_selector, idle)},
+    {"last_resort", hw_set_words, HW_FIELD(hw_conf_selector, last_mask), .max = HW_DEVICE_COUNT,
+     .words = hw_device_names},
     {.name = NULL},
 };
 
@@ -74,6 +77,26 @@ set_fallback(struct hw_load *load, const struct hw_node *node, const struct hw_k
     struct hw_conf_selector *selector = field;
     selector->present = true;
     hw_set_section(load, node, key, field);
+}
+
+/* A word, or backends of its own. */
+static void
+set_overflow(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+             void *field)
+{
+    static const char *const words[] = {"fallback", "wait", NULL};
+    struct hw_conf_route *route = field;
+    if (node->kind == HW_NODE_MAP) {
+        route->overflow.present = true;
+        hw_set_section(load, node, key, &route->overflow);
+        return;
+    }
+    if (!hw_want_scalar(load, node, "fallback, wait, or a mapping that selects backends"))
+        return;
+    int word = hw_scalar_word(node->text, words);
+    if (word < 0)
+        hw_conf_report_unknown(load, node, key->name, words);
+    route->overflow_waits = word == 1;
 }
 
 static void
@@ -89,6 +112,8 @@ static const struct hw_key keys_route[] = {
     {"when", hw_set_when, HW_FIELD(hw_conf_route, when)},
     {"to", hw_set_section, HW_FIELD(hw_conf_route, to), .keys = keys_selector},
     {"fallback", set_fallback, HW_FIELD(hw_conf_route, fallback), .keys = keys_selector},
+    {"overflow", set_overflow, .offset = 0, .keys = keys_selector},
+    {"max_wait", hw_set_duration, HW_FIELD(hw_conf_route, max_wait), .max = 24u * 3600 * 1000},
     {"lane", set_lane, .offset = 0, .words = hw_lane_names},
     {"on_demand", hw_set_bool, HW_FIELD(hw_conf_route, on_demand)},
     {"strict", hw_set_bool, HW_FIELD(hw_conf_route, strict)},
@@ -116,6 +141,7 @@ static uint64_t
 digest_route(const struct hw_conf_route *route)
 {
     uint64_t digest = digest_selector(HW_CONF_DIGEST_START, &route->to);
+    digest = digest_selector(digest, &route->overflow);
     digest = digest_selector(digest, &route->fallback);
     return hw_conf_digest_number(digest, route->cache);
 }

@@ -147,6 +147,8 @@ struct hw_conf_selector {
     struct hw_conf_list backends;
     char *model; /* ask the backend for this model; NULL: whichever it has */
     enum hw_by by;
+    bool idle;          /* only onto backends that have nothing else to do; else the query waits */
+    uint32_t last_mask; /* last_resort: device classes behind all others, a bit each */
 };
 
 struct hw_conf_range { /* ">8192", "<=100", "10..20": inclusive bounds */
@@ -203,7 +205,10 @@ struct hw_conf_route {
     char *name;
     struct hw_conf_when when;
     struct hw_conf_selector to;
+    struct hw_conf_selector overflow; /* when all of `to` are saturated; may be absent */
     struct hw_conf_selector fallback;
+    bool overflow_waits; /* overflow: wait. Rather waits for `to` than goes to the fallback */
+    uint32_t max_wait;   /* a longer expected queue is saturation; 0: only max_inflight is */
     bool has_lane; /* the route puts its queries into this lane */
     enum hw_lane lane;
     bool strict; /* rather 400 than an answer to a query that lost something on its way */

@@ -98,7 +98,8 @@ may_explore(const struct hw_rank_input *input, const struct hw_candidate *candid
     const struct hw_backend_view *view = &input->views[candidate->backend];
     struct hw_backend_view prior = *view;
 
-    if (candidate->full || candidate->fallback != first->fallback ||
+    if (candidate->full || candidate->saturated || candidate->fallback != first->fallback ||
+        candidate->overflow != first->overflow ||
         backend->quality != backends[first->backend].quality || view->inflight > 0 ||
         view->silent_ms < EXPLORE_AFTER_MS || view->breaker != HW_BREAKER_CLOSED)
         return false;

@@ -34,9 +34,15 @@ struct round {
     struct hw_local_time now;
 };
 
+/* The ways a route has to a backend, in the order of its wishes. */
+enum way { WAY_TO, WAY_OVERFLOW, WAY_FALLBACK, WAY_COUNT };
+
 /* One candidate with what the comparison needs. */
 struct entry {
     struct hw_candidate candidate;
+    enum way way;
+    bool waits; /* overflow: wait. The way counts more than room */
+    bool last;  /* last_resort */
     int quality;
     enum hw_by by;
 };
@@ -162,31 +168,53 @@ gate_state(const struct round *round, size_t i)
     return HW_CANDIDATE;
 }
 
+/* The first way that leads to backend i: fills in the way, the model, and why none does. */
+static const struct hw_conf_selector *
+find_way(const struct round *round, size_t i, struct entry *entry)
+{
+    const struct hw_conf_route *route = round->input->route;
+    const struct hw_conf_selector *ways[WAY_COUNT] = {&route->to, &route->overflow,
+                                                      &route->fallback};
+    struct hw_candidate *candidate = &entry->candidate;
+    const char *model;
+
+    candidate->out = gate_route(round->input, i, &route->to, &round->asked, &candidate->model);
+    for (unsigned w = WAY_OVERFLOW; candidate->out != HW_CANDIDATE && w < WAY_COUNT; w++) {
+        if (!ways[w]->present ||
+            gate_route(round->input, i, ways[w], &round->asked, &model) != HW_CANDIDATE)
+            continue;
+        candidate->out = HW_CANDIDATE;
+        candidate->model = model;
+        entry->way = (enum way)w;
+    }
+    return ways[entry->way];
+}
+
 static void
 judge(const struct round *round, size_t i, struct entry *entry)
 {
     const struct hw_rank_input *input = round->input;
-    const struct asked *asked = &round->asked;
     const struct hw_conf_backend *backend = &input->snapshot->backends[i];
     const struct hw_backend_view *view = &input->views[i];
     const struct hw_conf_route *route = input->route;
     struct hw_candidate *candidate = &entry->candidate;
-    const char *model;
+    struct hw_expected expected;
 
-    *entry = (struct entry){.quality = backend->quality, .by = route->to.by};
+    *entry = (struct entry){.quality = backend->quality, .waits = route->overflow_waits};
     candidate->backend = (uint32_t)i;
-    candidate->out = gate_route(input, i, &route->to, asked, &candidate->model);
-    if (candidate->out != HW_CANDIDATE && route->fallback.present &&
-        gate_route(input, i, &route->fallback, asked, &model) == HW_CANDIDATE) {
-        candidate->out = HW_CANDIDATE;
-        candidate->fallback = true;
-        candidate->model = model;
-        entry->by = route->fallback.by;
-    }
+    const struct hw_conf_selector *selector = find_way(round, i, entry);
+    entry->by = selector->by;
+    entry->last = (selector->last_mask >> backend->device & 1) != 0;
+    candidate->overflow = entry->way == WAY_OVERFLOW;
+    candidate->fallback = entry->way == WAY_FALLBACK;
     if (candidate->out == HW_CANDIDATE)
         candidate->out = gate_state(round, i);
-    candidate->full = backend->max_inflight != 0 && view->inflight >= backend->max_inflight;
-    candidate->expected_ms = hw_expected_ms(view, backend, input->traits);
+    candidate->limit = selector->idle ? 1 : backend->max_inflight;
+    candidate->full = candidate->limit != 0 && view->inflight >= candidate->limit;
+    hw_expect(view, backend, input->traits, &expected);
+    candidate->saturated = route->max_wait != 0 && expected.queue_ms > route->max_wait;
+    candidate->expected_ms =
+        expected.queue_ms + expected.start_ms + expected.prefill_ms + expected.decode_ms;
 }
 
 /* Below 0: a goes first. The snapshot's order decides between equals, so that the order is total.
@@ -199,10 +227,16 @@ compare(const void *pa, const void *pb)
 
     if ((ca->out == HW_CANDIDATE) != (cb->out == HW_CANDIDATE))
         return ca->out == HW_CANDIDATE ? -1 : 1;
+    if (a->waits && a->way != b->way)
+        return a->way < b->way ? -1 : 1;
     if (ca->full != cb->full)
         return ca->full ? 1 : -1;
-    if (ca->fallback != cb->fallback)
-        return ca->fallback ? 1 : -1;
+    if (ca->saturated != cb->saturated)
+        return ca->saturated ? 1 : -1;
+    if (a->way != b->way)
+        return a->way < b->way ? -1 : 1;
+    if (a->last != b->last)
+        return a->last ? 1 : -1;
     if (a->quality != b->quality)
         return a->quality > b->quality ? -1 : 1;
     if (ca->score < cb->score || ca->score > cb->score)
@@ -216,21 +250,21 @@ compare(const void *pa, const void *pb)
 static void
 score_all(const struct hw_rank_input *input, struct entry *entries, size_t total)
 {
-    size_t counts[2] = {0};
-    uint64_t inflight[2] = {0};
+    size_t counts[WAY_COUNT] = {0};
+    uint64_t inflight[WAY_COUNT] = {0};
 
     for (size_t i = 0; i < total; i++) {
         const struct hw_candidate *candidate = &entries[i].candidate;
         if (candidate->out != HW_CANDIDATE)
             continue;
-        counts[candidate->fallback]++;
-        inflight[candidate->fallback] += input->views[candidate->backend].inflight;
+        counts[entries[i].way]++;
+        inflight[entries[i].way] += input->views[candidate->backend].inflight;
     }
     for (size_t i = 0; i < total; i++) {
         struct hw_candidate *candidate = &entries[i].candidate;
         candidate->score =
             hw_order_score(input, entries[i].by, candidate->backend, candidate->expected_ms,
-                           counts[candidate->fallback], inflight[candidate->fallback]);
+                           counts[entries[i].way], inflight[entries[i].way]);
     }
 }
 

@@ -53,9 +53,12 @@ struct hw_expected {
 struct hw_candidate {
     uint32_t backend;      /* index into snapshot->backends */
     enum hw_exclusion out; /* HW_CANDIDATE: it may be tried */
+    bool overflow;         /* only the route's overflow reaches it */
     bool fallback;         /* only the route's fallback reaches it */
-    bool full;             /* at max_inflight: behind all with room, yet a candidate, for waiting
-                            * for its room is better than losing the query */
+    bool full;             /* at its limit: behind all with room, yet a candidate, for waiting for
+                            * its room is better than losing the query */
+    bool saturated;        /* its queue is expected to last longer than the route's max_wait */
+    uint32_t limit;        /* queries at a time there, for this query; 0: none */
     bool explored;         /* by: latency: first for once, to see whether it has recovered */
     double expected_ms;    /* from now to the last byte */
     double score;          /* what the route's `by` goes by; lower first */
@@ -82,8 +85,10 @@ struct hw_rank_input {
     uint64_t conversation; /* by: affinity: the same for all queries of one; 0: unknown */
 };
 
-/* Fills out[0..backend_count) : the candidates first, in the order to try them (route's own, then
- * its fallback), the excluded behind them. Returns how many are candidates. */
+/* Fills out[0..backend_count) : the candidates first, in the order to try them (those with room
+ * before the saturated before the full; the route's own, its overflow, its fallback), the excluded
+ * behind them. Where the route waits for its own, its own come before all others. Returns how many
+ * are candidates. */
 size_t hw_rank(const struct hw_rank_input *input, struct hw_candidate *out);
 /* policies/order.c: the score of a candidate under `by`, of `count` candidates that have `inflight`
  * queries together. */

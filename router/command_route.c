@@ -146,7 +146,10 @@ print_text(const struct hw_decision *decision)
         const char *name = snapshot->backends[candidate->backend].name;
         if (i < decision->candidate_count)
             printf("%-8s %s%s, expected %.0f ms\n", i == 0 ? "backend" : "then", name,
-                   candidate->fallback ? " (fallback)" : "", candidate->expected_ms);
+                   candidate->fallback   ? " (fallback)"
+                   : candidate->overflow ? " (overflow)"
+                                         : "",
+                   candidate->expected_ms);
         else {
             hw_rank_why(snapshot, traits, candidate, why, sizeof(why));
             printf("not      %s: %s\n", name, why);

@@ -156,6 +156,18 @@ give_up(struct hw_exchange *ex)
     }
 }
 
+/* overflow: wait. Its own backends are only full, so their room is worth more than the fallback. */
+static bool
+waits_for_its_own(const struct hw_exchange *ex, const struct hw_candidate *next)
+{
+    if (!ex->route_conf->overflow_waits || !next->fallback || ex->attempts > 0)
+        return false;
+    for (const struct hw_candidate *own = ex->candidates; own < next; own++)
+        if (own->full && !own->fallback)
+            return true;
+    return false;
+}
+
 /* Nobody can answer now, but these will: those that had no room. A candidate that its breaker has
  * refused has room enough, and waiting for that would end at once, again and again. */
 static size_t
@@ -165,11 +177,13 @@ gather_full(struct hw_exchange *ex)
 
     waiter->count = 0;
     for (size_t i = 0; i < ex->candidate_count; i++) {
-        uint32_t b = ex->candidates[i].backend;
-        if (!ex->candidates[i].full)
+        const struct hw_candidate *candidate = &ex->candidates[i];
+        if (waiter->count > 0 && waits_for_its_own(ex, candidate))
+            break;
+        if (!candidate->full)
             continue;
-        waiter->backends[waiter->count] = ex->plan->backends[b];
-        ex->waiter_limits[waiter->count++] = ex->plan->limits[b];
+        waiter->backends[waiter->count] = ex->plan->backends[candidate->backend];
+        ex->waiter_limits[waiter->count++] = candidate->limit;
     }
     return waiter->count;
 }
@@ -244,8 +258,7 @@ try_candidate(struct hw_exchange *ex, struct hw_candidate *candidate, uint32_t w
     struct hw_admission *admission = ex->loop->gateway->admission;
     struct hw_backend *backend = ex->plan->backends[candidate->backend];
 
-    candidate->full =
-        !hw_admission_reserve(admission, backend, ex->plan->limits[candidate->backend]);
+    candidate->full = !hw_admission_reserve(admission, backend, candidate->limit);
     if (candidate->full)
         return false;
     *spent = !may_try(ex);
@@ -265,7 +278,10 @@ hw_exchange_admit(struct hw_exchange *ex)
 
     do {
         while (ex->next_candidate < ex->candidate_count && !spent) {
-            struct hw_candidate *candidate = &ex->candidates[ex->next_candidate++];
+            struct hw_candidate *candidate = &ex->candidates[ex->next_candidate];
+            if (waits_for_its_own(ex, candidate))
+                break;
+            ex->next_candidate++;
             bool last = ex->next_candidate == ex->candidate_count;
             if (try_candidate(ex, candidate, last ? last_wait_ms : 0, &spent))
                 return;

@@ -271,7 +271,8 @@ rank_candidates(struct hw_exchange *ex)
                                   .traits = &ex->traits,
                                   .views = views,
                                   .dice = hw_loop_dice(ex->loop)};
-    if (ex->route_conf->to.by == HW_BY_AFFINITY || ex->route_conf->fallback.by == HW_BY_AFFINITY)
+    if (ex->route_conf->to.by == HW_BY_AFFINITY || ex->route_conf->overflow.by == HW_BY_AFFINITY ||
+        ex->route_conf->fallback.by == HW_BY_AFFINITY)
         input.conversation = hw_exchange_conversation(ex);
     ex->candidate_count = hw_rank(&input, ex->candidates);
     ex->excluded_end = count;

@@ -186,8 +186,10 @@ candidate_json(const struct hw_decision *decision, const struct hw_candidate *ca
     hw_expect(view, conf, &decision->traits, &parts);
     cJSON_AddStringToObject(item, "backend", conf->name);
     cJSON_AddNumberToObject(item, "expected_ms", candidate->expected_ms);
+    cJSON_AddBoolToObject(item, "overflow", candidate->overflow);
     cJSON_AddBoolToObject(item, "fallback", candidate->fallback);
     cJSON_AddBoolToObject(item, "full", candidate->full);
+    cJSON_AddBoolToObject(item, "saturated", candidate->saturated);
     cJSON_AddNumberToObject(item, "quality", conf->quality);
     cJSON_AddNumberToObject(item, "score", candidate->score);
     cJSON_AddNumberToObject(item, "inflight", view->inflight);

@@ -33,11 +33,8 @@ hw_plan_create(struct hw_snapshot *snapshot, struct hw_backends *registry, struc
         plan->learned_digest = hw_learned_digest(snapshot);
     }
     plan->backends = hw_xcalloc(snapshot->backend_count + 1, sizeof(struct hw_backend *));
-    plan->limits = hw_xcalloc(snapshot->backend_count + 1, sizeof(uint32_t));
-    for (size_t i = 0; i < snapshot->backend_count; i++) {
+    for (size_t i = 0; i < snapshot->backend_count; i++)
         plan->backends[i] = hw_backends_get(registry, &snapshot->backends[i]);
-        plan->limits[i] = snapshot->backends[i].max_inflight;
-    }
     plan->routes = hw_xcalloc(snapshot->route_count + 1, sizeof(struct hw_plan_route));
     for (size_t i = 0; i <= snapshot->route_count; i++) {
         const char *label = i < snapshot->route_count ? snapshot->routes[i].name : "none";
@@ -74,7 +71,6 @@ hw_plan_unref(struct hw_plan *plan)
     hw_classifier_destroy(&plan->classifier);
     hw_snapshot_unref(plan->snapshot);
     free(plan->backends);
-    free(plan->limits);
     free(plan->routes);
     free(plan->roles);
     free(plan);

@@ -28,7 +28,6 @@ struct hw_plan {
     struct hw_classifier *classifier;
     struct hw_backends *registry;
     struct hw_backend **backends; /* in the snapshot's order, a reference each */
-    uint32_t *limits;             /* max_inflight in the same order */
     struct hw_plan_route *routes; /* route_count + 1 */
     struct hw_metric **roles;     /* role_count + 1; the last is "none" */
     struct hw_meters *meters;

@@ -1,10 +1,12 @@
 """Lanes and hours at work: who takes background queries when, and what is told of it."""
+import threading
 import time
 
 from harness.backend import openai
 from harness.client import ask, get, post
 from harness.gateway import run
 from harness.policy import openai as openai_backend
+from harness.wait import until
 
 
 def hours(first, last):
@@ -77,3 +79,86 @@ backends:
     assert "not      a: takes background within dream (02-06), next in 1 h 0 min" in told
     wrong = run("route", "-c", file, "--at", "3 pm", "hello")
     assert wrong.returncode == 1 and b"'3 pm' is no time; write 03:00" in wrong.stderr
+
+
+class Held:
+    """A backend that keeps its queries until it is told to answer them with its name."""
+
+    def __init__(self, name):
+        self.name = name
+        self.go_on = threading.Event()
+
+    def __call__(self, reply):
+        self.go_on.wait(20)
+        openai(self.name)(reply)
+
+
+def asking(gateway, answers, **more):
+    """An agent of its own; its answer goes to the list."""
+    agent = threading.Thread(target=lambda: answers.append(ask(gateway, "hello", **more)))
+    agent.start()
+    return agent
+
+
+def crowded(hatchway, backend, **route):
+    """redfin has room for one query, and has it; bluefin and the cpu have nothing to do."""
+    held = Held("redfin")
+    gateway = hatchway(
+        backends=[openai_backend("redfin", backend(held), device="cuda", max_inflight=1),
+                  openai_backend("bluefin", backend(openai("bluefin")), device="cuda"),
+                  openai_backend("cpu", backend(openai("cpu")))],
+        routes=[{"name": "all", "to": {"backend": "redfin"}, "fallback": {"backend": "cpu"},
+                 **route}], cache={"keep": "none"})
+    answers = []
+    first = asking(gateway, answers)
+    until(lambda: gateway.metric("hatchway_backend_inflight", backend="redfin") == 1)
+    return gateway, held, answers, first
+
+
+def test_overflow_goes_where_the_route_says(hatchway, backend):
+    gateway, held, answers, first = crowded(hatchway, backend, overflow={"backend": "bluefin"})
+
+    assert ask(gateway, "hello").text == "bluefin"
+    told = post(gateway, "/hatchway/explain", {"query": "hello"}).json()["candidates"]
+    assert [(c["backend"], c["overflow"], c["fallback"], c["full"]) for c in told] == [
+        ("bluefin", True, False, False), ("cpu", False, True, False), ("redfin", False, False, True)]
+    held.go_on.set()
+    first.join()
+    assert answers[0].text == "redfin"
+    assert ask(gateway, "hello").text == "redfin"
+
+
+def test_without_overflow_the_fallback_takes_it_and_wait_waits(hatchway, backend):
+    gateway, held, answers, first = crowded(hatchway, backend)
+    assert ask(gateway, "hello").text == "cpu"
+    held.go_on.set()
+    first.join()
+
+    gateway, held, answers, first = crowded(hatchway, backend, overflow="wait")
+    second = asking(gateway, answers)
+    until(lambda: gateway.metric("hatchway_queries_queued") == 1)
+    held.go_on.set()
+    first.join()
+    second.join()
+    assert [answer.text for answer in answers] == ["redfin", "redfin"]
+
+
+def test_an_idle_backend_is_waited_for(hatchway, backend):
+    held = Held("only")
+    gateway = hatchway(backends=[openai_backend("only", backend(held), max_inflight=4)],
+                       routes=[{"name": "dreams", "when": {"lane": "background"},
+                                "to": {"idle": True}}, {"name": "live"}], cache={"keep": "none"})
+    answers = []
+    live = asking(gateway, answers)
+    until(lambda: gateway.inflight() == 1)
+
+    dream = asking(gateway, answers, headers={"X-Hatchway-Lane": "background"})
+    until(lambda: gateway.metric("hatchway_queries_queued") == 1)
+    also_live = asking(gateway, answers)
+    until(lambda: gateway.inflight() == 2)
+    held.go_on.set()
+    for agent in live, dream, also_live:
+        agent.join()
+
+    assert [answer.text for answer in answers] == ["only"] * 3
+    assert sorted(a.headers["x-hatchway-route"] for a in answers) == ["dreams", "live", "live"]

@@ -125,14 +125,53 @@ lane_mistakes(void **state)
         "dream fill the day");
 }
 
+#define ROUTE(rest) BASE "routes:\n  - { name: r, to: { role: red }" rest " }\n"
+
+static void
+overflow(void **state)
+{
+    struct hw_snapshot *s = load(
+        ROUTE(", overflow: { backend: a, by: priority }, max_wait: 2s, fallback: { idle: true, "
+              "last_resort: [cpu, mps] }"));
+    (void)state;
+    assert_non_null(s);
+    struct hw_conf_route *route = &s->routes[0];
+    assert_true(route->overflow.present);
+    assert_int_equal(route->overflow.by, HW_BY_PRIORITY);
+    assert_int_equal(route->overflow.backend_mask[0], 1);
+    assert_int_equal(route->max_wait, 2000);
+    assert_false(route->overflow_waits);
+    assert_true(route->fallback.idle);
+    assert_int_equal(route->fallback.last_mask, 1 << HW_DEVICE_CPU | 1 << HW_DEVICE_MPS);
+    uint64_t digest = route->digest;
+    hw_snapshot_unref(s);
+    s = load(ROUTE(", overflow: wait"));
+    assert_true(s->routes[0].overflow_waits && !s->routes[0].overflow.present);
+    assert_int_not_equal(s->routes[0].digest, digest);
+    hw_snapshot_unref(s);
+    s = load(ROUTE(", overflow: fallback"));
+    assert_false(s->routes[0].overflow_waits || s->routes[0].overflow.present);
+    hw_snapshot_unref(s);
+    expect_mistake(ROUTE(", overflow: wiat"),
+                   "t.yaml:6:45: error: routes[0].overflow: unknown overflow 'wiat'; did you mean "
+                   "'wait'? (known: fallback, wait)");
+    expect_mistake(ROUTE(", overflow: [a]"),
+                   "t.yaml:6:45: error: routes[0].overflow: expected fallback, wait, or a mapping "
+                   "that selects backends, got a list");
+    expect_mistake(
+        ROUTE(", overflow: { backend: c }"),
+        "t.yaml:6:56: error: routes[0].overflow.backend: unknown backend 'c'; known: a, b");
+    expect_mistake(ROUTE(", overflow: { device: cuda }"),
+                   "t.yaml:6:5: warning: routes[0]: the overflow of route 'r' selects no backend");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(devices),
-        cmocka_unit_test(device_mistakes),
-        cmocka_unit_test(lanes_and_hours),
-        cmocka_unit_test(lane_mistakes),
+        cmocka_unit_test(devices),         cmocka_unit_test(device_mistakes),
+        cmocka_unit_test(lanes_and_hours), cmocka_unit_test(lane_mistakes),
+        cmocka_unit_test(overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

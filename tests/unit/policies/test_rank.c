@@ -40,7 +40,7 @@ setup(void **state)
     return 0;
 }
 
-/* The candidates in order: * by the fallback, ! full. */
+/* The candidates in order: + by the overflow, * by the fallback, ~ saturated, ! full. */
 static void
 expect_rank(const struct hw_traits *traits, const char *expected)
 {
@@ -56,9 +56,10 @@ expect_rank(const struct hw_traits *traits, const char *expected)
     for (size_t i = 0; i < built.snapshot.backend_count; i++) {
         assert_int_equal(out[i].out == HW_CANDIDATE, i < count);
         if (i < count)
-            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s%s", i > 0 ? " " : "",
-                                    built.backends[out[i].backend].name, out[i].fallback ? "*" : "",
-                                    out[i].full ? "!" : "");
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s%s%s%s",
+                                    i > 0 ? " " : "", built.backends[out[i].backend].name,
+                                    out[i].overflow ? "+" : "", out[i].fallback ? "*" : "",
+                                    out[i].saturated ? "~" : "", out[i].full ? "!" : "");
     }
     assert_string_equal(text, expected);
 }
@@ -207,6 +208,94 @@ the_full_come_last(void **state)
     views[BLUEFIN].inflight = 1;
     views[HATCHLING].up = false;
     expect_rank(&traits, "redfin! bluefin!");
+}
+
+/* To redfin; what it has no room for to bluefin; and the hatchling when both are out. */
+static void
+overflowing_route(void)
+{
+    static uint64_t first = 1u << REDFIN, second = 1u << BLUEFIN, third = 1u << HATCHLING;
+
+    route->to = (struct hw_conf_selector){.present = true, .backend_mask = &first};
+    route->overflow = (struct hw_conf_selector){.present = true, .backend_mask = &second};
+    route->fallback = (struct hw_conf_selector){.present = true, .backend_mask = &third};
+}
+
+static void
+overflow_takes_what_is_too_much(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    overflowing_route();
+    built.backends[REDFIN].max_inflight = 2;
+    views[REDFIN].inflight = 1;
+    expect_rank(&traits, "redfin bluefin+ hatchling*");
+    views[REDFIN].inflight = 2;
+    expect_rank(&traits, "bluefin+ hatchling* redfin!");
+    route->overflow.present = false; /* the fallback takes it */
+    expect_rank(&traits, "hatchling* redfin!");
+    route->overflow_waits = true; /* nobody does */
+    expect_rank(&traits, "redfin! hatchling*");
+    views[REDFIN].up = false;
+    expect_rank(&traits, "hatchling*");
+}
+
+static void
+a_long_queue_is_saturation(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    overflowing_route();
+    route->max_wait = 1000;
+    views[REDFIN].ttft_ms = 100;
+    views[REDFIN].decode_bytes_s = 1024.0 / 0.3; /* 400 ms a query */
+    views[REDFIN].inflight = 2;
+    expect_rank(&traits, "redfin bluefin+ hatchling*");
+    views[REDFIN].inflight = 3;
+    expect_rank(&traits, "bluefin+ hatchling* redfin~");
+    views[BLUEFIN].ttft_ms = 2000;
+    views[BLUEFIN].inflight = 1;
+    views[HATCHLING].ttft_ms = 2000;
+    views[HATCHLING].inflight = 1; /* everywhere too long: where the route says */
+    expect_rank(&traits, "redfin~ bluefin+~ hatchling*~");
+    route->overflow.present = false;
+    views[HATCHLING].inflight = 0;
+    route->overflow_waits = true;
+    expect_rank(&traits, "redfin~ hatchling*");
+}
+
+static void
+onto_idle_ones_only(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    route->to.role_same = true;
+    route->to.idle = true;
+    built.backends[BLUEFIN].max_inflight = 8;
+    views[REDFIN].decode_bytes_s = 900;
+    views[REDFIN].inflight = 1;
+    expect_rank(&traits, "bluefin redfin!");
+    assert_int_equal(out[0].limit, 1);
+    views[BLUEFIN].inflight = 1;
+    expect_rank(&traits, "bluefin! redfin!");
+    route->to.idle = false;
+    expect_rank(&traits, "bluefin redfin");
+    assert_int_equal(out[0].limit, 8);
+}
+
+static void
+last_resort_is_last(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    route->to.by = HW_BY_LEAST_INFLIGHT;
+    route->to.last_mask = 1u << HW_DEVICE_CPU;
+    views[REDFIN].decode_bytes_s = 900;
+    views[REDFIN].inflight = views[BLUEFIN].inflight = 3;
+    built.backends[HATCHLING].quality = 9;
+    expect_rank(&traits, "redfin bluefin hatchling");
+    built.backends[REDFIN].max_inflight = built.backends[BLUEFIN].max_inflight = 3;
+    expect_rank(&traits, "hatchling redfin! bluefin!");
 }
 
 static void
@@ -461,6 +550,10 @@ main(void)
         cmocka_unit_test_setup(a_model_asked_for_is_had_or_not, setup),
         cmocka_unit_test_setup(fallback_comes_behind, setup),
         cmocka_unit_test_setup(the_full_come_last, setup),
+        cmocka_unit_test_setup(overflow_takes_what_is_too_much, setup),
+        cmocka_unit_test_setup(a_long_queue_is_saturation, setup),
+        cmocka_unit_test_setup(onto_idle_ones_only, setup),
+        cmocka_unit_test_setup(last_resort_is_last, setup),
         cmocka_unit_test_setup(by_priority_and_inflight, setup),
         cmocka_unit_test_setup(context_must_hold_the_prompt, setup),
         cmocka_unit_test_setup(many_backends, setup),
