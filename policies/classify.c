@@ -365,25 +365,51 @@ hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifier **
 }
 
 static void
+take_learned(const struct hw_classifier *classifier, const struct hw_learned_answer *answer,
+             struct hw_traits *traits)
+{
+    if (!answer->known || answer->confidence < classifier->least_confidence)
+        return;
+    traits->confidence = answer->confidence;
+    traits->role = classifier->learned_roles[answer->label];
+    traits->role_source = HW_ROLE_BY_LEARNED;
+}
+
+static void
 classify_by_learning(const struct hw_classifier *classifier, struct hw_traits *traits)
 {
     struct hw_learned_answer answer;
 
     hw_learned_answer(classifier->learned, traits->text, traits->text_len, &answer);
-    if (!answer.known || answer.confidence < classifier->least_confidence)
-        return;
-    traits->confidence = answer.confidence;
-    traits->role = classifier->learned_roles[answer.label];
-    traits->role_source = HW_ROLE_BY_LEARNED;
+    take_learned(classifier, &answer, traits);
 }
 
-void
-hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits)
+static void
+classify_as_none(struct hw_traits *traits)
 {
     traits->role = -1;
     traits->role_source = HW_ROLE_NONE;
     traits->confidence = 0.0f;
     traits->matched_keyword[0] = '\0';
+}
+
+void
+hw_classify_buckets(const struct hw_classifier *classifier, const uint16_t *buckets, size_t count,
+                    struct hw_traits *traits)
+{
+    struct hw_learned_answer answer;
+
+    classify_as_none(traits);
+    if (classifier->learned == NULL)
+        return;
+    hw_learned_answer_buckets(classifier->learned, buckets, count, &answer);
+    take_learned(classifier, &answer, traits);
+}
+
+void
+hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits)
+{
+    classify_as_none(traits);
     if (traits->asked_role >= 0 && (size_t)traits->asked_role < classifier->role_count) {
         traits->role = traits->asked_role;
         traits->role_source = asked_source(classifier, traits);

@@ -22,6 +22,14 @@ enum hw_role_source {
     HW_ROLE_BY_LEARNED
 };
 
+/* What a replay of a decision log may not know of a query. */
+#define HW_UNKNOWN_TEXT 1u
+#define HW_UNKNOWN_ROLE 2u
+#define HW_UNKNOWN_AGENT 4u
+#define HW_UNKNOWN_HEADER 8u
+/* What traits->header answers of a header that may have been there or not; for replays. */
+extern const char hw_header_unknown[];
+
 /* What routing looks at. Filled by the router from the query; hw_classify fills the last block. */
 struct hw_traits {
     const char *dialect; /* "openai", ... */
@@ -33,7 +41,7 @@ struct hw_traits {
     uint32_t prompt_tokens; /* estimate */
     uint32_t max_tokens;    /* 0: not asked */
     bool wants_tools, wants_images, wants_json, stream;
-    bool embeds; /* vectors are wanted, not words */
+    bool embeds;      /* vectors are wanted, not words */
     const char *path; /* of the request; NULL: none */
     /* The value of a header by its name in lower case (not NUL-terminated), or NULL; may be NULL
      * itself when there are none. */
@@ -42,7 +50,8 @@ struct hw_traits {
     int64_t now_s; /* seconds since 1970, for conditions by the clock */
     bool has_lane; /* from header or agent */
     enum hw_lane lane;
-    int asked_role; /* from `model` or x-hatchway-role; -1 */
+    int asked_role;   /* from `model` or x-hatchway-role; -1 */
+    uint32_t unknown; /* HW_UNKNOWN_*; 0 in the gateway, which knows everything */
 
     int role; /* index into snapshot->roles; -1: none */
     enum hw_role_source role_source;
@@ -56,6 +65,10 @@ int hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifie
                          struct hw_err *err);
 void hw_classifier_destroy(struct hw_classifier **classifier);
 void hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits);
+/* The same for a text without any keyword that is known by its n-grams alone: buckets of
+ * HW_FEATURE_BITS_MAX bits in ascending order (policies/features.h). */
+void hw_classify_buckets(const struct hw_classifier *classifier, const uint16_t *buckets,
+                         size_t count, struct hw_traits *traits);
 /* For a role that was learned: its heaviest words in this text, heaviest first ("spread, gold"),
  * or "". Costs a classification a word: for `hatchway route`. */
 void hw_classify_explain(const struct hw_classifier *classifier, const struct hw_traits *traits,

@@ -86,6 +86,10 @@ struct hw_learned_answer {
 };
 void hw_learned_answer(const struct hw_learned *learned, const char *text, size_t len,
                        struct hw_learned_answer *out);
+/* The same of a text that is known by its n-grams alone: buckets of HW_FEATURE_BITS_MAX bits in
+ * ascending order (policies/features.h). */
+void hw_learned_answer_buckets(const struct hw_learned *learned, const uint16_t *buckets,
+                               size_t count, struct hw_learned_answer *out);
 /* All classes' scores. scores has room for the model's classes. */
 void hw_learned_scores(const struct hw_learned *learned, const char *text, size_t len,
                        float *scores);

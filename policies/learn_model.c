@@ -193,13 +193,11 @@ hw_learn_best(const float *scores, size_t count, float strange)
     return best;
 }
 
-void
-hw_learned_answer(const struct hw_learned *learned, const char *text, size_t len,
-                  struct hw_learned_answer *out)
+static void
+answer_features(const struct hw_learned *learned, const uint16_t *features, size_t count,
+                struct hw_learned_answer *out)
 {
-    uint16_t features[HW_FEATURES_MAX];
     float scores[HW_LEARN_CLASSES_MAX];
-    size_t count = hw_features(text, len, learned->bits, learned->rows, learned->stride, features);
 
     *out = (struct hw_learned_answer){.label = -1};
     if (count == 0)
@@ -210,6 +208,34 @@ hw_learned_answer(const struct hw_learned *learned, const char *text, size_t len
     out->score = best.score;
     out->known = best.likeness >= learned->threshold;
     out->confidence = 1.0f / (1.0f + expf(-(learned->slope * best.likeness + learned->offset)));
+}
+
+void
+hw_learned_answer(const struct hw_learned *learned, const char *text, size_t len,
+                  struct hw_learned_answer *out)
+{
+    uint16_t features[HW_FEATURES_MAX];
+    size_t count = hw_features(text, len, learned->bits, learned->rows, learned->stride, features);
+
+    answer_features(learned, features, count, out);
+}
+
+/* A bucket of fewer bits is the beginning of one of more, so buckets that come to be the same stand
+ * beside each other. */
+void
+hw_learned_answer_buckets(const struct hw_learned *learned, const uint16_t *buckets, size_t count,
+                          struct hw_learned_answer *out)
+{
+    uint16_t features[HW_FEATURES_MAX];
+    uint32_t shift = HW_FEATURE_BITS_MAX - learned->bits;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count && i < HW_FEATURES_MAX; i++) {
+        uint16_t feature = (uint16_t)(buckets[i] >> shift);
+        if (kept == 0 || features[kept - 1] != feature)
+            features[kept++] = feature;
+    }
+    answer_features(learned, features, kept, out);
 }
 
 void

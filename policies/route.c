@@ -23,7 +23,19 @@ struct reason {
     char *text; /* NULL: nobody reads it */
     size_t size, len;
     struct words_seen *seen;
+    bool assume;  /* what a condition counts as that hangs on something unknown */
+    uint32_t met; /* the unknown that was met */
 };
+
+const char hw_header_unknown[] = "";
+
+/* Does a condition hang on what is unknown? Then it counts as reason->assume. */
+static bool
+hangs_on(const struct hw_traits *traits, uint32_t what, struct reason *reason)
+{
+    reason->met |= traits->unknown & what;
+    return (traits->unknown & what) != 0;
+}
 
 /* The message's words, for all routes' keywords; filled when the first one asks for it. */
 struct words_seen {
@@ -86,6 +98,8 @@ role_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
 
     if (when->role_mask == 0)
         return true;
+    if (hangs_on(traits, HW_UNKNOWN_ROLE, reason))
+        return reason->assume;
     if (traits->role >= 0 && (when->role_mask >> traits->role & 1) != 0)
         return true;
     say(reason, "role is %s, wants ",
@@ -129,6 +143,14 @@ word_holds(const char *what, const struct hw_conf_list *wanted, const char *word
 }
 
 static bool
+agent_holds(const struct hw_conf_when *when, const struct hw_traits *traits, struct reason *reason)
+{
+    if (when->agent.count > 0 && hangs_on(traits, HW_UNKNOWN_AGENT, reason))
+        return reason->assume;
+    return word_holds("agent", &when->agent, traits->agent, "none", reason);
+}
+
+static bool
 keyword_holds(const struct hw_conf_when *when, const struct hw_traits *traits,
               struct reason *reason)
 {
@@ -136,6 +158,8 @@ keyword_holds(const struct hw_conf_when *when, const struct hw_traits *traits,
 
     if (when->keyword.count == 0)
         return true;
+    if (hangs_on(traits, HW_UNKNOWN_TEXT, reason))
+        return reason->assume;
     if (traits->text != NULL && !reason->seen->filled) {
         hw_sieve_fill(&reason->seen->sieve, traits->text, len);
         reason->seen->filled = true;
@@ -216,6 +240,10 @@ header_holds(const struct hw_conf_header *header, const struct hw_traits *traits
     const char *value =
         traits->header != NULL ? traits->header(traits->header_ctx, header->name, &len) : NULL;
 
+    if (value == hw_header_unknown) {
+        reason->met |= HW_UNKNOWN_HEADER;
+        return reason->assume;
+    }
     for (size_t i = 0; value != NULL && i < header->values.count; i++) {
         const char *item = header->values.items[i];
         if (strcmp(item, "*") == 0 || (strlen(item) == len && memcmp(item, value, len) == 0))
@@ -276,6 +304,8 @@ regex_holds(const struct hw_conf_when *when, const struct hw_traits *traits, str
 
     if (when->regex_count == 0)
         return true;
+    if (hangs_on(traits, HW_UNKNOWN_TEXT, reason))
+        return reason->assume;
     const char *gave_up = NULL;
     for (size_t i = 0; i < when->regex_count; i++) {
         enum hw_pattern_result result = hw_pattern_search(when->regex[i].pattern, text, len);
@@ -313,13 +343,14 @@ static bool
 any_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
           const struct hw_traits *traits, struct reason *reason)
 {
-    struct reason nobody = {.text = NULL, .seen = reason->seen};
+    struct reason nobody = {.seen = reason->seen, .assume = reason->assume};
+    bool holds = when->any_count == 0;
 
-    if (when->any_count == 0)
+    for (size_t i = 0; i < when->any_count && !holds; i++)
+        holds = when_holds(snapshot, &when->any[i], traits, &nobody);
+    reason->met |= nobody.met;
+    if (holds)
         return true;
-    for (size_t i = 0; i < when->any_count; i++)
-        if (when_holds(snapshot, &when->any[i], traits, &nobody))
-            return true;
     if (reason->text == NULL)
         return false;
     say(reason, "none of any holds (");
@@ -335,10 +366,12 @@ static bool
 none_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
            const struct hw_traits *traits, struct reason *reason)
 {
-    struct reason nobody = {.text = NULL, .seen = reason->seen};
+    struct reason nobody = {.seen = reason->seen, .assume = !reason->assume};
 
     for (size_t i = 0; i < when->none_count; i++) {
-        if (!when_holds(snapshot, &when->none[i], traits, &nobody))
+        bool holds = when_holds(snapshot, &when->none[i], traits, &nobody);
+        reason->met |= nobody.met;
+        if (!holds)
             continue;
         say(reason, "what not excludes holds");
         if (when->none_count > 1)
@@ -354,7 +387,7 @@ when_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
 {
     /* Cheap conditions first: the search for keywords and patterns reads the text. */
     return role_holds(snapshot, when, traits, reason) && lane_holds(when, traits, reason) &&
-           word_holds("agent", &when->agent, traits->agent, "none", reason) &&
+           agent_holds(when, traits, reason) &&
            word_holds("model", &when->model, traits->model, "auto", reason) &&
            word_holds("dialect", &when->dialect, traits->dialect, "none", reason) &&
            tokens_hold(when, traits, reason) && wishes_hold(when, traits, reason) &&
@@ -384,6 +417,29 @@ hw_route_match(const struct hw_snapshot *snapshot, const struct hw_traits *trait
     for (size_t i = 0; i < snapshot->route_count; i++) {
         if (route_holds(snapshot, i, traits, &nobody))
             return (int)i;
+    }
+    return -1;
+}
+
+/* A condition that holds even if everything unknown speaks against it surely holds; one that does
+ * not even if everything speaks for it surely does not. */
+int
+hw_route_match_known(const struct hw_snapshot *snapshot, const struct hw_traits *traits,
+                     uint32_t *missing)
+{
+    struct words_seen seen;
+
+    seen.filled = false;
+    *missing = 0;
+    for (size_t i = 0; i < snapshot->route_count; i++) {
+        struct reason at_worst = {.seen = &seen, .assume = false};
+        struct reason at_best = {.seen = &seen, .assume = true};
+        if (route_holds(snapshot, i, traits, &at_worst))
+            return (int)i;
+        if (!route_holds(snapshot, i, traits, &at_best))
+            continue;
+        *missing = at_worst.met | at_best.met;
+        return HW_ROUTE_UNKNOWN;
     }
     return -1;
 }

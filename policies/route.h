@@ -12,4 +12,10 @@ int hw_route_match(const struct hw_snapshot *snapshot, const struct hw_traits *t
 bool hw_route_explain(const struct hw_snapshot *snapshot, size_t i, const struct hw_traits *traits,
                       char *why, size_t size);
 
+#define HW_ROUTE_UNKNOWN (-2)
+/* The same for a query of which not all is known (traits->unknown): the route that matches whatever
+ * the rest may be, or HW_ROUTE_UNKNOWN, and *missing says what it hangs on. */
+int hw_route_match_known(const struct hw_snapshot *snapshot, const struct hw_traits *traits,
+                         uint32_t *missing);
+
 #endif

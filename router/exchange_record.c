@@ -140,6 +140,7 @@ add_traits(struct hw_exchange *ex, struct hw_record *record)
     record->images = traits->wants_images;
     record->json = traits->wants_json;
     record->stream = traits->stream;
+    record->embeds = traits->embeds;
     record->keepable = ex->query.keepable;
     record->deterministic = ex->query.deterministic;
     record->keywords_digest = ex->plan->keywords_digest;

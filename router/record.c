@@ -42,6 +42,7 @@ static const struct hw_record_field traits_fields[] = {
     {"images", HW_RECORD_BOOL, AT(images), 0, NULL},
     {"json", HW_RECORD_BOOL, AT(json), 0, NULL},
     {"stream", HW_RECORD_BOOL, AT(stream), 0, NULL},
+    {"embeds", HW_RECORD_BOOL, AT(embeds), 0, NULL},
     {"keepable", HW_RECORD_BOOL, AT(keepable), 0, NULL},
     {"deterministic", HW_RECORD_BOOL, AT(deterministic), 0, NULL},
     {"no_cache", HW_RECORD_BOOL, AT(no_cache), 0, NULL},

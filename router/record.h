@@ -58,7 +58,7 @@ struct hw_record {
     enum hw_record_lane_from lane_from;
     uint64_t prompt_bytes;
     uint32_t prompt_tokens, max_tokens; /* the first as estimated */
-    bool tools, images, json, stream;
+    bool tools, images, json, stream, embeds;
     bool keepable, deterministic; /* for what `cache` of a route keeps */
     bool no_cache;                /* the agent forbade it */
     struct hw_record_header headers[HW_RECORD_HEADERS_MAX];

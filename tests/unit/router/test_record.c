@@ -33,6 +33,7 @@ full(void)
                                .max_tokens = 7,
                                .tools = true,
                                .stream = true,
+                               .embeds = true,
                                .keepable = true,
                                .deterministic = true,
                                .no_cache = true,
