@@ -41,11 +41,12 @@ class Case:
     style: int    # how the backend frames its answer: speech.py
     escaped: bool = False
     usage_asked: bool = False
+    route: str = None
 
     @property
     def model(self):
         """An alias, so that the name has to be edited on its way."""
-        return f"ask-{self.protocol}"
+        return f"ask-{self.route or self.protocol}"
 
 
 def number_results(turns):

@@ -169,7 +169,7 @@ def judge_answer(case, found, outcome):
 class Match:
     """One gateway, one backend, and the cases played between them."""
 
-    def __init__(self, hatchway, backend):
+    def __init__(self, hatchway, backend, config=config):
         self.speaker = Speaker()
         self.peer = backend(self.speaker)
         self.gateway = hatchway(**config(self.peer))
@@ -203,11 +203,14 @@ class Match:
         if case.protocol == "worker":
             dialect.read(case, answer)  # its form; what it says is chance
         else:
-            judge_answer(case, dialect.read(case, answer), outcome)
+            self.judge_answer(case, answer, outcome)
             self.judge_bytes(case, answer)
         if case.style % 3 == 0 or dropped:
             self.judge_strict(case, body, dropped)
         return outcome
+
+    def judge_answer(self, case, answer, outcome):
+        judge_answer(case, DIALECTS[case.dialect].read(case, answer), outcome)
 
     def judge_bytes(self, case, answer):
         calls_end_in_stop = case.answer.calls and case.answer.finish == "tool"
@@ -228,23 +231,28 @@ class Match:
         elif not all(name in DIALECTS[case.dialect].error(answer) for name in dropped):
             fault(case, "the refusal does not name what would be lost", dropped, answer)
 
-    def play_all(self, cases, threads=3):
+    def play_all(self, cases):
+        def judge(case):
+            self.results[case.id] = self.play(case)
+
+        self.run(judge, cases)
+
+    def run(self, judge, cases, threads=3):
+        """judge(case) for each, until there are faults enough to look at."""
         cases, lock = iter(cases), threading.Lock()
 
         def work():
-            while True:
+            while len(self.faults) < 20:
                 with lock:
                     case = next(cases, None)
-                if case is None or len(self.faults) >= 20:
+                if case is None:
                     return
                 try:
-                    outcome = self.play(case)
+                    judge(case)
                 except Exception as found:
-                    text = str(found) if isinstance(found, Fault) else f"{case}: {found!r}"
-                    self.faults.append(text)
+                    self.faults.append(str(found) if isinstance(found, Fault)
+                                       else f"{case}: {found!r}")
                     self.local.connection = None
-                    continue
-                self.results[case.id] = outcome
 
         workers = [threading.Thread(target=work) for _ in range(threads)]
         for worker in workers:
