@@ -300,6 +300,8 @@ const struct hw_key hw_keys_timeouts[] = {
      .max = DAY_MS},
     {"total", hw_set_duration, HW_FIELD(hw_conf_timeouts, total), .fallback = "10m", .min = 1,
      .max = DAY_MS},
+    {"keepalive_comment", hw_set_duration, HW_FIELD(hw_conf_timeouts, keepalive_comment),
+     .fallback = "15s", .max = DAY_MS},
     {.name = NULL},
 };
 

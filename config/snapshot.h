@@ -57,10 +57,11 @@ struct hw_conf_list {
 };
 
 struct hw_conf_timeouts {
-    uint32_t connect;    /* 2s */
-    uint32_t first_byte; /* 60s: request sent -> first content event */
-    uint32_t idle;       /* 30s between two events of an answer */
-    uint32_t total;      /* 10m a query */
+    uint32_t connect;           /* 2s */
+    uint32_t first_byte;        /* 60s: request sent -> first content event */
+    uint32_t idle;              /* 30s between two events of an answer */
+    uint32_t total;             /* 10m a query */
+    uint32_t keepalive_comment; /* 15s without a word to an agent that waits; 0: none */
 };
 
 /* Minutes of the local day, begin inclusive, end exclusive; begin > end: across midnight. */
@@ -209,9 +210,9 @@ struct hw_conf_route {
     struct hw_conf_selector fallback;
     bool overflow_waits; /* overflow: wait. Rather waits for `to` than goes to the fallback */
     uint32_t max_wait;   /* a longer expected queue is saturation; 0: only max_inflight is */
-    bool has_lane; /* the route puts its queries into this lane */
+    bool has_lane;       /* the route puts its queries into this lane */
     enum hw_lane lane;
-    bool strict; /* rather 400 than an answer to a query that lost something on its way */
+    bool strict;    /* rather 400 than an answer to a query that lost something on its way */
     bool on_demand; /* the hours of backends' lanes do not hold for its queries */
     enum hw_keep cache;
     uint64_t digest; /* of to, fallback, cache: what may change the answer */

@@ -20,7 +20,12 @@ int
 hw_attempt_check_strict(const struct hw_attempt_request *request, const struct hw_buf *dropped,
                         struct hw_err *err)
 {
-    if (!request->strict || dropped->len == 0)
+    if (dropped->len == 0)
+        return 0;
+    if (request->told != NULL && strcmp(request->told, dropped->data) != 0)
+        return hw_err_set(err, HW_EINVAL, "it cannot carry %s, and it is too late to say so",
+                          dropped->data);
+    if (!request->strict)
         return 0;
     return hw_err_set(err, HW_EINVAL,
                       "it cannot carry %s, and a strict query (x-hatchway-strict, or strict on its "

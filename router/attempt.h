@@ -40,6 +40,8 @@ struct hw_attempt_request {
     const char *traceparent; /* NULL: none came */
     uint32_t worker_wait_ms; /* local workers: how long to wait for one that is starting */
     bool strict;             /* what cannot be carried whole is refused (400, named) */
+    /* The same of what is not just this: the agent was told already. NULL: it was not. */
+    const char *told;
 };
 
 struct hw_attempt {

@@ -98,6 +98,8 @@ on_raw(void *ctx, const char *bytes, size_t len)
 {
     struct hw_exchange *ex = ctx;
 
+    if (!hw_exchange_is_raw(ex))
+        return;
     if (ex->state == HW_EXCHANGE_RELAY)
         hw_exchange_write(ex, bytes, len);
     else
@@ -110,6 +112,7 @@ commit(struct hw_exchange *ex)
 {
     hw_exchange_set_state(ex, HW_EXCHANGE_RELAY);
     hw_exchange_open_stream(ex);
+    hw_http_mark_first(ex->stream);
     if (ex->held.len > 0)
         hw_exchange_write(ex, ex->held.data, ex->held.len);
     hw_buf_free(&ex->held);
@@ -143,7 +146,7 @@ on_event(void *ctx, const struct hw_event *event)
         return;
     if (ex->state == HW_EXCHANGE_ATTEMPT)
         commit(ex);
-    if (!ex->attempt.raw)
+    if (!hw_exchange_is_raw(ex))
         hw_exchange_write_event(ex, event);
     else if (event->type == HW_EVENT_FINISH && ended_without_terminal(ex))
         hw_exchange_write(ex, ex->query.dialect->terminal, strlen(ex->query.dialect->terminal));
@@ -194,20 +197,12 @@ complete(struct hw_exchange *ex)
 static void
 break_off(struct hw_exchange *ex, const struct hw_attempt_end *end)
 {
-    struct hw_http_stream *stream = ex->stream;
+    char text[640];
 
     snprintf(ex->error_text, sizeof(ex->error_text), "%s", end->message);
     ex->error = ex->error_text;
-    char text[640];
-    int len = snprintf(text, sizeof(text), "%s broke off: %s", ex->reply.backend, end->message);
-    struct hw_event event = {.type = HW_EVENT_ERROR,
-                             .status = 502,
-                             .text = text,
-                             .len = (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1};
-    hw_exchange_write_event(ex, &event);
-    ex->stream = NULL;
-    hw_http_finish(stream);
-    hw_exchange_done(ex);
+    snprintf(text, sizeof(text), "%s broke off: %s", ex->reply.backend, end->message);
+    hw_exchange_end_with_error(ex, 502, text);
 }
 
 /* The backend refused the query itself: its 4xx is the answer. */
@@ -216,7 +211,7 @@ pass_refusal(struct hw_exchange *ex, const struct hw_attempt_end *end)
 {
     int status = end->status >= 400 && end->status < 500 ? end->status : 400;
 
-    if (ex->attempt.raw && ex->held.len > 0)
+    if (ex->attempt.raw && ex->held.len > 0 && !ex->opened_early)
         hw_exchange_reply_whole(ex, status, ex->held.data, ex->held.len,
                                 ex->attempt.content_type[0] != '\0' ? ex->attempt.content_type
                                                                     : "application/json");
@@ -363,6 +358,7 @@ hw_exchange_sweep(struct hw_loop *loop)
         next = ex->next;
         uint64_t total_ns = (uint64_t)ex->plan->snapshot->timeouts.total * 1000000u;
         if (now_ns - ex->began_ns <= total_ns || now_ns < ex->began_ns) {
+            hw_exchange_keep_alive(ex);
             hw_attempt_sweep(&ex->attempt, now_ns);
             continue;
         }

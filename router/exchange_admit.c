@@ -49,6 +49,7 @@ send_to(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t w
         .traceparent = ex->traceparent[0] != '\0' ? ex->traceparent : NULL,
         .worker_wait_ms = worker_wait_ms,
         .strict = ex->strict,
+        .told = ex->told,
     };
     struct hw_attempt_end end;
 

@@ -81,6 +81,11 @@ struct hw_exchange {
     bool client_left;
     int64_t retry_after_s; /* for 503 and 429; 0: soon */
     int status;            /* that the agent was given; 0: none yet */
+    /* The head went out with a keep-alive comment, before any content: from then on an error is an
+     * event, while another candidate may still answer. */
+    bool opened_early;
+    const char *told;      /* then: what the head named as dropped */
+    uint64_t last_sent_ms; /* by the loop's clock; 0: nothing yet */
     const char *error;     /* for the log */
     char error_text[512];
     uint64_t bytes_out, first_token_us;
@@ -125,12 +130,18 @@ void hw_exchange_admit(struct hw_exchange *ex);
 /* exchange_reply.c. All of them that answer whole end the exchange. */
 void hw_exchange_open_stream(struct hw_exchange *ex); /* status 200 and headers */
 void hw_exchange_write(struct hw_exchange *ex, const void *bytes, size_t len);
+/* Tells an agent whose stream has been silent for timeouts.keepalive_comment that it is alive. */
+void hw_exchange_keep_alive(struct hw_exchange *ex);
+/* Whether the agent gets the backend's bytes as they come. */
+bool hw_exchange_is_raw(const struct hw_exchange *ex);
 void hw_exchange_write_event(struct hw_exchange *ex, const struct hw_event *event);
 void hw_exchange_reply_whole(struct hw_exchange *ex, int status, const void *body, size_t len,
                              const char *content_type);
 void hw_exchange_reply_answer(struct hw_exchange *ex, const struct hw_answer *answer);
 void hw_exchange_reply_error(struct hw_exchange *ex, int status, const char *param,
                              const char *message, ...) __attribute__((format(printf, 4, 5)));
+/* In a stream that was begun: the dialect's error event, which is its last. */
+void hw_exchange_end_with_error(struct hw_exchange *ex, int status, const char *text);
 void hw_exchange_log(struct hw_exchange *ex);
 
 #endif

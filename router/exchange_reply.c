@@ -34,7 +34,9 @@ fill_fields(const struct hw_exchange *ex, const char *content_type, struct hw_ht
     add_field(fields, &n, "content-type", content_type);
     add_field(fields, &n, "x-request-id", ex->request_id);
     if (ex->route_conf != NULL) {
-        add_field(fields, &n, "x-hatchway-backend", ex->reply.backend);
+        /* Before its first content the backend at hand need not be the one that answers. */
+        if (!ex->opened_early)
+            add_field(fields, &n, "x-hatchway-backend", ex->reply.backend);
         add_field(fields, &n, "x-hatchway-route", ex->route_conf->name);
         add_field(fields, &n, "x-hatchway-role", role_name(ex));
         add_field(fields, &n, "x-hatchway-cache", hw_cache_result_names[ex->cache]);
@@ -44,13 +46,24 @@ fill_fields(const struct hw_exchange *ex, const char *content_type, struct hw_ht
     return n;
 }
 
+bool
+hw_exchange_is_raw(const struct hw_exchange *ex)
+{
+    /* A stream that was begun cannot become a whole answer. */
+    return ex->attempt.raw && (!ex->opened_early ||
+                               strncasecmp(ex->attempt.content_type, "text/event-stream", 17) == 0);
+}
+
 void
 hw_exchange_open_stream(struct hw_exchange *ex)
 {
     struct hw_http_field fields[MAX_FIELDS];
     const char *type = ex->query.dialect->stream_content_type;
 
-    if (ex->attempt.raw && ex->attempt.content_type[0] != '\0' && ex->cache != HW_CACHE_HIT)
+    if (ex->status != 0)
+        return; /* a keep-alive has opened it */
+    if (ex->attempt.raw && ex->attempt.content_type[0] != '\0' && ex->cache != HW_CACHE_HIT &&
+        !ex->opened_early)
         type = ex->attempt.content_type;
     size_t n = fill_fields(ex, type, fields);
     add_field(fields, &n, "cache-control", "no-cache");
@@ -64,9 +77,45 @@ hw_exchange_write(struct hw_exchange *ex, const void *bytes, size_t len)
     if (ex->stream == NULL)
         return;
     ex->bytes_out += len;
+    ex->last_sent_ms = hw_exchange_now_ms(ex);
     hw_http_write(ex->stream, bytes, len);
     if (hw_http_congested(ex->stream))
         hw_attempt_pause(&ex->attempt);
+}
+
+/* Nothing was sent yet: what the head names as dropped binds the candidates that follow. */
+static void
+open_early(struct hw_exchange *ex)
+{
+    const struct hw_buf *dropped = &ex->attempt.dropped;
+
+    ex->opened_early = true;
+    ex->told = hw_arena_copy(&ex->arena, dropped->data, dropped->len);
+    if (ex->told == NULL)
+        ex->told = "";
+    hw_exchange_open_stream(ex);
+    if (hw_trace_on("exchange"))
+        hw_trace("exchange", "%s opened by a keep-alive", ex->request_id);
+}
+
+void
+hw_exchange_keep_alive(struct hw_exchange *ex)
+{
+    const char *comment = ex->query.dialect->keepalive;
+    const struct hw_conf_timeouts *timeouts =
+        ex->attempt.running ? &ex->attempt.conf->timeouts : &ex->plan->snapshot->timeouts;
+    uint64_t now_ms = hw_exchange_now_ms(ex);
+
+    if (ex->stream == NULL || !ex->query.stream || comment == NULL ||
+        timeouts->keepalive_comment == 0 || ex->attempt.paused || ex->attempt.finished)
+        return;
+    if (ex->last_sent_ms == 0)
+        ex->last_sent_ms = now_ms - (uv_hrtime() - ex->began_ns) / 1000000u;
+    if (now_ms - ex->last_sent_ms < timeouts->keepalive_comment)
+        return;
+    if (ex->status == 0)
+        open_early(ex);
+    hw_exchange_write(ex, comment, strlen(comment));
 }
 
 static void
@@ -158,6 +207,19 @@ hw_exchange_reply_answer(struct hw_exchange *ex, const struct hw_answer *answer)
 }
 
 void
+hw_exchange_end_with_error(struct hw_exchange *ex, int status, const char *text)
+{
+    struct hw_http_stream *stream = ex->stream;
+    struct hw_event event = {
+        .type = HW_EVENT_ERROR, .status = status, .text = text, .len = strlen(text)};
+
+    hw_exchange_write_event(ex, &event);
+    ex->stream = NULL;
+    hw_http_finish(stream);
+    hw_exchange_done(ex);
+}
+
+void
 hw_exchange_reply_error(struct hw_exchange *ex, int status, const char *param, const char *format,
                         ...)
 {
@@ -167,6 +229,10 @@ hw_exchange_reply_error(struct hw_exchange *ex, int status, const char *param, c
     vsnprintf(ex->error_text, sizeof(ex->error_text), format, ap);
     va_end(ap);
     ex->error = ex->error_text;
+    if (ex->opened_early) {
+        hw_exchange_end_with_error(ex, status, ex->error_text);
+        return;
+    }
     hw_buf_clear(&ex->out);
     ex->query.dialect->write_error(status, ex->error_text, param, &ex->out);
     hw_exchange_reply_whole(ex, status, ex->out.data, ex->out.len, "application/json");

@@ -83,6 +83,10 @@ tell_meters(struct hw_loop *loop)
     hw_metric_add(meters->refused, (int64_t)(server.refused - told->refused));
     hw_metric_add(meters->timed_out, (int64_t)(server.timed_out - told->timed_out));
     hw_metric_add(meters->stalled, (int64_t)(server.stalled - told->stalled));
+    hw_metric_add(meters->first_same_turn,
+                  (int64_t)(server.first_same_turn - told->first_same_turn));
+    hw_metric_add(meters->first_later_turn,
+                  (int64_t)(server.first_later_turn - told->first_later_turn));
     *told = server;
     if (loop->redis == NULL)
         return;

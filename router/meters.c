@@ -56,6 +56,13 @@ define_queries(struct hw_meters *m)
     m->refused = labelled(cut, "refused", NULL);
     m->timed_out = labelled(cut, "timeout", NULL);
     m->stalled = labelled(cut, "stalled", NULL);
+    struct hw_metric_family *first = hw_metrics_define(
+        r, HW_METRIC_COUNTER, "hatchway_first_tokens_total",
+        "Streams by when their first content was written to the agent: in the turn of the event "
+        "loop in which it came from the backend, or later.",
+        "turn", 1);
+    m->first_same_turn = labelled(first, "same", NULL);
+    m->first_later_turn = labelled(first, "later", NULL);
     m->client_left = single(r, HW_METRIC_COUNTER, "hatchway_client_left_total",
                             "Queries whose agent left before the answer was complete.");
     struct hw_metric_family *tokens =

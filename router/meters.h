@@ -29,6 +29,7 @@ struct hw_meters {
     struct hw_metric *redis_up, *redis_timeouts, *redis_errors, *redis_lost, *redis_dropped;
     struct hw_metric *reloads_ok, *reloads_failed, *reload_last_ok;
     struct hw_metric *accepted, *refused, *timed_out, *stalled; /* connections */
+    struct hw_metric *first_same_turn, *first_later_turn;
     struct hw_metric *connections, *queries_active, *queued, *retries, *client_left;
     struct hw_metric *access_log_dropped, *decision_log_dropped;
 };

@@ -103,7 +103,10 @@ end_turn(struct hw_http_server *server)
 static void
 on_prepare(uv_prepare_t *prepare)
 {
-    end_turn(prepare->data);
+    struct hw_http_server *server = prepare->data;
+
+    end_turn(server);
+    server->turn++;
 }
 
 static void

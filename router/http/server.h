@@ -95,6 +95,9 @@ struct hw_http_server_stats {
     uint64_t refused;   /* beyond limits.connections */
     uint64_t timed_out; /* a request that did not arrive in time */
     uint64_t stalled;   /* cut off because the agent took nothing of its answer */
+    /* Streams whose first content went to the kernel in the loop turn in which it was marked, and
+     * in a later one. */
+    uint64_t first_same_turn, first_later_turn;
 };
 void hw_http_server_stats(const struct hw_http_server *server, struct hw_http_server_stats *stats);
 size_t hw_http_server_connections(const struct hw_http_server *server);
@@ -114,6 +117,8 @@ void hw_http_start(struct hw_http_stream *stream, int status, const struct hw_ht
 /* Sent in the loop turn it was written in. Never fails: a broken connection becomes on_gone, later.
  */
 void hw_http_write(struct hw_http_stream *stream, const void *bytes, size_t len);
+/* What is written next is the first content: the stats tell when it went out. */
+void hw_http_mark_first(struct hw_http_stream *stream);
 /* More than the high-water mark (256 KiB) is unsent: stop writing until on_drain. */
 bool hw_http_congested(const struct hw_http_stream *stream);
 void hw_http_finish(struct hw_http_stream *stream);

@@ -99,6 +99,14 @@ hw_http_start(struct hw_http_stream *stream, int status, const struct hw_http_fi
     hw_server_mark_dirty(conn);
 }
 
+void
+hw_http_mark_first(struct hw_http_stream *stream)
+{
+    HW_ASSERT(stream->open);
+    stream->first_waits = true;
+    stream->first_turn = hw_conn_of(stream)->server->turn;
+}
+
 static size_t
 write_chunk_size(char *out, size_t len)
 {

@@ -73,6 +73,18 @@ take_off(struct hw_conn *conn, size_t from)
     }
 }
 
+static void
+note_first(struct hw_conn *conn)
+{
+    struct hw_http_server_stats *stats = &conn->server->stats;
+
+    conn->stream.first_waits = false;
+    if (conn->stream.first_turn == conn->server->turn)
+        stats->first_same_turn++;
+    else
+        stats->first_later_turn++;
+}
+
 void
 hw_conn_flush(struct hw_conn *conn)
 {
@@ -89,6 +101,8 @@ hw_conn_flush(struct hw_conn *conn)
             hw_conn_close(conn);
             return;
         }
+        if (conn->stream.first_waits)
+            note_first(conn);
         if (n >= 0 && (size_t)n == conn->out.len)
             shrink(&conn->out);
         else

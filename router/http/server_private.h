@@ -46,6 +46,8 @@ struct hw_http_stream {
     bool chunked;
     bool bodiless; /* HEAD, 204, 304: what is written is thrown away */
     bool congested;
+    bool first_waits;    /* its first content has not gone out yet, */
+    uint64_t first_turn; /* which was written in this turn */
     struct hw_http_watcher watcher;
 };
 
@@ -99,6 +101,7 @@ struct hw_http_server {
     size_t conn_count, extra_count, active;
     struct hw_http_server_stats stats;
     struct hw_conn *dirty_first, *dirty_last;
+    uint64_t turn; /* of the loop, from poll to poll */
 
     int64_t date_second;
     char date[80];         /* "Sun, 06 Nov 1994 08:49:37 GMT" */
