@@ -19,6 +19,7 @@ struct endpoint {
 
 static const struct endpoint endpoints[] = {
     {"/v1/chat/completions", HW_HTTP_POST, OPEN, NULL, &hw_dialect_openai},
+    {"/v1/responses", HW_HTTP_POST, OPEN, NULL, &hw_dialect_responses},
     {"/v1/completions", HW_HTTP_POST, OPEN, NULL, &hw_dialect_completions},
     {"/v1/embeddings", HW_HTTP_POST, OPEN, NULL, &hw_dialect_embeddings},
     {"/api/embed", HW_HTTP_POST, OPEN, NULL, &hw_dialect_ollama_embed},

@@ -19,6 +19,7 @@ hw_answer_init(struct hw_answer *answer, size_t max_bytes)
     memset(answer, 0, sizeof(*answer));
     hw_buf_init(&answer->text, max_bytes);
     hw_buf_init(&answer->reasoning, max_bytes);
+    hw_buf_init(&answer->logprobs, max_bytes);
 }
 
 void
@@ -32,6 +33,7 @@ hw_answer_free(struct hw_answer *answer)
     free(answer->tool_calls);
     hw_buf_free(&answer->text);
     hw_buf_free(&answer->reasoning);
+    hw_buf_free(&answer->logprobs);
     answer->tool_calls = NULL;
     answer->tool_call_count = 0;
 }
@@ -40,7 +42,7 @@ hw_answer_free(struct hw_answer *answer)
 static bool
 has_room(const struct hw_answer *answer, size_t more)
 {
-    size_t used = answer->text.len + answer->reasoning.len;
+    size_t used = answer->text.len + answer->reasoning.len + answer->logprobs.len;
 
     for (size_t i = 0; i < answer->tool_call_count; i++)
         used += answer->tool_calls[i].arguments.len + strlen(answer->tool_calls[i].id) +
@@ -91,7 +93,17 @@ add_tool_event(struct hw_answer *answer, const struct hw_event *event)
         answer->overflowed = true;
         return;
     }
-    append(answer, &answer->tool_calls[event->index].arguments, event->text, event->len);
+    struct hw_tool_call *call = &answer->tool_calls[event->index];
+    append(answer, &call->arguments, event->text, event->len);
+    hw_scan_feed(&call->scan, event->text, event->len);
+}
+
+static void
+add_logprobs(struct hw_answer *answer, const struct hw_event *event)
+{
+    if (answer->logprobs.len > 0)
+        append(answer, &answer->logprobs, ",", 1);
+    append(answer, &answer->logprobs, event->logprobs, event->logprobs_len);
 }
 
 void
@@ -101,6 +113,8 @@ hw_answer_add(struct hw_answer *answer, const struct hw_event *event)
     case HW_EVENT_TEXT:
         if (!answer->overflowed)
             append(answer, &answer->text, event->text, event->len);
+        if (event->logprobs_len > 0 && !answer->overflowed)
+            add_logprobs(answer, event);
         return;
     case HW_EVENT_REASONING:
         if (!answer->overflowed)

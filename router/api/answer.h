@@ -9,6 +9,7 @@
 
 #include "hatchway/buf.h"
 #include "hatchway/err.h"
+#include "router/api/scan.h"
 
 enum hw_finish { HW_FINISH_STOP, HW_FINISH_LENGTH, HW_FINISH_TOOL_CALLS, HW_FINISH_FILTER };
 
@@ -31,6 +32,9 @@ struct hw_event {
     enum hw_event_type type;
     const char *text; /* whole UTF-8 characters */
     size_t len;
+    /* TEXT's, where they were asked for: OpenAI's entries, with commas between them. */
+    const char *logprobs;
+    size_t logprobs_len;
     uint32_t index;
     const char *id;
     const char *name;
@@ -43,12 +47,14 @@ struct hw_event {
 struct hw_tool_call {
     char *id, *name;
     struct hw_buf arguments;
+    struct hw_scan scan; /* of the arguments */
 };
 
 /* The sum of events; bounded. */
 struct hw_answer {
     struct hw_buf text;
     struct hw_buf reasoning;
+    struct hw_buf logprobs; /* never kept */
     struct hw_tool_call *tool_calls;
     size_t tool_call_count;
     enum hw_finish finish;

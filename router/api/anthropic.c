@@ -1,8 +1,7 @@
 /* router/api/anthropic.c - the Anthropic dialect: POST /v1/messages.
  *
  * No backend speaks it, so everything is rewritten as OpenAI's (canonical.h), and what has no word
- * there is named as lost when it is met. Thoughts of earlier turns are left out without a word, as
- * the service that the dialect comes from leaves them out. */
+ * there is named as lost when it is met. */
 #include "router/api/anthropic.h"
 
 #include <string.h>

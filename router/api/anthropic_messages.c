@@ -21,6 +21,7 @@ struct reading {
     struct hw_buf parts; /* content as OpenAI's parts: used when there is an image */
     struct hw_buf calls;
     size_t call_count;
+    struct hw_json thoughts; /* the first block of them; .p NULL: none */
     bool has_image, has_own; /* something beside tool_results */
 };
 
@@ -49,6 +50,19 @@ add_text(struct reading *reading, const struct hw_json *block)
     hw_buf_puts(&reading->parts, "{\"type\":\"text\",\"text\":");
     hw_buf_append(&reading->parts, text.p, text.len);
     hw_buf_puts(&reading->parts, "}");
+    return 0;
+}
+
+/* Beside the message's own text: alone they make no message. */
+static int
+add_thoughts(struct reading *reading, const struct hw_json *block)
+{
+    struct hw_json text;
+
+    if (!hw_json_get(block, "thinking", &text) || text.type != HW_JSON_STRING)
+        return hw_err_set(reading->err, HW_EINVAL, "thinking must be a string");
+    if (reading->assistant && text.len > 2 && reading->thoughts.p == NULL)
+        reading->thoughts = text;
     return 0;
 }
 
@@ -182,8 +196,10 @@ read_block(struct reading *reading, const struct hw_json *block, size_t i)
         return hw_err_set(reading->err, HW_EINVAL, "must be an object with a type");
     if (hw_json_string_is(&type, "text"))
         return add_text(reading, block);
-    if (hw_json_string_is(&type, "thinking") || hw_json_string_is(&type, "redacted_thinking"))
-        return 0;
+    if (hw_json_string_is(&type, "thinking"))
+        return add_thoughts(reading, block);
+    if (hw_json_string_is(&type, "redacted_thinking"))
+        return 0; /* nobody else can read them */
     if (hw_json_string_is(&type, "image") && !reading->assistant)
         return add_image(reading, block);
     if (hw_json_string_is(&type, "tool_result") && !reading->assistant)
@@ -204,6 +220,7 @@ finish_message(struct reading *reading)
         return HW_ELIMIT;
     message->role = reading->assistant ? HW_MSG_ASSISTANT : HW_MSG_USER;
     message->has_image = reading->has_image;
+    message->reasoning = reading->thoughts;
     message->text = reading->text;
     message->text_len = reading->text_len;
     hw_buf_puts(&reading->parts, "]");
@@ -230,6 +247,7 @@ read_blocks(struct reading *reading, const struct hw_json *value)
         return hw_err_set(reading->err, HW_ELIMIT,
                           "content takes more memory than one query may have");
     reading->text_len = reading->call_count = 0;
+    reading->thoughts.p = NULL;
     reading->has_image = reading->has_own = false;
     hw_buf_init(&reading->parts, value->len * 2 + 256);
     hw_buf_init(&reading->calls, value->len * 8 + 256);

@@ -1,7 +1,8 @@
 /* router/api/anthropic_write.c - answers in the Anthropic dialect: whole, as events, and errors.
  *
  * Blocks of a stream come one after the other, while backends may stream several calls of tools at
- * once: so calls are gathered, and written as blocks of their own when the answer is complete. */
+ * once: one call is passed on as it comes; what belongs to another is gathered until that one's
+ * arguments are complete. */
 #include "policies/classify.h"
 #include "router/api/anthropic.h"
 #include "router/api/write.h"
@@ -143,11 +144,51 @@ close_block(struct hw_reply *reply, struct hw_buf *out)
     reply->blocks++;
 }
 
+static bool
+call_is_open(const struct hw_reply *reply)
+{
+    return reply->block_open && reply->block_type == HW_EVENT_TOOL_CALL;
+}
+
+static bool
+open_call_is_complete(const struct hw_reply *reply)
+{
+    return reply->calls.tool_calls[reply->open_call].scan.complete;
+}
+
+static void
+put_arguments(struct hw_reply *reply, const char *text, size_t len, struct hw_buf *out)
+{
+    begin_event(out, "content_block_delta");
+    put_index(reply, out);
+    hw_write(out, ",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":");
+    hw_json_write_string(out, text, len);
+    hw_write(out, "}");
+    end_event(out);
+}
+
+/* Closes the open call. None is no object, which is what arguments have to be. */
+static void
+end_arguments(struct hw_reply *reply, struct hw_buf *out)
+{
+    if (reply->calls.tool_calls[reply->open_call].arguments.len == 0)
+        put_arguments(reply, "{}", 2, out);
+    close_block(reply, out);
+}
+
 static void
 write_text(struct hw_reply *reply, const struct hw_event *event, struct hw_buf *out)
 {
     bool thinking = event->type == HW_EVENT_REASONING;
 
+    if (event->len == 0)
+        return; /* log-probabilities alone, which this dialect has not */
+    if (call_is_open(reply) && !open_call_is_complete(reply)) {
+        hw_answer_add(&reply->calls, event); /* it has to wait */
+        return;
+    }
+    if (call_is_open(reply))
+        end_arguments(reply, out);
     if (reply->block_open && reply->block_type != event->type)
         close_block(reply, out);
     if (!reply->block_open) {
@@ -170,29 +211,76 @@ write_text(struct hw_reply *reply, const struct hw_event *event, struct hw_buf *
     reply->text_bytes += event->len;
 }
 
+/* The open call's arguments are complete, or nothing more will come: then what had to wait for it.
+ */
 static void
-write_call(struct hw_reply *reply, const struct hw_tool_call *call, struct hw_buf *out)
+close_call(struct hw_reply *reply, struct hw_buf *out)
 {
-    struct hw_buf arguments;
+    struct hw_buf *const waiting[] = {&reply->calls.reasoning, &reply->calls.text};
 
+    end_arguments(reply, out);
+    for (size_t i = 0; i < 2; i++) {
+        struct hw_event event = {.type = i == 0 ? HW_EVENT_REASONING : HW_EVENT_TEXT,
+                                 .text = waiting[i]->data,
+                                 .len = waiting[i]->len};
+        write_text(reply, &event, out);
+        hw_buf_clear(waiting[i]);
+    }
+}
+
+static void
+begin_call(struct hw_reply *reply, uint32_t index, struct hw_buf *out)
+{
     begin_event(out, "content_block_start");
     put_index(reply, out);
     hw_write(out, ",\"content_block\":");
-    put_call_head(out, call);
+    put_call_head(out, &reply->calls.tool_calls[index]);
     hw_write(out, "{}}");
     end_event(out);
+    reply->block_open = true;
+    reply->block_type = HW_EVENT_TOOL_CALL;
+    reply->open_call = index;
+    reply->written_calls |= (uint64_t)1 << index;
+}
+
+/* Its arguments are all there: made an object where they are none. */
+static void
+write_whole_call(struct hw_reply *reply, uint32_t index, struct hw_buf *out)
+{
+    struct hw_buf arguments;
+
+    begin_call(reply, index, out);
     hw_buf_init(&arguments, HW_MAX_CALL_BYTES * 2);
-    hw_write_arguments(&arguments, &call->arguments);
-    begin_event(out, "content_block_delta");
-    put_index(reply, out);
-    hw_write(out, ",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":");
-    hw_json_write_string(out, arguments.data, arguments.len);
-    hw_write(out, "}");
-    end_event(out);
+    hw_write_arguments(&arguments, &reply->calls.tool_calls[index].arguments);
+    put_arguments(reply, arguments.data, arguments.len, out);
     out->failed = out->failed || arguments.failed;
     hw_buf_free(&arguments);
-    reply->block_open = true;
     close_block(reply, out);
+}
+
+static void
+write_tool_event(struct hw_reply *reply, const struct hw_event *event, struct hw_buf *out)
+{
+    const struct hw_answer *calls = &reply->calls;
+
+    hw_answer_add(&reply->calls, event);
+    if (calls->overflowed)
+        return;
+    if (call_is_open(reply) && reply->open_call != event->index &&
+        calls->tool_calls[reply->open_call].scan.complete)
+        close_call(reply, out);
+    if (call_is_open(reply) && reply->open_call == event->index) {
+        if (event->len > 0)
+            put_arguments(reply, event->text, event->len, out);
+        return;
+    }
+    if (call_is_open(reply) || (reply->written_calls >> event->index & 1) != 0)
+        return; /* it has to wait; or it was complete, and this is white space */
+    close_block(reply, out);
+    begin_call(reply, event->index, out);
+    const struct hw_buf *arguments = &calls->tool_calls[event->index].arguments;
+    if (arguments->len > 0)
+        put_arguments(reply, arguments->data, arguments->len, out);
 }
 
 static void
@@ -207,14 +295,17 @@ write_finish(struct hw_reply *reply, const struct hw_event *event, struct hw_buf
     static const char too_large[] = "the calls of tools are larger than Hatchway holds";
     const struct hw_answer *calls = &reply->calls;
 
+    if (call_is_open(reply))
+        close_call(reply, out);
     close_block(reply, out);
     if (calls->overflowed) {
         struct hw_event error = {.text = too_large, .len = sizeof(too_large) - 1};
         write_error_event(&error, out);
         return;
     }
-    for (size_t i = 0; i < calls->tool_call_count; i++)
-        write_call(reply, &calls->tool_calls[i], out);
+    for (uint32_t i = 0; i < calls->tool_call_count; i++)
+        if ((reply->written_calls >> i & 1) == 0)
+            write_whole_call(reply, i, out);
     begin_event(out, "message_delta");
     hw_write(out, ",\"delta\":{\"stop_reason\":\"");
     hw_write(out, stop_reason(event->finish, calls->tool_call_count > 0));
@@ -239,7 +330,7 @@ hw_anthropic_write_event(struct hw_reply *reply, const struct hw_event *event, s
         write_text(reply, event, out);
         return;
     case HW_EVENT_TOOL_CALL:
-        hw_answer_add(&reply->calls, event);
+        write_tool_event(reply, event, out);
         return;
     case HW_EVENT_FINISH:
         write_finish(reply, event, out);

@@ -36,6 +36,16 @@ take_prompt(void *ctx, const struct hw_json *value)
     return rc;
 }
 
+/* A number here, and another shape in the answer: only a backend of this dialect has it. */
+static int
+take_logprobs(void *ctx, const struct hw_json *value)
+{
+    struct hw_parse *parse = ctx;
+
+    hw_query_lose(parse->query, parse->arena, "logprobs");
+    return hw_take_unkept(ctx, value);
+}
+
 static int
 parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_arena *arena,
            struct hw_query *query, struct hw_err *err)
@@ -56,7 +66,7 @@ parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_
         {"frequency_penalty", hw_take_frequency_penalty},
         {"n", hw_take_n},
         {"best_of", hw_take_unkept},
-        {"logprobs", hw_take_unkept},
+        {"logprobs", take_logprobs},
         {"echo", hw_take_unkept},
     };
     struct hw_parse parse;

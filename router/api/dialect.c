@@ -35,4 +35,5 @@ void
 hw_reply_free(struct hw_reply *reply)
 {
     hw_answer_free(&reply->calls);
+    hw_response_stream_free(&reply->response);
 }

@@ -22,8 +22,11 @@ struct hw_reply {
     /* Kept by the writer of a stream. */
     bool opened; /* the first event was written */
     bool saw_tool_call;
-    struct hw_answer calls; /* tool calls, for dialects that write them whole */
-    uint64_t blocks;        /* Anthropic's: complete ones, and whether another is open */
+    struct hw_answer calls; /* what has to be gathered: tool calls; of a Responses stream all */
+    uint64_t written_calls; /* a bit each: those that are complete with the agent */
+    uint32_t open_call;     /* Anthropic's: whose block is open, when block_type is TOOL_CALL */
+    struct hw_response_stream *response; /* Responses': its items; NULL: not begun */
+    uint64_t blocks; /* Anthropic's: complete ones, and whether another is open */
     bool block_open;
     enum hw_event_type block_type;
     uint64_t text_bytes;
@@ -31,6 +34,9 @@ struct hw_reply {
 
 /* Bytes of tool calls that a stream gathers before it gives up. */
 #define HW_MAX_CALL_BYTES ((size_t)16 << 20)
+
+struct hw_response_stream;
+void hw_response_stream_free(struct hw_response_stream **stream);
 
 /* Before the first event, and after the last. */
 void hw_reply_init(struct hw_reply *reply);
@@ -58,15 +64,16 @@ struct hw_dialect {
     void (*write_error)(int status, const char *message, const char *param, struct hw_buf *out);
 };
 
-extern const struct hw_dialect hw_dialect_openai;          /* /v1/chat/completions */
-extern const struct hw_dialect hw_dialect_completions;     /* /v1/completions */
-extern const struct hw_dialect hw_dialect_ollama;          /* /api/chat */
-extern const struct hw_dialect hw_dialect_ollama_generate; /* /api/generate */
-extern const struct hw_dialect hw_dialect_anthropic;       /* /v1/messages */
+extern const struct hw_dialect hw_dialect_openai;            /* /v1/chat/completions */
+extern const struct hw_dialect hw_dialect_responses;         /* /v1/responses */
+extern const struct hw_dialect hw_dialect_completions;       /* /v1/completions */
+extern const struct hw_dialect hw_dialect_ollama;            /* /api/chat */
+extern const struct hw_dialect hw_dialect_ollama_generate;   /* /api/generate */
+extern const struct hw_dialect hw_dialect_anthropic;         /* /v1/messages */
 extern const struct hw_dialect hw_dialect_embeddings;        /* /v1/embeddings */
 extern const struct hw_dialect hw_dialect_ollama_embed;      /* /api/embed */
 extern const struct hw_dialect hw_dialect_ollama_embeddings; /* /api/embeddings */
-extern const struct hw_dialect hw_dialect_bdh;             /* /api/bdh/ask */
+extern const struct hw_dialect hw_dialect_bdh;               /* /api/bdh/ask */
 
 /* The dialect whose error shape a path's asker expects; OpenAI's for what is unknown. */
 const struct hw_dialect *hw_dialect_of_path(const char *path, size_t len);

@@ -239,8 +239,13 @@ int
 hw_embeddings_to_openai(const struct hw_query *query, const char *model, struct hw_outgoing *out,
                         struct hw_err *err)
 {
-    /* truncate: false, which is not named as dropped, is what such a backend does. */
-    static const char *const carried[] = {"model", "input", "prompt", "dimensions", NULL};
+    const struct hw_json root = hw_query_root(query);
+    struct hw_json truncate;
+    bool cut = true;
+    /* Such a backend refuses what is too long: just what truncate: false wants. */
+    bool kept = hw_json_get(&root, "truncate", &truncate) && hw_json_bool(&truncate, &cut) && !cut;
+    const char *const carried[] = {
+        "model", "input", "prompt", "dimensions", kept ? "truncate" : NULL, NULL};
 
     int rc = begin(query, model, out, "openai", err);
     if (rc != 0)

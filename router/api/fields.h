@@ -72,6 +72,9 @@ int hw_take_top_k(void *ctx, const struct hw_json *value);
 int hw_take_min_p(void *ctx, const struct hw_json *value);
 int hw_take_seed(void *ctx, const struct hw_json *value);
 int hw_take_n(void *ctx, const struct hw_json *value);
+/* A boolean, and how many beside the chosen one. */
+int hw_take_logprobs(void *ctx, const struct hw_json *value);
+int hw_take_top_logprobs(void *ctx, const struct hw_json *value);
 int hw_take_stop(void *ctx, const struct hw_json *value);
 int hw_take_presence_penalty(void *ctx, const struct hw_json *value);
 int hw_take_frequency_penalty(void *ctx, const struct hw_json *value);

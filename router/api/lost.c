@@ -20,6 +20,21 @@ is_plain_word(const char *name, size_t len)
     return len > 0 && len <= 64;
 }
 
+static bool
+is_named(const struct hw_buf *list, const char *name, size_t len)
+{
+    const char *at = list->data, *end = list->data + list->len;
+
+    while (at < end) {
+        const char *comma = memchr(at, ',', (size_t)(end - at));
+        size_t n = (size_t)((comma != NULL ? comma : end) - at);
+        if (n == len && memcmp(at, name, n) == 0)
+            return true;
+        at = comma != NULL ? comma + 2 : end;
+    }
+    return false;
+}
+
 void
 hw_outgoing_drop(struct hw_outgoing *out, const char *name, size_t len)
 {
@@ -31,11 +46,13 @@ hw_outgoing_drop(struct hw_outgoing *out, const char *name, size_t len)
         name = more;
         len = sizeof(more) - 1;
     }
+    if (is_named(list, name, len))
+        return;
     if (list->max < end || list->len + len + 2 > list->max - end) {
-        if (list->len >= 3 && memcmp(list->data + list->len - 3, more, 3) == 0)
-            return;
         name = more;
         len = sizeof(more) - 1;
+        if (is_named(list, name, len))
+            return;
     }
     if (list->len > 0)
         hw_buf_append(list, ", ", 2);
@@ -94,11 +111,12 @@ struct shape {
     const char *const *element;
 };
 
-static const char *const openai_message[] = {"role", "content", "tool_calls", "tool_call_id", NULL};
+static const char *const openai_message[] = {
+    "role", "content", "tool_calls", "tool_call_id", "reasoning_content", "reasoning", NULL};
 static const char *const openai_part[] = {"type",        "text", "refusal",       "image_url",
                                           "input_audio", "file", "cache_control", NULL};
-static const char *const ollama_message[] = {"role",         "content",   "images", "tool_calls",
-                                             "tool_call_id", "tool_name", NULL};
+static const char *const ollama_message[] = {"role",         "content",   "images",   "tool_calls",
+                                             "tool_call_id", "tool_name", "thinking", NULL};
 static const char *const call[] = {"id", "type", "function", "index", NULL};
 static const char *const anthropic_message[] = {"role", "content", NULL};
 static const char *const anthropic_block[] = {

@@ -167,9 +167,9 @@ take_options(void *ctx, const struct hw_json *value)
 
 #define SHARED_FIELDS                                                                              \
     {"model", hw_take_model}, {"stream", hw_take_stream}, {"format", take_format},                 \
-        {"think", take_think}, {"options", take_options}, {"logprobs", hw_take_unkept},            \
+        {"think", take_think}, {"options", take_options}, {"logprobs", hw_take_logprobs},          \
     {                                                                                              \
-        "top_logprobs", hw_take_unkept                                                             \
+        "top_logprobs", hw_take_top_logprobs                                                       \
     }
 
 static int

@@ -176,6 +176,18 @@ read_tool_name(void *ctx, const struct hw_json *value)
     return 0;
 }
 
+static int
+read_thinking(void *ctx, const struct hw_json *value)
+{
+    struct reading *reading = ctx;
+
+    if (value->type != HW_JSON_STRING)
+        return hw_field_wrong("thinking", "a string", value, reading->err);
+    if (value->len > 2)
+        reading->message->reasoning = *value;
+    return 0;
+}
+
 static bool
 same_string(const struct hw_json *a, const struct hw_json *b)
 {
@@ -217,6 +229,7 @@ read_message(struct reading *reading, const struct hw_json *value)
         {"tool_calls", read_tool_calls},
         {"tool_call_id", read_tool_call_id},
         {"tool_name", read_tool_name},
+        {"thinking", read_thinking},
     };
     struct hw_json role;
 

@@ -1,7 +1,7 @@
 /* router/api/ollama_write.c - answers in the Ollama dialect: whole, as lines of a stream, errors.
  *
  * A call of a tool is one object with its arguments as an object, so that what a backend streams in
- * pieces is gathered, and written in a line of its own before the last. */
+ * pieces is gathered, and written in a line of its own as soon as its arguments are complete. */
 #include <time.h>
 
 #include "router/api/ollama.h"
@@ -56,19 +56,27 @@ put_text(struct hw_buf *out, const struct hw_reply *reply, const char *text, siz
 }
 
 static void
+put_call(struct hw_buf *out, const struct hw_answer *answer, size_t i)
+{
+    const struct hw_tool_call *call = &answer->tool_calls[i];
+
+    hw_write(out, "{\"id\":");
+    hw_write_string(out, call->id);
+    hw_write(out, ",\"function\":{\"index\":");
+    hw_write_u64(out, i);
+    hw_write(out, ",\"name\":");
+    hw_write_string(out, call->name);
+    hw_write(out, ",\"arguments\":");
+    hw_write_arguments(out, &call->arguments);
+    hw_write(out, "}}");
+}
+
+static void
 put_calls(struct hw_buf *out, const struct hw_answer *answer)
 {
     for (size_t i = 0; i < answer->tool_call_count; i++) {
-        const struct hw_tool_call *call = &answer->tool_calls[i];
-        hw_write(out, i == 0 ? ",\"tool_calls\":[{\"id\":" : ",{\"id\":");
-        hw_write_string(out, call->id);
-        hw_write(out, ",\"function\":{\"index\":");
-        hw_write_u64(out, i);
-        hw_write(out, ",\"name\":");
-        hw_write_string(out, call->name);
-        hw_write(out, ",\"arguments\":");
-        hw_write_arguments(out, &call->arguments);
-        hw_write(out, "}}");
+        hw_write(out, i == 0 ? ",\"tool_calls\":[" : ",");
+        put_call(out, answer, i);
     }
     if (answer->tool_call_count > 0)
         hw_write(out, "]");
@@ -117,6 +125,16 @@ put_end(struct hw_buf *out, const struct hw_reply *reply, enum hw_finish finish,
     hw_write(out, "}");
 }
 
+static void
+put_logprobs(struct hw_buf *out, const char *entries, size_t len)
+{
+    if (len == 0)
+        return;
+    hw_write(out, ",\"logprobs\":[");
+    hw_buf_append(out, entries, len);
+    hw_write(out, "]");
+}
+
 void
 hw_ollama_write_whole(struct hw_reply *reply, const struct hw_answer *answer, struct hw_buf *out)
 {
@@ -126,6 +144,7 @@ hw_ollama_write_whole(struct hw_reply *reply, const struct hw_answer *answer, st
     if (is_chat(reply))
         put_calls(out, answer);
     end_text(out, reply);
+    put_logprobs(out, answer->logprobs.data, answer->logprobs.len);
     put_end(out, reply, answer->finish, &answer->usage);
 }
 
@@ -138,6 +157,22 @@ write_piece(struct hw_reply *reply, const struct hw_event *event, struct hw_buf 
     put_text(out, reply, event->text, reasoning ? 0 : event->len, event->text,
              reasoning ? event->len : 0);
     end_text(out, reply);
+    put_logprobs(out, event->logprobs, event->logprobs_len);
+    hw_write(out, ",\"done\":false}\n");
+}
+
+/* In a line of its own, once. /api/generate has no tools. */
+static void
+write_call(struct hw_reply *reply, size_t i, struct hw_buf *out)
+{
+    if ((reply->written_calls >> i & 1) != 0 || !is_chat(reply))
+        return;
+    reply->written_calls |= (uint64_t)1 << i;
+    begin_object(out, reply);
+    put_text(out, reply, "", 0, NULL, 0);
+    hw_write(out, ",\"tool_calls\":[");
+    put_call(out, &reply->calls, i);
+    hw_write(out, "]}");
     hw_write(out, ",\"done\":false}\n");
 }
 
@@ -149,13 +184,8 @@ write_finish(struct hw_reply *reply, const struct hw_event *event, struct hw_buf
         hw_write(out, "\n");
         return;
     }
-    if (reply->calls.tool_call_count > 0 && is_chat(reply)) {
-        begin_object(out, reply);
-        put_text(out, reply, "", 0, NULL, 0);
-        put_calls(out, &reply->calls);
-        end_text(out, reply);
-        hw_write(out, ",\"done\":false}\n");
-    }
+    for (size_t i = 0; i < reply->calls.tool_call_count; i++)
+        write_call(reply, i, out);
     begin_object(out, reply);
     put_text(out, reply, "", 0, NULL, 0);
     end_text(out, reply);
@@ -181,6 +211,8 @@ hw_ollama_write_event(struct hw_reply *reply, const struct hw_event *event, stru
         return;
     case HW_EVENT_TOOL_CALL:
         hw_answer_add(&reply->calls, event);
+        if (!reply->calls.overflowed && reply->calls.tool_calls[event->index].scan.complete)
+            write_call(reply, event->index, out);
         return;
     case HW_EVENT_FINISH:
         write_finish(reply, event, out);

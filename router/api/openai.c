@@ -74,18 +74,6 @@ take_response_format(void *ctx, const struct hw_json *value)
 }
 
 static int
-take_logprobs(void *ctx, const struct hw_json *value)
-{
-    struct hw_parse *parse = ctx;
-    bool wanted = false;
-    int rc = hw_field_bool("logprobs", value, &wanted, parse->err);
-
-    if (wanted)
-        parse->query->keepable = false;
-    return rc;
-}
-
-static int
 take_modalities(void *ctx, const struct hw_json *value)
 {
     struct hw_parse *parse = ctx;
@@ -124,8 +112,8 @@ parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_
         {"response_format", take_response_format},
         {"presence_penalty", hw_take_presence_penalty},
         {"frequency_penalty", hw_take_frequency_penalty},
-        {"logprobs", take_logprobs},
-        {"top_logprobs", hw_take_unkept},
+        {"logprobs", hw_take_logprobs},
+        {"top_logprobs", hw_take_top_logprobs},
         {"modalities", take_modalities},
         {"audio", hw_take_unkept},
         {"store", hw_take_unkept},

@@ -18,6 +18,9 @@ void hw_openai_write_event(struct hw_reply *reply, const struct hw_event *event,
 void hw_openai_write_head(struct hw_buf *out, const struct hw_reply *reply, const char *prefix,
                           const char *object);
 void hw_openai_write_usage(struct hw_buf *out, const struct hw_usage *usage); /* "usage":{...} */
+/* "error":{...}, for an object that holds more. */
+void hw_openai_write_error_object(int status, const char *message, const char *param,
+                                  struct hw_buf *out);
 void hw_openai_write_error(int status, const char *message, const char *param, struct hw_buf *out);
 
 #endif

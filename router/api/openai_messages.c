@@ -203,6 +203,17 @@ read_tool_call_id(void *ctx, const struct hw_json *value)
     return 0;
 }
 
+/* Thoughts of an earlier turn, as vLLM, llama.cpp and others call them. */
+static int
+read_reasoning(void *ctx, const struct hw_json *value)
+{
+    struct reading *reading = ctx;
+
+    if (value->type == HW_JSON_STRING && value->len > 2)
+        reading->message->reasoning = *value;
+    return 0;
+}
+
 static int
 read_message(struct reading *reading, const struct hw_json *value)
 {
@@ -211,6 +222,8 @@ read_message(struct reading *reading, const struct hw_json *value)
         {"content", read_content},
         {"tool_calls", read_tool_calls},
         {"tool_call_id", read_tool_call_id},
+        {"reasoning_content", read_reasoning},
+        {"reasoning", read_reasoning},
     };
     struct hw_message *message = reading->message;
 

@@ -49,6 +49,18 @@ hw_openai_write_head(struct hw_buf *out, const struct hw_reply *reply, const cha
     hw_write(out, ",\"choices\":[");
 }
 
+static void
+put_logprobs(struct hw_buf *out, const char *entries, size_t len)
+{
+    if (len == 0) {
+        hw_write(out, ",\"logprobs\":null");
+        return;
+    }
+    hw_write(out, ",\"logprobs\":{\"content\":[");
+    hw_buf_append(out, entries, len);
+    hw_write(out, "],\"refusal\":null}");
+}
+
 void
 hw_openai_write_whole(struct hw_reply *reply, const struct hw_answer *answer, struct hw_buf *out)
 {
@@ -74,7 +86,9 @@ hw_openai_write_whole(struct hw_reply *reply, const struct hw_answer *answer, st
     }
     if (answer->tool_call_count > 0)
         hw_write(out, "]");
-    hw_write(out, ",\"refusal\":null},\"logprobs\":null,\"finish_reason\":\"");
+    hw_write(out, ",\"refusal\":null}");
+    put_logprobs(out, answer->logprobs.data, answer->logprobs.len);
+    hw_write(out, ",\"finish_reason\":\"");
     hw_write(out, finish_word(answer->finish, answer->tool_call_count > 0));
     hw_write(out, "\"}]");
     if (answer->usage.known) {
@@ -97,9 +111,12 @@ begin_chunk(struct hw_reply *reply, struct hw_buf *out)
 }
 
 static void
-end_chunk(struct hw_reply *reply, const char *finish, struct hw_buf *out)
+end_chunk(struct hw_reply *reply, const struct hw_event *event, const char *finish,
+          struct hw_buf *out)
 {
-    hw_write(out, "},\"logprobs\":null,\"finish_reason\":");
+    hw_write(out, "}");
+    put_logprobs(out, event->logprobs, event->logprobs_len);
+    hw_write(out, ",\"finish_reason\":");
     if (finish != NULL) {
         hw_write(out, "\"");
         hw_write(out, finish);
@@ -120,7 +137,7 @@ write_text(struct hw_reply *reply, const char *field, const struct hw_event *eve
     hw_write(out, field);
     hw_write(out, "\":");
     hw_json_write_string(out, event->text, event->len);
-    end_chunk(reply, NULL, out);
+    end_chunk(reply, event, NULL, out);
 }
 
 static void
@@ -143,7 +160,7 @@ write_tool_call(struct hw_reply *reply, const struct hw_event *event, struct hw_
     hw_write(out, "\"arguments\":");
     hw_json_write_string(out, event->text, event->len);
     hw_write(out, "}}]");
-    end_chunk(reply, NULL, out);
+    end_chunk(reply, event, NULL, out);
     reply->saw_tool_call = true;
 }
 
@@ -154,10 +171,10 @@ write_finish(struct hw_reply *reply, const struct hw_event *event, struct hw_buf
         /* An answer without a word still has its role in a delta of its own. */
         begin_chunk(reply, out);
         hw_write(out, ",\"content\":\"\"");
-        end_chunk(reply, NULL, out);
+        end_chunk(reply, event, NULL, out);
     }
     begin_chunk(reply, out);
-    end_chunk(reply, finish_word(event->finish, reply->saw_tool_call), out);
+    end_chunk(reply, event, finish_word(event->finish, reply->saw_tool_call), out);
     /* Counts that nobody knows are left out rather than given as 0. */
     if (reply->query->include_usage && event->usage.known) {
         hw_write(out, "data: ");
@@ -224,11 +241,11 @@ error_code(int status, const char *param)
 }
 
 void
-hw_openai_write_error(int status, const char *message, const char *param, struct hw_buf *out)
+hw_openai_write_error_object(int status, const char *message, const char *param, struct hw_buf *out)
 {
     const char *code = error_code(status, param);
 
-    hw_write(out, "{\"error\":{\"message\":");
+    hw_write(out, "\"error\":{\"message\":");
     hw_write_string(out, message);
     hw_write(out, ",\"type\":\"");
     hw_write(out, error_type(status));
@@ -242,5 +259,13 @@ hw_openai_write_error(int status, const char *message, const char *param, struct
         hw_write_string(out, code);
     else
         hw_write(out, "null");
-    hw_write(out, "}}");
+    hw_write(out, "}");
+}
+
+void
+hw_openai_write_error(int status, const char *message, const char *param, struct hw_buf *out)
+{
+    hw_write(out, "{");
+    hw_openai_write_error_object(status, message, param, out);
+    hw_write(out, "}");
 }

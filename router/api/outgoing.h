@@ -4,9 +4,9 @@
 
 #include "router/api/protocol.h"
 
-/* Adds a name to what could not be carried; a name that is no plain word is shortened to "...",
- * since the list becomes a header. The list is bounded, ends in "..." when it is full, and never
- * fails the query. */
+/* Adds a name to what could not be carried, once; a name that is no plain word is shortened to
+ * "...", since the list becomes a header. The list is bounded, ends in "..." when it is full, and
+ * never fails the query. */
 void hw_outgoing_drop(struct hw_outgoing *out, const char *name, size_t len);
 /* Lists what parsing lost, every top-level field of the agent's body that is set and stands not in
  * `carried` (NULL behind the last), and those members of its messages that no parser reads. */

@@ -239,6 +239,28 @@ hw_take_n(void *ctx, const struct hw_json *value)
 }
 
 int
+hw_take_logprobs(void *ctx, const struct hw_json *value)
+{
+    struct hw_parse *parse = ctx;
+    int rc = hw_field_bool("logprobs", value, &parse->query->wants_logprobs, parse->err);
+
+    if (parse->query->wants_logprobs)
+        parse->query->keepable = false;
+    return rc;
+}
+
+int
+hw_take_top_logprobs(void *ctx, const struct hw_json *value)
+{
+    struct hw_parse *parse = ctx;
+    uint32_t most;
+
+    parse->query->keepable = false;
+    parse->query->top_logprobs = *value;
+    return hw_field_uint("top_logprobs", value, 0, 20, &most, parse->err);
+}
+
+int
 hw_take_stop(void *ctx, const struct hw_json *value)
 {
     struct hw_parse *parse = ctx;

@@ -23,6 +23,7 @@ struct hw_message {
     struct hw_json content;      /* as sent; .p NULL when absent */
     struct hw_json tool_calls;   /* .p NULL when absent */
     struct hw_json tool_call_id; /* the same */
+    struct hw_json reasoning;    /* an assistant's thoughts, a string; the same */
     struct hw_json images;       /* Ollama's: bare base64, beside the content; the same */
     bool has_image;
 };
@@ -57,7 +58,10 @@ struct hw_query {
     size_t stop_lens[HW_MAX_STOPS];
     size_t stop_count;
     struct hw_json tools, tool_choice, response_format; /* .p NULL when absent */
-    struct hw_json think; /* as Ollama spells it: a boolean or a level; the same */
+    struct hw_json think;  /* as Ollama spells it: a boolean or a level; the same */
+    struct hw_json effort; /* of thought, as OpenAI spells it: a level; the same */
+    bool wants_logprobs;
+    struct hw_json top_logprobs; /* the same */
     bool wants_tools, wants_images, wants_json;
     /* Neither sampling at random nor asking for what a kept answer cannot hold (n > 1,
      * logprobs...): with temperature 0 or a seed. */

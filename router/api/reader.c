@@ -55,6 +55,7 @@ hw_reader_create(const struct hw_protocol *protocol, const struct hw_query *quer
     hw_buf_init(&reader->line, max_bytes);
     hw_buf_init(&reader->data, max_bytes);
     hw_buf_init(&reader->text, max_bytes);
+    hw_buf_init(&reader->logprobs, max_bytes);
     hw_buf_init(&reader->id, max_bytes);
     hw_buf_init(&reader->name, max_bytes);
     return reader;
@@ -66,6 +67,7 @@ free_reader(struct hw_reader *reader)
     hw_buf_free(&reader->line);
     hw_buf_free(&reader->data);
     hw_buf_free(&reader->text);
+    hw_buf_free(&reader->logprobs);
     hw_buf_free(&reader->id);
     hw_buf_free(&reader->name);
     free(reader);

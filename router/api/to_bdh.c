@@ -36,9 +36,9 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
 {
     /* stream and its options are ours to honour; the model is the node's own. Messages, system and
      * images are named by drop_turns. */
-    static const char *const carried[] = {
-        "question",       "messages", "prompt",  "system", "model",
-        "stream_options", "stream",   "options", "images", NULL};
+    static const char *const carried[] = {"question", "messages",       "prompt",       "system",
+                                          "model",    "stream_options", "stream",       "options",
+                                          "images",   "input",          "instructions", NULL};
     static const char *const options[] = {NULL};
 
     (void)model;

@@ -202,6 +202,10 @@ put_message(struct writing *writing, size_t at)
     hw_put_content(text, message);
     if (message->content.p != NULL && message->content.type == HW_JSON_ARRAY)
         put_images(writing, at);
+    if (message->reasoning.p != NULL) {
+        hw_put_key(text, "thinking");
+        hw_put_raw(text, &message->reasoning);
+    }
     if (message->tool_calls.p != NULL)
         put_tool_calls(writing, at);
     if (message->tool_call_id.p != NULL) {
@@ -368,6 +372,14 @@ drop_uncarried(struct writing *writing)
                                           "metadata",
                                           "safety_identifier",
                                           "prompt_cache_key",
+                                          "logprobs",
+                                          "top_logprobs",
+                                          "input",
+                                          "instructions",
+                                          "max_output_tokens",
+                                          "text",
+                                          "reasoning",
+                                          "include",
                                           NULL};
     const struct hw_query *query = writing->query;
     const struct hw_json root = hw_query_root(query);
@@ -413,7 +425,15 @@ write_translated(const struct hw_query *query, const char *model, struct hw_outg
      * stall and hard work be told apart. */
     hw_put_key(text, "stream");
     hw_buf_puts(text, "true");
-    put_think(&writing, &extras.reasoning_effort);
+    put_think(&writing, query->effort.p != NULL ? &query->effort : &extras.reasoning_effort);
+    if (query->wants_logprobs) {
+        hw_put_key(text, "logprobs");
+        hw_buf_puts(text, "true");
+        if (query->top_logprobs.p != NULL) {
+            hw_put_key(text, "top_logprobs");
+            hw_put_raw(text, &query->top_logprobs);
+        }
+    }
     if (extras.keep_alive.p != NULL &&
         (extras.keep_alive.type == HW_JSON_STRING || extras.keep_alive.type == HW_JSON_NUMBER)) {
         hw_put_key(text, "keep_alive");

@@ -68,6 +68,10 @@ put_message(struct hw_buf *text, const struct hw_message *message)
         hw_put_raw(text, &message->content);
     else
         hw_put_content(text, message);
+    if (message->reasoning.p != NULL) {
+        hw_put_key(text, "reasoning_content");
+        hw_put_raw(text, &message->reasoning);
+    }
     if (message->tool_calls.p != NULL) {
         hw_put_key(text, "tool_calls");
         hw_put_raw(text, &message->tool_calls);
@@ -119,6 +123,9 @@ put_sampling(struct hw_buf *text, const struct hw_query *query)
 static void
 put_tools_and_format(struct hw_buf *text, const struct hw_query *query)
 {
+    const struct hw_json root = hw_query_root(query);
+    struct hw_json parallel;
+
     if (query->tools.p != NULL) {
         hw_put_key(text, "tools");
         hw_put_raw(text, &query->tools);
@@ -126,25 +133,69 @@ put_tools_and_format(struct hw_buf *text, const struct hw_query *query)
             hw_put_key(text, "tool_choice");
             hw_put_raw(text, &query->tool_choice);
         }
+        if (query->dialect == &hw_dialect_responses &&
+            hw_json_get(&root, "parallel_tool_calls", &parallel) && parallel.type == HW_JSON_BOOL) {
+            hw_put_key(text, "parallel_tool_calls");
+            hw_put_raw(text, &parallel);
+        }
     }
     if (query->response_format.p != NULL) {
         hw_put_key(text, "response_format");
         hw_put_raw(text, &query->response_format);
     }
-    if (query->think.p != NULL && query->think.type == HW_JSON_STRING) {
+    const struct hw_json *effort = query->effort.p != NULL ? &query->effort : &query->think;
+    if (effort->p != NULL && effort->type == HW_JSON_STRING) {
         hw_put_key(text, "reasoning_effort");
-        hw_put_raw(text, &query->think);
+        hw_put_raw(text, effort);
+    }
+    if (query->wants_logprobs) {
+        hw_put_key(text, "logprobs");
+        hw_buf_puts(text, "true");
+        if (query->top_logprobs.p != NULL) {
+            hw_put_key(text, "top_logprobs");
+            hw_put_raw(text, &query->top_logprobs);
+        }
     }
 }
 
 static void
 drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
 {
-    static const char *const carried[] = {
-        "question",   "model",         "messages",       "prompt",   "system",      "stream",
-        "max_tokens", "seed",          "stop_sequences", "top_p",    "temperature", "tool_choice",
-        "tools",      "format",        "images",         "metadata", "options",     "think",
-        "thinking",   "output_format", "output_config",  NULL};
+    static const char *const carried[] = {"question",
+                                          "model",
+                                          "messages",
+                                          "prompt",
+                                          "system",
+                                          "stream",
+                                          "max_tokens",
+                                          "seed",
+                                          "stop_sequences",
+                                          "top_p",
+                                          "temperature",
+                                          "tool_choice",
+                                          "tools",
+                                          "format",
+                                          "images",
+                                          "metadata",
+                                          "options",
+                                          "think",
+                                          "thinking",
+                                          "output_format",
+                                          "output_config",
+                                          "logprobs",
+                                          "top_logprobs",
+                                          "input",
+                                          "instructions",
+                                          "max_output_tokens",
+                                          "text",
+                                          "reasoning",
+                                          "include",
+                                          "stream_options",
+                                          "user",
+                                          "safety_identifier",
+                                          "prompt_cache_key",
+                                          "parallel_tool_calls",
+                                          NULL};
     static const char *const options[] = {
         "num_predict",      "temperature",       "top_p", "seed", "stop",
         "presence_penalty", "frequency_penalty", NULL};

@@ -53,6 +53,11 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
                                           "prompt_cache_key",
                                           "store",
                                           "parallel_tool_calls",
+                                          "input",
+                                          "instructions",
+                                          "max_output_tokens",
+                                          "text",
+                                          "include",
                                           NULL};
     static const char *const options[] = {"num_predict", "temperature", "top_p", "top_k",
                                           "seed",        "stop",        NULL};
@@ -62,6 +67,10 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
 
     for (size_t i = 0; i < query->message_count; i++) {
         char name[48];
+        if (query->messages[i].reasoning.p != NULL) {
+            int len = snprintf(name, sizeof(name), "messages[%zu].reasoning", i);
+            hw_outgoing_drop(out, name, (size_t)len);
+        }
         if (query->messages[i].tool_calls.p == NULL)
             continue;
         int len = snprintf(name, sizeof(name), "messages[%zu].tool_calls", i);
@@ -74,6 +83,10 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
     hw_outgoing_drop_parts(out, query);
     if (query->wants_json && query->dialect == &hw_dialect_openai)
         hw_outgoing_drop(out, "response_format", 15);
+    if (query->wants_json && query->dialect == &hw_dialect_responses)
+        hw_outgoing_drop(out, "text.format", 11);
+    if (query->wants_logprobs && query->dialect == &hw_dialect_responses)
+        hw_outgoing_drop(out, "include", 7);
     if (hw_json_get(&root, "n", &n) && hw_json_uint(&n, &count) && count > 1)
         hw_outgoing_drop(out, "n", 1);
     hw_outgoing_drop_others(out, query, carried);

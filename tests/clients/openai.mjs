@@ -1,7 +1,7 @@
 // The `openai` package: its plain calls, and its helpers that stream, parse and run tools.
 import assert from "node:assert/strict";
 import OpenAI from "openai";
-import { zodResponseFormat } from "openai/helpers/zod";
+import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import {
     backendIsBusy, backendsAreFree, collect, decision, everyBackend, failsOnce, gateway, greeting,
@@ -117,6 +117,75 @@ scenario("embeddings", transformers, async (model) => {
     assert.ok(many.usage.prompt_tokens > 0);
     const one = await client.embeddings.create({ model, input: phrases[1], encoding_format: "float" });
     assert.deepEqual(one.data[0].embedding, vectors[1]);
+});
+
+scenario("responses, whole", everyBackend, async (model, kind) => {
+    const answer = await client.responses.create({ model, instructions: "You trade.", input: "hello", max_output_tokens: 8 });
+    assert.equal(answer.object, "response");
+    assert.ok(["completed", "incomplete"].includes(answer.status));
+    assert.ok(answer.usage.output_tokens > 0);
+    if (kind !== "bdh") assert.equal(answer.output_text, greeting);
+});
+
+scenario("responses, streamed", everyBackend, async (model, kind) => {
+    const stream = client.responses.stream({ model, input: "hello", max_output_tokens: 8 });
+    let said = "";
+    let number = 0;
+    for await (const event of stream) {
+        assert.equal(event.sequence_number, number++);
+        if (event.type === "response.output_text.delta") said += event.delta;
+    }
+    const answer = await stream.finalResponse();
+    assert.equal(answer.output_text, said);
+    if (kind === "bdh") assert.ok(said.length > 0);
+    else assert.equal(said, greeting);
+});
+
+const flat = [{ type: "function", ...price, strict: false }];
+
+async function callsFunctions(model, asked) {
+    const input = [{ role: "user", content: "the prices of gold and tin?" }];
+    const first = await asked({ model, input, tools: flat });
+    const calls = first.output.filter((item) => item.type === "function_call");
+    assert.deepEqual(calls.map((call) => [call.name, JSON.parse(call.arguments).of]), [["price", "gold"], ["price", "tin"]]);
+    const results = calls.map((call) => ({
+        type: "function_call_output", call_id: call.call_id, output: pricesOf[JSON.parse(call.arguments).of],
+    }));
+    const second = await asked({ model, input: [...input, ...first.output, ...results], tools: flat });
+    assert.equal(second.output_text, verdict);
+}
+
+scenario("responses, tools", transformers, (model) => callsFunctions(model, (query) => client.responses.create(query)));
+
+scenario("responses, tools, streamed", transformers, (model) =>
+    callsFunctions(model, (query) => client.responses.stream(query).finalResponse()));
+
+scenario("responses, json schema", transformers, async (model) => {
+    const Decision = z.object({ sell: z.boolean(), lots: z.number().int() });
+    const answer = await client.responses.parse({
+        model, input: "sell?", text: { format: zodTextFormat(Decision, "decision") },
+    });
+    assert.deepEqual(answer.output_parsed, decision);
+});
+
+scenario("responses, image", transformers, async (model) => {
+    const answer = await client.responses.create({ model, input: [{ role: "user", content: [
+        { type: "input_text", text: "What is it?" },
+        { type: "input_image", detail: "auto", image_url: `data:image/png;base64,${pixel}` },
+    ] }] });
+    assert.equal(answer.output_text, "I see a picture.");
+});
+
+scenario("responses, errors", transformers, async (model) => {
+    assert.ok(await thrownBy(client.responses.create({ model, input: "status 422" })) instanceof OpenAI.UnprocessableEntityError);
+    assert.ok(await thrownBy(client.responses.create({ model, input: "status 500" })) instanceof OpenAI.InternalServerError);
+    const stored = await thrownBy(client.responses.create({ model, input: "hello", previous_response_id: "resp_1" }));
+    assert.ok(stored instanceof OpenAI.BadRequestError, stored);
+    assert.match(stored.message, /not stored/);
+    const broken = await thrownBy((async () => {
+        for await (const event of await client.responses.create({ model, input: "break off", stream: true })) void event;
+    })());
+    assert.ok(broken instanceof OpenAI.APIError, broken);
 });
 
 scenario("abort a stream", transformers, async (model) => {

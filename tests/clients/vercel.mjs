@@ -97,6 +97,26 @@ scenario("embeddings", transformers, async (name) => {
     assert.deepEqual((await embed({ model, value: phrases[1] })).embedding, vectors[1]);
 });
 
+function asksResponses(model, prompt, more = {}) {
+    return { ...asks(model, prompt, more), model: provider.responses(model) };
+}
+
+scenario("responses", transformers, async (model) => {
+    assert.equal((await generateText(asksResponses(model, "hello"))).text, greeting);
+    const { said, error } = await told(streamText(asksResponses(model, "hello")));
+    assert.equal(error, undefined);
+    assert.equal(said, greeting);
+});
+
+scenario("responses, tools", transformers, async (model) => {
+    const called = [];
+    const answer = await generateText(asksResponses(model, "the prices?", {
+        tools: { price: priceTool(called) }, stopWhen: stepCountIs(3), providerOptions: { openai: { store: false } },
+    }));
+    assert.deepEqual(called, ["gold", "tin"]);
+    assert.equal(answer.text, verdict);
+});
+
 scenario("abort a stream", transformers, async (model) => {
     const controller = new AbortController();
     const stream = streamText(asks(model, "go on", { abortSignal: controller.signal }));

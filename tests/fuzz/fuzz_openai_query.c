@@ -68,6 +68,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     parse(&hw_dialect_anthropic, data, size);
     parse(&hw_dialect_ollama, data, size);
     parse(&hw_dialect_ollama_generate, data, size);
+    parse(&hw_dialect_responses, data, size);
     parse(&hw_dialect_embeddings, data, size);
     parse(&hw_dialect_ollama_embed, data, size);
     parse(&hw_dialect_ollama_embeddings, data, size);

@@ -9,9 +9,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct hw_dialect *const dialects[] = {&hw_dialect_openai, &hw_dialect_completions,
-                                                    &hw_dialect_ollama, &hw_dialect_ollama_generate,
-                                                    &hw_dialect_anthropic};
+static const struct hw_dialect *const dialects[] = {
+    &hw_dialect_openai,          &hw_dialect_completions, &hw_dialect_ollama,
+    &hw_dialect_ollama_generate, &hw_dialect_anthropic,   &hw_dialect_responses};
 static const struct hw_dialect *const embedders[] = {
     &hw_dialect_embeddings, &hw_dialect_ollama_embed, &hw_dialect_ollama_embeddings};
 enum { DIALECTS = sizeof(dialects) / sizeof(dialects[0]) };
@@ -76,6 +76,7 @@ read_in_pieces(uint8_t choice, bool embeds, size_t piece, const char *bytes, siz
     const struct hw_query query = {.last_user = &asked,
                                    .stream = (choice & 64) != 0,
                                    .include_usage = true,
+                                   .wants_logprobs = true,
                                    .embeds = embeds,
                                    .input_count = 2};
     struct hw_query queries[DIALECTS];

@@ -74,7 +74,8 @@ tools_to_openai(void **state)
     to_openai(
         TOOL_QUERY,
         "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":\"I look\","
-        "\"tool_calls\":[{\"id\":\"t1\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+        "\"reasoning_content\":\"hm\",\"tool_calls\":[{\"id\":\"t1\",\"type\":\"function\","
+        "\"function\":{\"name\":\"f\","
         "\"arguments\":\"{\\\"a\\\": \\\"b\\\"}\"}},{\"id\":\"t2\",\"type\":\"function\","
         "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
         "{\"role\":\"tool\",\"content\":\"42\",\"tool_call_id\":\"t1\"},"
@@ -110,7 +111,8 @@ to_ollama(void **state)
     help_expect(
         DIALECT, TOOL_QUERY, &hw_protocol_ollama, "m", "/api/chat",
         "{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":\"I look\","
-        "\"tool_calls\":[{\"id\":\"t1\",\"function\":{\"name\":\"f\",\"arguments\":{\"a\": "
+        "\"thinking\":\"hm\",\"tool_calls\":[{\"id\":\"t1\",\"function\":{\"name\":\"f\","
+        "\"arguments\":{\"a\": "
         "\"b\"}}},{\"id\":\"t2\",\"function\":{\"name\":\"f\",\"arguments\":{}}}]},"
         "{\"role\":\"tool\",\"content\":\"42\",\"tool_call_id\":\"t1\",\"tool_name\":\"f\"},"
         "{\"role\":\"tool\",\"content\":\"no\",\"tool_call_id\":\"t2\",\"tool_name\":\"f\"},"
@@ -287,20 +289,23 @@ streamed_answers(void **state)
                                            "\"thinking\":\"\",\"signature\":\"\"}")
             EVENT("content_block_delta",
                   ",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"hm\"}")
-                EVENT("content_block_stop", ",\"index\":0")
-                    EVENT("content_block_start",
-                          ",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}")
+                EVENT("content_block_stop", ",\"index\":0") EVENT(
+                    "content_block_start",
+                    ",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}")
+                    EVENT("content_block_delta",
+                          ",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"o\\\"\"}")
                         EVENT("content_block_delta",
-                              ",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"o\\\"\"}")
-                            EVENT("content_block_delta",
-                                  ",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"k\"}")
-                                EVENT("content_block_stop", ",\"index\":1") EVENT(
-                                    "content_block_start",
-                                    ",\"index\":2,\"content_block\":{\"type\":\"tool_use\","
-                                    "\"id\":\"c0\",\"name\":\"f\",\"input\":{}}")
+                              ",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"k\"}")
+                            EVENT("content_block_stop", ",\"index\":1") EVENT(
+                                "content_block_start",
+                                ",\"index\":2,\"content_block\":{\"type\":\"tool_use\","
+                                "\"id\":\"c0\",\"name\":\"f\",\"input\":{}}")
+                                EVENT("content_block_delta",
+                                      ",\"index\":2,\"delta\":{\"type\":\"input_json_delta\","
+                                      "\"partial_json\":\"{\\\"a\\\"\"}")
                                     EVENT("content_block_delta",
                                           ",\"index\":2,\"delta\":{\"type\":\"input_json_delta\","
-                                          "\"partial_json\":\"{\\\"a\\\":1}\"}")
+                                          "\"partial_json\":\":1}\"}")
                                         EVENT("content_block_stop", ",\"index\":2") EVENT(
                                             "content_block_start",
                                             ",\"index\":3,\"content_block\":{\"type\":\"tool_use\","
@@ -322,6 +327,43 @@ streamed_answers(void **state)
                                     ",\"delta\":{\"stop_reason\":\"max_tokens\",\"stop_sequence\":"
                                     "null},\"usage\":{\"input_tokens\":10,\"output_tokens\":0}")
                             EVENT("message_stop", ""));
+    hw_buf_free(&out);
+}
+
+/* A word while a call's arguments are open waits for their end, and a call that ends is closed
+ * before the next begins. */
+static void
+what_comes_within_a_call_waits(void **state)
+{
+    static const struct hw_event mixed[] = {
+        {.type = HW_EVENT_TOOL_CALL, .id = "c0", .name = "f", .text = "{", .len = 1},
+        {.type = HW_EVENT_TEXT, .text = "so", .len = 2},
+        {.type = HW_EVENT_TOOL_CALL, .text = "}", .len = 1},
+        {.type = HW_EVENT_TOOL_CALL, .index = 1, .id = "c1", .name = "g", .text = "{}", .len = 2},
+        {.type = HW_EVENT_FINISH, .finish = HW_FINISH_STOP, .usage = {true, 11, 3}},
+    };
+    static const char *const order[] = {"\"id\":\"c0\"",
+                                        "\"partial_json\":\"{\"",
+                                        "\"partial_json\":\"}\"",
+                                        "content_block_stop",
+                                        "\"text\":\"so\"",
+                                        "content_block_stop",
+                                        "\"id\":\"c1\"",
+                                        "\"partial_json\":\"{}\"",
+                                        "content_block_stop",
+                                        "\"stop_reason\":\"tool_use\"",
+                                        "message_stop"};
+    struct hw_buf out;
+
+    (void)state;
+    write_all(mixed, 5, false, &out);
+    const char *at = out.data;
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+        at = strstr(at, order[i]);
+        if (at == NULL)
+            fail_msg("%s is not in its place: %s", order[i], out.data);
+        at += strlen(order[i]);
+    }
     hw_buf_free(&out);
 }
 
@@ -375,6 +417,7 @@ main(void)
         cmocka_unit_test(what_is_lost_is_bounded),
         cmocka_unit_test(whole_answers),
         cmocka_unit_test(streamed_answers),
+        cmocka_unit_test(what_comes_within_a_call_waits),
         cmocka_unit_test(errors_by_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

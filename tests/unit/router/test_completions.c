@@ -61,9 +61,9 @@ to_backends(void **state)
         DIALECT, body, &hw_protocol_ollama, "m", "/api/chat",
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"p\"}],\"options\":{"
         "\"num_predict\":3,\"min_p\":0.10,\"stop\":[\"x\"]},\"stream\":true}",
-        "echo, logprobs");
+        "logprobs, echo");
     help_expect(DIALECT, body, &hw_protocol_bdh, NULL, "/api/bdh/ask", "{\"question\":\"p\"}",
-                "echo, min_p, max_tokens, stop, logprobs");
+                "logprobs, echo, min_p, max_tokens, stop");
 }
 
 #define FRAME(text, reason)                                                                        \

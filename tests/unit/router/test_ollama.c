@@ -284,6 +284,14 @@ static const struct hw_event said[] = {
     "\"a\":1}}},{\"id\":\"c1\",\"function\":{\"index\":1,\"name\":\"g\",\"arguments\":{"           \
     "\"arguments\":\"no\"}}}]}"
 
+/* Each in a line of its own, as soon as it is complete. */
+#define CALL_0                                                                                     \
+    "\"tool_calls\":[{\"id\":\"c0\",\"function\":{\"index\":0,\"name\":\"f\",\"arguments\":{"      \
+    "\"a\":1}}}]}"
+#define CALL_1                                                                                     \
+    "\"tool_calls\":[{\"id\":\"c1\",\"function\":{\"index\":1,\"name\":\"g\",\"arguments\":{"      \
+    "\"arguments\":\"no\"}}}]}"
+
 static void
 whole_answers(void **state)
 {
@@ -315,10 +323,11 @@ streamed_answers(void **state)
 
     (void)state;
     write_all(CHAT, said, 6, false, &out);
-    assert_string_equal(out.data, LINE "\",\"thinking\":\"hm\"},\"done\":false}\n" LINE
-                                       "o\\\"k\"},\"done\":false}\n" LINE "\"," CALLS
-                                       ",\"done\":false}\n" LINE
-                                       "\"},\"done\":true,\"done_reason\":\"stop\"," ENDING "\n");
+    assert_string_equal(out.data,
+                        LINE "\",\"thinking\":\"hm\"},\"done\":false}\n" LINE
+                             "o\\\"k\"},\"done\":false}\n" LINE "\"," CALL_0
+                             ",\"done\":false}\n" LINE "\"," CALL_1 ",\"done\":false}\n" LINE
+                             "\"},\"done\":true,\"done_reason\":\"stop\"," ENDING "\n");
     hw_buf_free(&out);
     write_all(GENERATE, &length, 1, false, &out);
     assert_string_equal(out.data,

@@ -368,10 +368,101 @@ destroyed_within_an_event(void **state)
     hw_reader_destroy(&leaving.reader);
 }
 
+/* Every call of the stream says index 0; only ids and names tell them apart. */
+static void
+calls_that_share_an_index(void **state)
+{
+    (void)state;
+    expect(&hw_protocol_openai, 200, SSE,
+           DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\","
+                 "\"arguments\":\"\"}}]}")
+               DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{}\"}}]}")
+                   DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"g\","
+                         "\"arguments\":\"{\"}}]}")
+                       DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]}")
+                           FINISH("tool_calls") DONE,
+           "C0[a f]()C0({})C1[b g]({)C1(})F(tool_calls)");
+    /* The same id again is the same call. */
+    expect(&hw_protocol_openai, 200, SSE,
+           DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\","
+                 "\"arguments\":\"{\"}}]}")
+               DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\","
+                     "\"arguments\":\"}\"}}]}") FINISH("tool_calls") DONE,
+           "C0[a f]({)C0(})F(tool_calls)");
+}
+
+static void
+content_in_parts(void **state)
+{
+    (void)state;
+    expect(&hw_protocol_openai, 200, SSE,
+           DELTA("{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":"
+                 "\"hm\"}]}]}") DELTA("{\"content\":[{\"type\":\"text\",\"text\":\"o\"},{\"type\":"
+                                      "\"text\",\"text\":\"k\"},{\"type\":\"reference\"},7]}")
+               DELTA("{\"content\":\"!\"}") FINISH("stop") DONE,
+           "R(hm)T(o)T(k)T(!)F(stop)");
+}
+
+static void
+record_logprobs(void *ctx, const struct hw_event *event)
+{
+    struct hw_buf *out = ctx;
+
+    if (event->type == HW_EVENT_TEXT)
+        hw_buf_printf(out, "%.*s<%.*s>", (int)event->len, event->text, (int)event->logprobs_len,
+                      event->logprobs != NULL ? event->logprobs : "");
+}
+
+static void
+logprobs_of(const struct hw_protocol *protocol, const char *query, const char *type,
+            const char *bytes, const char *expected)
+{
+    struct help_query h;
+    struct hw_buf out;
+
+    help_must_parse(&h, &hw_dialect_openai, query);
+    hw_buf_init(&out, 4096);
+    struct hw_reader *reader = hw_reader_create(protocol, &h.query, 200, type, strlen(type), 4096);
+    hw_reader_feed(reader, bytes, strlen(bytes), record_logprobs, &out);
+    hw_reader_end(reader, record_logprobs, &out);
+    hw_reader_destroy(&reader);
+    assert_string_equal(out.data, expected);
+    hw_buf_free(&out);
+    help_free(&h);
+}
+
+static void
+logprobs_where_asked_for(void **state)
+{
+    static const char asks[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":"
+                               "\"q\"}],\"logprobs\":true}";
+    static const char asks_not[] =
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]}";
+    static const char openai[] =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"logprobs\":{\"content\":"
+        "[{\"token\":\"a\",\"logprob\":-0.10,\"bytes\":[97],\"top_logprobs\":[]}]}}]}\n\n"
+        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    static const char ollama[] =
+        "{\"message\":{\"content\":\"\"},\"logprobs\":[{\"token\":\"a\",\"logprob\":-1e-1}],"
+        "\"done\":false}\n{\"message\":{\"content\":\"b\"},\"done\":true,\"done_reason\":\"stop\","
+        "\"logprobs\":[7,{\"token\":\"b\",\"logprob\":0}]}\n";
+
+    (void)state;
+    logprobs_of(&hw_protocol_openai, asks, SSE, openai,
+                "a<{\"token\":\"a\",\"logprob\":-0.10,\"bytes\":[97],\"top_logprobs\":[]}>");
+    logprobs_of(&hw_protocol_openai, asks_not, SSE, openai, "a<>");
+    logprobs_of(&hw_protocol_ollama, asks, NDJSON, ollama,
+                "<{\"token\":\"a\",\"logprob\":-1e-1,\"bytes\":null,\"top_logprobs\":[]}>"
+                "b<{\"token\":\"b\",\"logprob\":0,\"bytes\":null,\"top_logprobs\":[]}>");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_that_share_an_index),
+        cmocka_unit_test(content_in_parts),
+        cmocka_unit_test(logprobs_where_asked_for),
         cmocka_unit_test(openai_streams),
         cmocka_unit_test(openai_tool_calls),
         cmocka_unit_test(openai_whole),
