@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
+#include "policies/kinds.h"
 #include "policies/learn_private.h"
 
 #define FEATURES_TOTAL_MAX ((size_t)1 << 30)
@@ -16,6 +17,7 @@ hw_examples_create(uint32_t bits)
     struct hw_examples *examples = hw_xcalloc(1, sizeof(*examples));
 
     HW_ASSERT(bits >= HW_FEATURE_BITS_MIN && bits <= HW_FEATURE_BITS_MAX);
+    hw_kinds_prepare();
     examples->bits = bits;
     examples->labels = hw_xcalloc(HW_LEARN_CLASSES_MAX, sizeof(char *));
     examples->starts = hw_xcalloc(1, sizeof(size_t));

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
+#include "policies/kinds.h"
 #include "policies/learn_private.h"
 
 #define ROWS_BEFORE_WIDENING 256
@@ -32,6 +33,7 @@ hw_learned_create(uint32_t bits, size_t class_count)
 
     if (learned == NULL)
         return NULL;
+    hw_kinds_prepare();
     learned->bits = bits;
     learned->class_count = class_count;
     learned->stride = stride;
@@ -189,7 +191,7 @@ hw_learn_best(const float *scores, size_t count, float strange)
     best.score = scores[best.label];
     /* Measured: a text that two classes want is rather one of them than none, and one of n-grams
      * that no example had is rather none. */
-    best.likeness = best.score + 0.3f * second - 0.5f * strange;
+    best.likeness = best.score + 0.3f * second - 0.6f * strange;
     return best;
 }
 

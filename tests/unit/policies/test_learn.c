@@ -56,7 +56,7 @@ small_examples(void)
         {"review the contract", "who is liable for the damage", "draft a licence agreement",
          "does the clause hold in court", "is consent needed here", "the notice period of a lease"},
     };
-    struct hw_examples *examples = hw_examples_create(8);
+    struct hw_examples *examples = hw_examples_create(10);
 
     for (int c = 0; c < 2; c++) {
         int label = hw_examples_class(examples, c == 0 ? "trading" : "legal", c == 0 ? 7 : 5, &err);
@@ -113,9 +113,9 @@ accuracy_of_a_policy_with_twenty_examples_a_role(void **state)
     struct hw_learned *learned = learned_of(examples);
     struct score score = try(learned, DATA "hwu64_role.test.jsonl");
 
-    assert_share("20 a role, right", score.right, score.in_scope, 80.5);
-    assert_share("20 a role, kept", score.kept, score.in_scope, 79.5);
-    assert_share("20 a role, refused", score.refused, score.foreign, 14.0);
+    assert_share("20 a role, right", score.right, score.in_scope, 83.0);
+    assert_share("20 a role, kept", score.kept, score.in_scope, 82.5);
+    assert_share("20 a role, refused", score.refused, score.foreign, 6.0);
     hw_learned_destroy(&learned);
     hw_examples_destroy(&examples);
 }
@@ -128,7 +128,7 @@ accuracy_of_many_classes_with_ten_examples(void **state)
     struct hw_learned *learned = learned_of(examples);
     struct score score = try(learned, DATA "hwu64_intent.test.jsonl");
 
-    assert_share("64 intents, right", score.right, score.in_scope, 72.5);
+    assert_share("64 intents, right", score.right, score.in_scope, 75.0);
     hw_learned_destroy(&learned);
     hw_examples_destroy(&examples);
 }
@@ -337,7 +337,7 @@ static void
 limits_on_labels(void **state)
 {
     (void)state;
-    struct hw_examples *examples = hw_examples_create(8);
+    struct hw_examples *examples = hw_examples_create(10);
     struct hw_learned *learned = NULL;
     struct hw_learn_conf conf;
     char label[300] = {0};
