@@ -28,6 +28,7 @@
 
 struct sink {
     uint64_t seen[(1u << HW_FEATURE_BITS_MAX) / 64]; /* a bit a bucket */
+    const struct hw_kinds *kinds;
     uint16_t *out;
     size_t count;
     uint32_t shift;
@@ -142,7 +143,7 @@ emit_kinds(struct sink *sink, const uint8_t *word, size_t len, uint8_t near[stat
 {
     uint8_t kinds[HW_KINDS_OF_A_WORD], before[NEAR_KINDS];
 
-    hw_kinds_of(word, len, kinds);
+    hw_kinds_of(sink->kinds, word, len, kinds);
     memcpy(before, near, NEAR_KINDS);
     for (size_t k = 0; k < HW_KINDS_OF_A_WORD && kinds[k] != 0; k++) {
         uint64_t own = kinds[k] * MULTIPLIER;
@@ -187,12 +188,13 @@ read_part(struct sink *sink, const char *text, size_t len)
 }
 
 size_t
-hw_features(const char *text, size_t len, uint32_t bits, const void *rows, size_t stride,
-            uint16_t *out)
+hw_features(const struct hw_kinds *kinds, const char *text, size_t len, uint32_t bits,
+            const void *rows, size_t stride, uint16_t *out)
 {
     struct sink sink;
 
     memset(sink.seen, 0, ((size_t)1 << bits) / 8);
+    sink.kinds = kinds;
     sink.out = out;
     sink.count = 0;
     sink.shift = 64 - bits;

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "policies/kinds.h"
+
 /* Raised when the same text comes to have other buckets: decision logs keep them. */
 #define HW_FEATURES_VERSION 1
 #define HW_FEATURE_BITS_MIN 10
@@ -24,7 +26,7 @@
 
 /* Buckets of text in out, which has room for HW_FEATURES_MAX; returns how many. rows may be NULL;
  * else rows + bucket * stride is prefetched as soon as a bucket is known. */
-size_t hw_features(const char *text, size_t len, uint32_t bits, const void *rows, size_t stride,
-                   uint16_t *out);
+size_t hw_features(const struct hw_kinds *kinds, const char *text, size_t len, uint32_t bits,
+                   const void *rows, size_t stride, uint16_t *out);
 
 #endif

@@ -1,8 +1,8 @@
 /* policies/kinds.c - see kinds.h: a table of 32 KiB, one probe for most words. */
 #include "policies/kinds.h"
 
-#include <pthread.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "hatchway/assert.h"
@@ -15,9 +15,10 @@ struct slot {
     uint8_t kinds[HW_KINDS_OF_A_WORD + 1];
 };
 
-static struct slot slots[SLOTS]; /* written once, under `once` */
-static uint32_t edition;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+struct hw_kinds {
+    uint32_t edition;
+    struct slot slots[SLOTS];
+};
 
 static uint32_t
 hash_of(const uint8_t *word, size_t len)
@@ -30,21 +31,21 @@ hash_of(const uint8_t *word, size_t len)
     return hash | 1;
 }
 
-static struct slot *
-slot_of(uint32_t tag)
+static size_t
+slot_of(const struct hw_kinds *kinds, uint32_t tag)
 {
     uint32_t at = tag >> 1 & (SLOTS - 1);
 
-    while (slots[at].tag != 0 && slots[at].tag != tag)
+    while (kinds->slots[at].tag != 0 && kinds->slots[at].tag != tag)
         at = (at + 1) & (SLOTS - 1);
-    return &slots[at];
+    return at;
 }
 
 static void
-place(const uint8_t *word, size_t len, uint8_t kind)
+place(struct hw_kinds *kinds, const uint8_t *word, size_t len, uint8_t kind)
 {
     uint32_t tag = hash_of(word, len);
-    struct slot *slot = slot_of(tag);
+    struct slot *slot = &kinds->slots[slot_of(kinds, tag)];
     size_t i = 0;
 
     HW_ASSERT(len <= WORD_MAX);
@@ -56,40 +57,44 @@ place(const uint8_t *word, size_t len, uint8_t kind)
 }
 
 static void
-read_lists(void)
+read_lists(struct hw_kinds *kinds)
 {
     const uint8_t *p = (const uint8_t *)hw_kinds_words;
     unsigned kind = 1;
 
-    edition = hash_of(p, strlen(hw_kinds_words));
+    kinds->edition = hash_of(p, strlen(hw_kinds_words));
     while (*p != '\0') {
         size_t len = strcspn((const char *)p, " \n");
         HW_ASSERT(kind < HW_KINDS);
-        place(p, len, (uint8_t)kind);
+        place(kinds, p, len, (uint8_t)kind);
         p += len;
         kind += *p == '\n';
         p += *p != '\0';
     }
 }
 
-void
-hw_kinds_prepare(void)
+struct hw_kinds *
+hw_kinds_create(void)
 {
-    pthread_once(&once, read_lists);
+    struct hw_kinds *kinds = calloc(1, sizeof(*kinds));
+
+    if (kinds != NULL)
+        read_lists(kinds);
+    return kinds;
 }
 
 uint32_t
-hw_kinds_edition(void)
+hw_kinds_edition(const struct hw_kinds *kinds)
 {
-    return edition;
+    return kinds->edition;
 }
 
 static bool
-look_up(const uint8_t *word, size_t len, uint8_t *kinds)
+look_up(const struct hw_kinds *kinds, const uint8_t *word, size_t len, uint8_t *out)
 {
-    const struct slot *slot = slot_of(hash_of(word, len));
+    const struct slot *slot = &kinds->slots[slot_of(kinds, hash_of(word, len))];
 
-    memcpy(kinds, slot->kinds, HW_KINDS_OF_A_WORD);
+    memcpy(out, slot->kinds, HW_KINDS_OF_A_WORD);
     return slot->tag != 0;
 }
 
@@ -103,42 +108,45 @@ is_number(const uint8_t *word, size_t len)
 
 /* "playing", "making", "running". */
 static bool
-look_up_ing(const uint8_t *word, size_t stem, uint8_t *kinds)
+look_up_ing(const struct hw_kinds *kinds, const uint8_t *word, size_t stem, uint8_t *out)
 {
     uint8_t with_e[WORD_MAX];
 
-    if (look_up(word, stem, kinds))
+    if (look_up(kinds, word, stem, out))
         return true;
     memcpy(with_e, word, stem);
     with_e[stem] = 'e';
-    return look_up(with_e, stem + 1, kinds) ||
-           (word[stem - 1] == word[stem - 2] && look_up(word, stem - 1, kinds));
+    return look_up(kinds, with_e, stem + 1, out) ||
+           (word[stem - 1] == word[stem - 2] && look_up(kinds, word, stem - 1, out));
 }
 
 static bool
-look_up_without_ending(const uint8_t *word, size_t len, uint8_t *kinds)
+look_up_without_ending(const struct hw_kinds *kinds, const uint8_t *word, size_t len, uint8_t *out)
 {
     const uint8_t *end = word + len;
 
     if (len > 3 && end[-1] == 's')
-        return look_up(word, len - 1, kinds) ||
-               (len > 4 && (end[-2] == 'e' || end[-2] == '\'') && look_up(word, len - 2, kinds));
+        return look_up(kinds, word, len - 1, out) ||
+               (len > 4 && (end[-2] == 'e' || end[-2] == '\'') &&
+                look_up(kinds, word, len - 2, out));
     if (len > 5 && memcmp(end - 3, "ing", 3) == 0)
-        return look_up_ing(word, len - 3, kinds);
+        return look_up_ing(kinds, word, len - 3, out);
     if (len > 4 && memcmp(end - 2, "ed", 2) == 0)
-        return look_up(word, len - 2, kinds) || look_up(word, len - 1, kinds);
+        return look_up(kinds, word, len - 2, out) || look_up(kinds, word, len - 1, out);
     return false;
 }
 
 void
-hw_kinds_of(const uint8_t *word, size_t len, uint8_t kinds[static HW_KINDS_OF_A_WORD])
+hw_kinds_of(const struct hw_kinds *kinds, const uint8_t *word, size_t len,
+            uint8_t out[static HW_KINDS_OF_A_WORD])
 {
     static const uint8_t number[] = "seven";
 
-    if (len <= WORD_MAX && (look_up(word, len, kinds) || look_up_without_ending(word, len, kinds)))
+    if (len <= WORD_MAX &&
+        (look_up(kinds, word, len, out) || look_up_without_ending(kinds, word, len, out)))
         return;
     if (is_number(word, len))
-        look_up(number, sizeof(number) - 1, kinds);
+        look_up(kinds, number, sizeof(number) - 1, out);
     else
-        memset(kinds, 0, HW_KINDS_OF_A_WORD);
+        memset(out, 0, HW_KINDS_OF_A_WORD);
 }

@@ -16,13 +16,14 @@
 /* A line a kind, words apart by a space. */
 extern const char hw_kinds_words[];
 
-/* Reads the lists once; to be called before the functions below, by any thread, any number of
- * times. */
-void hw_kinds_prepare(void);
+/* The lists as a table: every model has its own, which is only read. NULL: no memory. */
+struct hw_kinds;
+struct hw_kinds *hw_kinds_create(void); /* to be given to free() */
 /* The kinds of a word in lower case, 0 behind the last. Regular endings are seen through ("songs",
  * "playing"); a number is of the kind of "seven". */
-void hw_kinds_of(const uint8_t *word, size_t len, uint8_t kinds[static HW_KINDS_OF_A_WORD]);
+void hw_kinds_of(const struct hw_kinds *kinds, const uint8_t *word, size_t len,
+                 uint8_t out[static HW_KINDS_OF_A_WORD]);
 /* Tells one edition of the lists from another. */
-uint32_t hw_kinds_edition(void);
+uint32_t hw_kinds_edition(const struct hw_kinds *kinds);
 
 #endif

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policies/kinds.h"
 #include "policies/learn_private.h"
 
 #define MAGIC "hatchlrn"
@@ -29,7 +28,7 @@ int
 hw_learned_write(const struct hw_learned *learned, struct hw_buf *out)
 {
     uint32_t head[5] = {VERSION, learned->bits, (uint32_t)learned->class_count, learned->unseen,
-                        hw_kinds_edition()};
+                        hw_kinds_edition(learned->kinds)};
     float curve[4] = {learned->scale, learned->threshold, learned->slope, learned->offset};
 
     hw_buf_append(out, MAGIC, MAGIC_BYTES);
@@ -105,10 +104,6 @@ hw_learned_read(const void *bytes, size_t len, struct hw_learned **out, struct h
     if (head[0] != VERSION)
         return hw_err_set(err, HW_EINVAL, "the model has version %u, this program reads %u",
                           head[0], VERSION);
-    hw_kinds_prepare();
-    if (head[4] != hw_kinds_edition())
-        return hw_err_set(err, HW_EINVAL,
-                          "the model was learned with other word lists; train it again");
     if (head[1] < HW_FEATURE_BITS_MIN || head[1] > HW_FEATURE_BITS_MAX || head[2] == 0 ||
         head[2] > HW_LEARN_CLASSES_MAX || head[3] > UINT16_MAX || !isfinite(curve[0]) ||
         isnan(curve[1]) || !isfinite(curve[2]) || !isfinite(curve[3]))
@@ -119,6 +114,11 @@ hw_learned_read(const void *bytes, size_t len, struct hw_learned **out, struct h
     struct hw_learned *learned = hw_learned_create(head[1], head[2]);
     if (learned == NULL)
         return hw_err_set(err, HW_ENOMEM, "no memory for a model of %u classes", head[2]);
+    if (head[4] != hw_kinds_edition(learned->kinds)) {
+        hw_learned_destroy(&learned);
+        return hw_err_set(err, HW_EINVAL,
+                          "the model was learned with other word lists; train it again");
+    }
     learned->unseen = (uint16_t)head[3];
     learned->scale = curve[0];
     learned->threshold = curve[1];

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
-#include "policies/kinds.h"
 #include "policies/learn_private.h"
 
 #define ROWS_BEFORE_WIDENING 256
@@ -33,14 +32,15 @@ hw_learned_create(uint32_t bits, size_t class_count)
 
     if (learned == NULL)
         return NULL;
-    hw_kinds_prepare();
     learned->bits = bits;
     learned->class_count = class_count;
     learned->stride = stride;
     learned->labels = calloc(class_count, sizeof(char *));
     learned->bias = calloc(class_count, sizeof(float));
+    learned->kinds = hw_kinds_create();
     learned->rows = aligned_alloc(64, ((stride << bits) + 63) / 64 * 64);
-    if (learned->labels == NULL || learned->bias == NULL || learned->rows == NULL)
+    if (learned->labels == NULL || learned->bias == NULL || learned->rows == NULL ||
+        learned->kinds == NULL)
         hw_learned_destroy(&learned);
     return learned;
 }
@@ -57,6 +57,7 @@ hw_learned_destroy(struct hw_learned **learned)
     free(l->labels);
     free(l->bias);
     free(l->rows);
+    free(l->kinds);
     free(l);
     *learned = NULL;
 }
@@ -217,7 +218,8 @@ hw_learned_answer(const struct hw_learned *learned, const char *text, size_t len
                   struct hw_learned_answer *out)
 {
     uint16_t features[HW_FEATURES_MAX];
-    size_t count = hw_features(text, len, learned->bits, learned->rows, learned->stride, features);
+    size_t count = hw_features(learned->kinds, text, len, learned->bits, learned->rows,
+                               learned->stride, features);
 
     answer_features(learned, features, count, out);
 }
@@ -244,7 +246,8 @@ void
 hw_learned_scores(const struct hw_learned *learned, const char *text, size_t len, float *scores)
 {
     uint16_t features[HW_FEATURES_MAX];
-    size_t count = hw_features(text, len, learned->bits, learned->rows, learned->stride, features);
+    size_t count = hw_features(learned->kinds, text, len, learned->bits, learned->rows,
+                               learned->stride, features);
 
     hw_learned_score_features(learned, features, count, scores);
 }

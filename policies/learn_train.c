@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
-#include "policies/kinds.h"
 #include "policies/learn_private.h"
 
 #define BIAS_RATE 0.1f

@@ -160,7 +160,8 @@ quantised_answers_as_float_does(void **state)
     struct hw_learned *learned = hw_learned_quantise(&weights);
     assert_int_equal(hw_jsonl_open(DATA "hwu64_role.test.jsonl", &file, &err), 0);
     while (hw_jsonl_next(file, &row, &err) == 1) {
-        size_t count = hw_features(row.text, strlen(row.text), 16, NULL, 0, features);
+        size_t count =
+            hw_features(examples->kinds, row.text, strlen(row.text), 16, NULL, 0, features);
         float strange = hw_weights_score(&weights, features, count, exact);
         float strange_too = hw_learned_score_features(learned, features, count, quantised);
         assert_true(fabsf(strange - strange_too) < 0.01f);
@@ -298,18 +299,21 @@ features_are_distinct_and_bounded(void **state)
     (void)state;
     uint16_t features[HW_FEATURES_MAX], other[HW_FEATURES_MAX];
     char text[4096];
+    struct hw_kinds *kinds = hw_kinds_create();
 
     for (size_t i = 0; i < sizeof(text); i++) /* marks and letters of every kind, few repeats */
         text[i] = i % 2 == 0 ? "?!$%"[i * i / 6 % 4] : (char)('a' + i * i / 10 % 26);
-    size_t count = hw_features(text, sizeof(text), 16, NULL, 0, features);
+    size_t count = hw_features(kinds, text, sizeof(text), 16, NULL, 0, features);
     assert_in_range(count, 100, HW_FEATURES_MAX);
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < i; j++)
             assert_int_not_equal(features[i], features[j]);
-    count = hw_features("What's UP", 9, 16, NULL, 0, features);
-    assert_int_equal(hw_features("what\xe2\x80\x99s\xc2\xa0up", 13, 16, NULL, 0, other), count);
+    count = hw_features(kinds, "What's UP", 9, 16, NULL, 0, features);
+    assert_int_equal(hw_features(kinds, "what\xe2\x80\x99s\xc2\xa0up", 13, 16, NULL, 0, other),
+                     count);
     assert_memory_equal(features, other, count * sizeof(features[0]));
-    assert_int_equal(hw_features(" ,.; ", 5, 16, NULL, 0, features), 0);
+    assert_int_equal(hw_features(kinds, " ,.; ", 5, 16, NULL, 0, features), 0);
+    free(kinds);
 }
 
 static void
