@@ -31,7 +31,7 @@ struct sink {
     const struct hw_kinds *kinds;
     uint16_t *out;
     size_t count;
-    uint32_t shift;
+    uint32_t shift, kinds_end;
     const char *rows;
     size_t stride;
 };
@@ -55,12 +55,11 @@ emit_bucket(struct sink *sink, uint32_t bucket)
     *word |= bit;
 }
 
-/* The first buckets are the kinds' own. */
 static inline void
 emit(struct sink *sink, uint64_t hash)
 {
     uint32_t bucket = (uint32_t)(mix(hash) >> sink->shift);
-    emit_bucket(sink, bucket + (bucket < HW_KINDS ? HW_KINDS : 0));
+    emit_bucket(sink, bucket + (bucket < sink->kinds_end ? sink->kinds_end : 0));
 }
 
 /* What stands at p and how many bytes it has: *c is 0 for a separator, 1 for a mark that is a word
@@ -147,7 +146,7 @@ emit_kinds(struct sink *sink, const uint8_t *word, size_t len, uint8_t near[stat
     memcpy(before, near, NEAR_KINDS);
     for (size_t k = 0; k < HW_KINDS_OF_A_WORD && kinds[k] != 0; k++) {
         uint64_t own = kinds[k] * MULTIPLIER;
-        emit_bucket(sink, kinds[k]);
+        emit_bucket(sink, kinds[k] * sink->kinds_end / HW_KINDS);
         for (size_t i = 0; i < NEAR_KINDS && before[i] != 0; i++)
             if (before[i] != kinds[k])
                 emit(sink, SALT_KINDS ^ (own + before[i] * MULTIPLIER));
@@ -198,6 +197,7 @@ hw_features(const struct hw_kinds *kinds, const char *text, size_t len, uint32_t
     sink.out = out;
     sink.count = 0;
     sink.shift = 64 - bits;
+    sink.kinds_end = hw_features_kinds_end(bits);
     sink.rows = rows;
     sink.stride = rows != NULL ? stride : 0;
     if (len <= HW_FEATURE_WINDOW) {

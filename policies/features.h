@@ -15,7 +15,7 @@
 #include "policies/kinds.h"
 
 /* Raised when the same text comes to have other buckets: decision logs keep them. */
-#define HW_FEATURES_VERSION 1
+#define HW_FEATURES_VERSION 2
 #define HW_FEATURE_BITS_MIN 10
 #define HW_FEATURE_BITS_MAX 16
 #define HW_FEATURE_WINDOW 768
@@ -23,6 +23,15 @@
 #define HW_FEATURE_TAIL 255
 /* The worst text is "a?b!c?": of two bytes a word with a kind has 17 at most, a mark 6. */
 #define HW_FEATURES_MAX (12 * HW_FEATURE_WINDOW)
+
+/* The first buckets are the kinds' own. Like all buckets, those of fewer bits are the beginnings of
+ * those of more. */
+#define HW_FEATURE_KIND_BITS 10 /* of HW_FEATURE_BITS_MAX: the first 1/64 of them */
+static inline uint32_t
+hw_features_kinds_end(uint32_t bits)
+{
+    return 1u << (bits - (HW_FEATURE_BITS_MAX - HW_FEATURE_KIND_BITS));
+}
 
 /* Buckets of text in out, which has room for HW_FEATURES_MAX; returns how many. rows may be NULL;
  * else rows + bucket * stride is prefetched as soon as a bucket is known. */

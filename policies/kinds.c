@@ -16,7 +16,6 @@ struct slot {
 };
 
 struct hw_kinds {
-    uint32_t edition;
     struct slot slots[SLOTS];
 };
 
@@ -62,7 +61,6 @@ read_lists(struct hw_kinds *kinds)
     const uint8_t *p = (const uint8_t *)hw_kinds_words;
     unsigned kind = 1;
 
-    kinds->edition = hash_of(p, strlen(hw_kinds_words));
     while (*p != '\0') {
         size_t len = strcspn((const char *)p, " \n");
         HW_ASSERT(kind < HW_KINDS);
@@ -83,12 +81,6 @@ hw_kinds_create(void)
     return kinds;
 }
 
-uint32_t
-hw_kinds_edition(const struct hw_kinds *kinds)
-{
-    return kinds->edition;
-}
-
 static bool
 look_up(const struct hw_kinds *kinds, const uint8_t *word, size_t len, uint8_t *out)
 {
@@ -101,9 +93,11 @@ look_up(const struct hw_kinds *kinds, const uint8_t *word, size_t len, uint8_t *
 static bool
 is_number(const uint8_t *word, size_t len)
 {
-    while (len > 0 && word[len - 1] >= '0' && word[len - 1] <= '9')
-        len--;
-    return len == 0;
+    size_t digits = 0;
+
+    while (digits < len && word[digits] >= '0' && word[digits] <= '9')
+        digits++;
+    return len > 0 && digits == len;
 }
 
 /* "playing", "making", "running". */

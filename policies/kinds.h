@@ -23,7 +23,5 @@ struct hw_kinds *hw_kinds_create(void); /* to be given to free() */
  * "playing"); a number is of the kind of "seven". */
 void hw_kinds_of(const struct hw_kinds *kinds, const uint8_t *word, size_t len,
                  uint8_t out[static HW_KINDS_OF_A_WORD]);
-/* Tells one edition of the lists from another. */
-uint32_t hw_kinds_edition(const struct hw_kinds *kinds);
 
 #endif

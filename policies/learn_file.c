@@ -1,12 +1,12 @@
 /* policies/learn_file.c - a model as bytes, and back.
  *
- *     "hatchlrn"  u32 version  u32 bits  u32 classes  u32 idf^2 of the unseen  u32 kinds
+ *     "hatchlrn"  u32 version  u32 bits  u32 classes  u32 idf^2 of the unseen  u32 features
  *     f32 scale  f32 threshold  f32 slope  f32 offset
  *     classes times: u16 length, label
  *     f32 bias [classes]
  *     rows [2^bits][stride]: u16 idf^2, i8 weight [classes], zeros up to a multiple of 16
  *
- * `kinds` is the edition of the word lists (kinds.h): their numbers mean nothing in another.
+ * `features` is the version of how a text becomes buckets: they mean nothing in another.
  *
  * All little-endian. The file is as long as its header says and not a byte longer; every number is
  * checked, so that whatever passes can be answered with. */
@@ -28,7 +28,7 @@ int
 hw_learned_write(const struct hw_learned *learned, struct hw_buf *out)
 {
     uint32_t head[5] = {VERSION, learned->bits, (uint32_t)learned->class_count, learned->unseen,
-                        hw_kinds_edition(learned->kinds)};
+                        HW_FEATURES_VERSION};
     float curve[4] = {learned->scale, learned->threshold, learned->slope, learned->offset};
 
     hw_buf_append(out, MAGIC, MAGIC_BYTES);
@@ -104,6 +104,8 @@ hw_learned_read(const void *bytes, size_t len, struct hw_learned **out, struct h
     if (head[0] != VERSION)
         return hw_err_set(err, HW_EINVAL, "the model has version %u, this program reads %u",
                           head[0], VERSION);
+    if (head[4] != HW_FEATURES_VERSION)
+        return hw_err_set(err, HW_EINVAL, "another version read the model's texts; train it again");
     if (head[1] < HW_FEATURE_BITS_MIN || head[1] > HW_FEATURE_BITS_MAX || head[2] == 0 ||
         head[2] > HW_LEARN_CLASSES_MAX || head[3] > UINT16_MAX || !isfinite(curve[0]) ||
         isnan(curve[1]) || !isfinite(curve[2]) || !isfinite(curve[3]))
@@ -114,11 +116,6 @@ hw_learned_read(const void *bytes, size_t len, struct hw_learned **out, struct h
     struct hw_learned *learned = hw_learned_create(head[1], head[2]);
     if (learned == NULL)
         return hw_err_set(err, HW_ENOMEM, "no memory for a model of %u classes", head[2]);
-    if (head[4] != hw_kinds_edition(learned->kinds)) {
-        hw_learned_destroy(&learned);
-        return hw_err_set(err, HW_EINVAL,
-                          "the model was learned with other word lists; train it again");
-    }
     learned->unseen = (uint16_t)head[3];
     learned->scale = curve[0];
     learned->threshold = curve[1];

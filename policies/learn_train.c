@@ -53,7 +53,8 @@ count_idf(const struct hw_examples *examples, const uint32_t *order, size_t coun
         for (size_t f = examples->starts[order[i]]; f < examples->starts[order[i] + 1]; f++)
             idf[examples->features[f]] += 1.0f;
     for (size_t b = 0; b < buckets; b++)
-        idf[b] = idf_of(count, idf[b], b < HW_KINDS ? KIND_WEIGHT : 1.0f);
+        idf[b] =
+            idf_of(count, idf[b], b < hw_features_kinds_end(examples->bits) ? KIND_WEIGHT : 1.0f);
 }
 
 HW_LEARN_INLINE void
