@@ -65,12 +65,12 @@ set_shares(struct hw_load *load, const struct hw_node *node, const struct hw_key
     }
 }
 
-static const struct hw_key keys_device[] = {
+const struct hw_key hw_keys_device[] = {
     {"class", hw_set_word, HW_FIELD(hw_conf_device, class), .required = true,
      .words = hw_device_names},
     {"memory", hw_set_size, HW_FIELD(hw_conf_device, memory), .min = 1u << 20, .max = 1ull << 50},
     {"max_inflight", hw_set_count, HW_FIELD(hw_conf_device, max_inflight), .max = 100000},
-    {"shares", set_shares, .offset = 0, .max = HW_MAX_SHARES},
+    {"shares", set_shares, .offset = 0, .max = HW_MAX_SHARES, .shape = HW_SHAPE_NAMED_LISTS},
     {.name = NULL},
 };
 
@@ -155,7 +155,7 @@ hw_set_devices(struct hw_load *load, const struct hw_node *node, const struct hw
         device->name = hw_conf_arena_strdup(load->arena, map->key);
         device->line = map->key_line;
         size_t errors_before = load->diags->errors;
-        hw_schema_read(load, map, keys_device, device);
+        hw_schema_read(load, map, hw_keys_device, device);
         if (load->diags->errors == errors_before)
             end_device(load, map, device);
         snapshot->device_count++;
