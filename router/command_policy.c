@@ -19,6 +19,7 @@
 static const char help[] =
     "usage: hatchway policy train --data JSONL --out MODEL [options]\n"
     "       hatchway policy classify --model MODEL --data JSONL [--timing]\n"
+    "       hatchway policy diff OLD NEW --log FILE   (see hatchway policy diff --help)\n"
     "\n"
     "train learns to tell labels apart from rows {\"text\": \"...\", \"label\": \"...\"}; rows\n"
     "labelled \"-\" are examples of none of them.\n"
@@ -392,6 +393,8 @@ hw_command_policy(int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
+    if (strcmp(verb, "diff") == 0)
+        return hw_command_policy_diff(argc - 1, argv + 1);
     bool trains = strcmp(verb, "train") == 0;
     if (!trains && strcmp(verb, "classify") != 0) {
         if (*verb != '\0')

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "config/load.h"
 #include "hatchway/assert.h"
 #include "policies/route.h"
 #include "router/commands.h"
@@ -199,20 +198,12 @@ hw_command_route(int argc, char **argv)
     struct hw_decision decision = {0};
     struct hw_snapshot *snapshot = NULL;
     struct hw_classifier *classifier = NULL;
-    struct hw_diags diags = {0};
     struct hw_err err = {{0}};
-    char text[640];
 
     int status = read_options(argc, argv, &options);
     if (status != 0)
         return status - 1;
-    int rc = hw_config_load(options.config, &snapshot, &diags);
-    for (size_t i = 0; i < diags.count && rc != 0; i++) {
-        hw_diag_format(&diags.items[i], options.config, text, sizeof(text));
-        fprintf(stderr, "hatchway: %s\n", text);
-    }
-    hw_diags_free(&diags);
-    if (rc != 0)
+    if (hw_command_load(options.config, &snapshot) != 0)
         return 1;
     struct hw_question question = {.text = options.text,
                                    .model = options.model,

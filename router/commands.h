@@ -3,9 +3,15 @@
 #ifndef HW_ROUTER_COMMANDS_H
 #define HW_ROUTER_COMMANDS_H
 
+#include "config/snapshot.h"
+
 int hw_command_serve(int argc, char **argv);
 int hw_command_check(int argc, char **argv);
 int hw_command_policy(int argc, char **argv);
+int hw_command_policy_diff(int argc, char **argv); /* argv[0]: "diff" */
 int hw_command_route(int argc, char **argv);
+
+/* Loads a configuration; its mistakes go to stderr. Not 0: *out is untouched. */
+int hw_command_load(const char *path, struct hw_snapshot **out);
 
 #endif
