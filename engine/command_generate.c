@@ -21,6 +21,9 @@ static const char help[] =
     "  --temperature T     0 (default) takes the likeliest token each time\n"
     "  --top-k K           only the K likeliest (default 0: off)\n"
     "  --top-p P           only the likeliest whose probabilities reach P (default 1: off)\n"
+    "  --min-p P           none below P times the likeliest's probability (default 0: off)\n"
+    "  --repeat-penalty X  makes what came lately less likely (default 1: off)\n"
+    "  --repeat-last N     lately: the last N tokens (default 64)\n"
     "  --seed S            the same seed draws the same text (default: a random one)\n"
     "  --greedy            temperature 0, whatever --temperature says\n"
     "  --stop TEXT         end before TEXT (up to 4 times)\n"
@@ -33,35 +36,48 @@ struct request {
 };
 
 static bool
-take_option(struct request *r, int option, char **argv)
+take_float(const char *name, double max, float *out)
 {
-    uint64_t integer;
     double number;
 
+    if (!command_number(name, optarg, 0.0, max, &number))
+        return false;
+    *out = (float)number;
+    return true;
+}
+
+static bool
+take_u32(const char *name, uint64_t max, uint32_t *out)
+{
+    uint64_t integer;
+
+    if (!command_integer(name, optarg, max, &integer))
+        return false;
+    *out = (uint32_t)integer;
+    return true;
+}
+
+static bool
+take_option(struct request *r, int option, char **argv)
+{
     switch (option) {
     case 'p':
         r->prompt = optarg;
         return true;
     case 'n':
-        if (!command_integer("--max-tokens", optarg, UINT32_MAX, &integer))
-            return false;
-        r->conf.max_tokens = (uint32_t)integer;
-        return true;
+        return take_u32("--max-tokens", UINT32_MAX, &r->conf.max_tokens);
     case 't':
-        if (!command_number("--temperature", optarg, 0.0, 1000.0, &number))
-            return false;
-        r->conf.sampler.temperature = (float)number;
-        return true;
+        return take_float("--temperature", 1000.0, &r->conf.sampler.temperature);
     case 'k':
-        if (!command_integer("--top-k", optarg, UINT32_MAX, &integer))
-            return false;
-        r->conf.sampler.top_k = (uint32_t)integer;
-        return true;
+        return take_u32("--top-k", UINT32_MAX, &r->conf.sampler.top_k);
     case 'P':
-        if (!command_number("--top-p", optarg, 0.0, 1.0, &number))
-            return false;
-        r->conf.sampler.top_p = (float)number;
-        return true;
+        return take_float("--top-p", 1.0, &r->conf.sampler.top_p);
+    case 'm':
+        return take_float("--min-p", 1.0, &r->conf.sampler.min_p);
+    case 'R':
+        return take_float("--repeat-penalty", 100.0, &r->conf.sampler.repetition_penalty);
+    case 'L':
+        return take_u32("--repeat-last", HW_SAMPLER_MAX_REPEAT_LAST, &r->conf.sampler.repeat_last);
     case 's':
         r->has_seed = true;
         return command_integer("--seed", optarg, UINT64_MAX, &r->conf.sampler.seed);
@@ -162,6 +178,9 @@ command_generate(int argc, char **argv)
         {"temperature", required_argument, NULL, 't'},
         {"top-k", required_argument, NULL, 'k'},
         {"top-p", required_argument, NULL, 'P'},
+        {"min-p", required_argument, NULL, 'm'},
+        {"repeat-penalty", required_argument, NULL, 'R'},
+        {"repeat-last", required_argument, NULL, 'L'},
         {"seed", required_argument, NULL, 's'},
         {"greedy", no_argument, NULL, 'g'},
         {"stop", required_argument, NULL, 'S'},

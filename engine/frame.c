@@ -257,6 +257,9 @@ hw_frame_put_open(struct hw_buf *out, uint32_t stream, const struct hw_frame_ope
     put_float(&w, open->temperature);
     put_uint(&w, open->top_k, 4);
     put_float(&w, open->top_p);
+    put_float(&w, open->min_p);
+    put_float(&w, open->repetition_penalty);
+    put_uint(&w, open->repeat_last, 4);
     put_uint(&w, open->seed, 8);
     put_u8(&w, open->has_seed ? 1 : 0);
     put_u8(&w, stops);
@@ -275,10 +278,14 @@ hw_frame_get_open(const struct hw_frame *frame, struct hw_frame_open *open, stru
     o.temperature = get_float(&r);
     o.top_k = get_u32(&r);
     o.top_p = get_float(&r);
+    o.min_p = get_float(&r);
+    o.repetition_penalty = get_float(&r);
+    o.repeat_last = get_u32(&r);
     o.seed = get_uint(&r, 8);
     uint64_t has_seed = get_uint(&r, 1);
     uint64_t stops = get_uint(&r, 1);
-    r.failed |= has_seed > 1 || stops > HW_FRAME_MAX_STOPS || o.temperature < 0.0f;
+    r.failed |= has_seed > 1 || stops > HW_FRAME_MAX_STOPS || o.temperature < 0.0f ||
+                o.repetition_penalty < 0.0f;
     for (uint64_t i = 0; !r.failed && i < stops; i++) {
         get_text(&r, o.stops[i], sizeof(o.stops[i]));
         r.failed |= o.stops[i][0] == '\0'; /* it would stop everything before its first byte */

@@ -79,10 +79,13 @@ struct hw_frame_hello {
 #define HW_FRAME_MAX_STOP_BYTES 64
 
 struct hw_frame_open {
-    uint32_t max_tokens; /* 0: the worker's default (512) */
-    float temperature;   /* 0: greedy */
-    uint32_t top_k;      /* 0: off */
-    float top_p;         /* 1: off */
+    uint32_t max_tokens;      /* 0: the worker's default (512) */
+    float temperature;        /* 0: greedy */
+    uint32_t top_k;           /* 0: off */
+    float top_p;              /* 1: off */
+    float min_p;              /* 0: off */
+    float repetition_penalty; /* 0 or 1: off */
+    uint32_t repeat_last;     /* tokens it looks back; 0: the worker's default (64) */
     uint64_t seed;
     bool has_seed; /* false: the worker draws one */
     uint8_t stop_count;

@@ -68,6 +68,9 @@ hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config 
         goto fail;
     }
     memcpy(g->prompt, prompt, len);
+    for (size_t i = len > HW_SAMPLER_MAX_REPEAT_LAST ? len - HW_SAMPLER_MAX_REPEAT_LAST : 0;
+         i < len; i++)
+        hw_sampler_note(g->sampler, g->prompt[i]);
     *out = g;
     return 0;
 fail:
@@ -133,6 +136,7 @@ pick(struct hw_generation *g, struct hw_buf *text, uint32_t *token)
     if (g->state != HW_GENERATION_DECODE)
         return false;
     *token = hw_sampler_pick(g->sampler, g->logits);
+    hw_sampler_note(g->sampler, *token);
     g->output_tokens++;
     bool stopped = *token < 256 ? hw_textout_byte(&g->out, (uint8_t)*token, text)
                                 : hw_textout_no_byte(&g->out, text);

@@ -1,9 +1,11 @@
-/* engine/sample.c - greedy, temperature, top-k, top-p. */
+/* engine/sample.c - repetition penalty, greedy, temperature, top-k, top-p, min-p;
+ * log-probabilities. */
 #include "engine/sample.h"
 
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { QUICK_K = 64 }; /* the top-k that goes without sorting everything */
 
@@ -17,6 +19,11 @@ struct hw_sampler {
     struct hw_sampler_conf conf;
     uint64_t random[4];
     uint32_t vocab;
+    /* with a repetition penalty */
+    uint32_t *lately;              /* [conf.repeat_last]: a ring of the last tokens */
+    uint32_t noted;                /* how many were put into it, at most repeat_last */
+    uint32_t next;                 /* where the next goes */
+    float *penalised;              /* [vocab] scratch */
     struct candidate candidates[]; /* scratch of hw_sampler_pick */
 };
 
@@ -64,6 +71,18 @@ hw_sampler_create(uint32_t vocab, const struct hw_sampler_conf *conf, struct hw_
     sampler->conf = *conf;
     sampler->vocab = vocab;
     random_seed(sampler->random, conf->seed);
+    if (conf->repetition_penalty > 0.0f && conf->repetition_penalty != 1.0f) {
+        if (sampler->conf.repeat_last == 0)
+            sampler->conf.repeat_last = HW_SAMPLER_REPEAT_LAST;
+        if (sampler->conf.repeat_last > HW_SAMPLER_MAX_REPEAT_LAST)
+            sampler->conf.repeat_last = HW_SAMPLER_MAX_REPEAT_LAST;
+        sampler->lately = calloc(sampler->conf.repeat_last, sizeof(*sampler->lately));
+        sampler->penalised = calloc(vocab, sizeof(*sampler->penalised));
+        if (sampler->lately == NULL || sampler->penalised == NULL) {
+            hw_sampler_destroy(&sampler);
+            return hw_err_set(err, HW_ENOMEM, "no memory for a sampler");
+        }
+    }
     *out = sampler;
     return 0;
 }
@@ -71,6 +90,10 @@ hw_sampler_create(uint32_t vocab, const struct hw_sampler_conf *conf, struct hw_
 void
 hw_sampler_destroy(struct hw_sampler **sampler)
 {
+    if (*sampler == NULL)
+        return;
+    free((*sampler)->lately);
+    free((*sampler)->penalised);
     free(*sampler);
     *sampler = NULL;
 }
@@ -84,6 +107,35 @@ hw_greedy_pick(const float *logits, uint32_t vocab)
         if (logits[i] > logits[best] || (isnan(logits[best]) && !isnan(logits[i])))
             best = i;
     return best;
+}
+
+void
+hw_sampler_note(struct hw_sampler *sampler, uint32_t token)
+{
+    if (sampler->lately == NULL)
+        return;
+    sampler->lately[sampler->next] = token % sampler->vocab;
+    sampler->next = (sampler->next + 1) % sampler->conf.repeat_last;
+    if (sampler->noted < sampler->conf.repeat_last)
+        sampler->noted++;
+}
+
+/* Each token that came lately once, however often it came: towards less likely on either side of 0.
+ */
+static const float *
+penalise(struct hw_sampler *sampler, const float *logits)
+{
+    float penalty = sampler->conf.repetition_penalty;
+
+    if (sampler->lately == NULL)
+        return logits;
+    memcpy(sampler->penalised, logits, sampler->vocab * sizeof(*logits));
+    for (uint32_t i = 0; i < sampler->noted; i++) {
+        uint32_t token = sampler->lately[i];
+        sampler->penalised[token] =
+            logits[token] > 0.0f ? logits[token] / penalty : logits[token] * penalty;
+    }
+    return sampler->penalised;
 }
 
 /* Largest first; equal logits in token order, so that a seed means the same everywhere. */
@@ -149,6 +201,17 @@ keep_top_p(const struct candidate *sorted, uint32_t count, double total, double 
     return count;
 }
 
+static uint32_t
+keep_min_p(struct candidate *list, uint32_t count, double least)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].weight >= least)
+            list[kept++] = list[i];
+    return kept;
+}
+
 static double
 weigh(struct candidate *candidates, uint32_t count, float largest, float temperature)
 {
@@ -167,6 +230,7 @@ hw_sampler_pick(struct hw_sampler *sampler, const float *logits)
 {
     const struct hw_sampler_conf *conf = &sampler->conf;
     struct candidate *list = sampler->candidates;
+    logits = penalise(sampler, logits);
     uint32_t best = hw_greedy_pick(logits, sampler->vocab);
     uint32_t count = 0;
 
@@ -187,6 +251,10 @@ hw_sampler_pick(struct hw_sampler *sampler, const float *logits)
         count = keep_top_p(list, count, total, (double)conf->top_p);
         total = weigh(list, count, logits[best], conf->temperature);
     }
+    if (conf->min_p > 0.0f) { /* the likeliest weighs 1 */
+        count = keep_min_p(list, count, (double)conf->min_p);
+        total = weigh(list, count, logits[best], conf->temperature);
+    }
 
     double at = (double)(random_next(sampler->random) >> 11) * 0x1p-53 * total;
     for (uint32_t i = 0; i < count; i++) {
@@ -195,4 +263,29 @@ hw_sampler_pick(struct hw_sampler *sampler, const float *logits)
             return list[i].token;
     }
     return best; /* rounding left a crumb behind the last */
+}
+
+uint32_t
+hw_logprobs(const float *logits, uint32_t vocab, uint32_t token, uint32_t top,
+            struct hw_logprob *out)
+{
+    uint32_t best = hw_greedy_pick(logits, vocab), count = 1;
+    double total = 0.0;
+
+    for (uint32_t i = 0; i < vocab; i++)
+        if (!isnan(logits[i]))
+            total += exp((double)logits[i] - (double)logits[best]);
+    double off = (double)logits[best] + log(total);
+    out[0] = (struct hw_logprob){token, (float)((double)logits[token] - off)};
+    /* By insertion: top is at most some twenty. */
+    for (uint32_t i = 0; i < vocab; i++) {
+        float logprob = (float)((double)logits[i] - off);
+        if (isnan(logits[i]) || (count == top + 1 && !(logprob > out[top].logprob)) || top == 0)
+            continue;
+        uint32_t at = count < top + 1 ? count++ : top;
+        for (; at > 1 && out[at - 1].logprob < logprob; at--)
+            out[at] = out[at - 1];
+        out[at] = (struct hw_logprob){i, logprob};
+    }
+    return count;
 }

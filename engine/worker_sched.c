@@ -98,6 +98,9 @@ start_generation(struct worker *w, struct stream *s, struct hw_err *err)
         .sampler = {.temperature = s->open.temperature,
                     .top_k = s->open.top_k,
                     .top_p = s->open.top_p,
+                    .min_p = s->open.min_p,
+                    .repetition_penalty = s->open.repetition_penalty,
+                    .repeat_last = s->open.repeat_last,
                     .seed = s->open.seed},
     };
     const char *end = hw_prompt_end(&s->prompt);

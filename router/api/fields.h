@@ -70,6 +70,8 @@ int hw_take_temperature(void *ctx, const struct hw_json *value);
 int hw_take_top_p(void *ctx, const struct hw_json *value);
 int hw_take_top_k(void *ctx, const struct hw_json *value);
 int hw_take_min_p(void *ctx, const struct hw_json *value);
+int hw_take_repetition_penalty(void *ctx, const struct hw_json *value);
+int hw_take_repeat_penalty(void *ctx, const struct hw_json *value);
 int hw_take_seed(void *ctx, const struct hw_json *value);
 int hw_take_n(void *ctx, const struct hw_json *value);
 /* A boolean, and how many beside the chosen one. */

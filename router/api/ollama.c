@@ -137,6 +137,22 @@ take_frequency_penalty(void *ctx, const struct hw_json *value)
     return hw_field_number("frequency_penalty", value, -1000.0, 1000.0, &number, parse->err);
 }
 
+/* -1: all of the context, 0: nothing. */
+static int
+take_repeat_last_n(void *ctx, const struct hw_json *value)
+{
+    struct hw_parse *parse = ctx;
+    struct hw_query *query = parse->query;
+    double tokens = 0.0;
+    int rc = hw_field_number("repeat_last_n", value, -1.0, 1e9, &tokens, parse->err);
+
+    query->repeat_last_raw = *value;
+    query->repeat_last = tokens < 0.0 ? UINT32_MAX : (uint32_t)tokens;
+    if (rc == 0 && tokens == 0.0)
+        query->repetition_penalty = 1.0;
+    return rc;
+}
+
 static int
 take_options(void *ctx, const struct hw_json *value)
 {
@@ -145,6 +161,9 @@ take_options(void *ctx, const struct hw_json *value)
         {"temperature", take_temperature},
         {"top_p", hw_take_top_p},
         {"top_k", hw_take_top_k},
+        {"min_p", hw_take_min_p},
+        {"repeat_penalty", hw_take_repeat_penalty},
+        {"repeat_last_n", take_repeat_last_n},
         {"seed", hw_take_seed},
         {"stop", take_stop},
         {"presence_penalty", take_presence_penalty},

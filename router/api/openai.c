@@ -104,6 +104,7 @@ parse_body(struct hw_body *body, const struct hw_json_limits *limits, struct hw_
         {"top_p", hw_take_top_p},
         {"top_k", hw_take_top_k},
         {"min_p", hw_take_min_p},
+        {"repetition_penalty", hw_take_repetition_penalty},
         {"seed", hw_take_seed},
         {"n", hw_take_n},
         {"stop", hw_take_stop},

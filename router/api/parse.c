@@ -200,9 +200,31 @@ int
 hw_take_min_p(void *ctx, const struct hw_json *value)
 {
     struct hw_parse *parse = ctx;
-    double min_p; /* checked here, carried as source text by to_ollama.c */
 
-    return hw_field_number("min_p", value, 0.0, 1.0, &min_p, parse->err);
+    parse->query->min_p_raw = *value;
+    return hw_field_number("min_p", value, 0.0, 1.0, &parse->query->min_p, parse->err);
+}
+
+/* vLLM's and Ollama's word for the same. */
+static int
+take_repetition(void *ctx, const char *name, const struct hw_json *value)
+{
+    struct hw_parse *parse = ctx;
+
+    parse->query->repetition_penalty_raw = *value;
+    return hw_field_number(name, value, 0.0, 100.0, &parse->query->repetition_penalty, parse->err);
+}
+
+int
+hw_take_repetition_penalty(void *ctx, const struct hw_json *value)
+{
+    return take_repetition(ctx, "repetition_penalty", value);
+}
+
+int
+hw_take_repeat_penalty(void *ctx, const struct hw_json *value)
+{
+    return take_repetition(ctx, "repeat_penalty", value);
 }
 
 int

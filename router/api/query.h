@@ -53,7 +53,10 @@ struct hw_query {
     double top_p;
     uint32_t top_k;
     uint64_t seed;
+    double min_p, repetition_penalty; /* 0: not given */
+    uint32_t repeat_last;             /* tokens that the penalty looks back; 0: not given */
     struct hw_json seed_raw, temperature_raw, top_p_raw, presence_penalty, frequency_penalty;
+    struct hw_json min_p_raw, repetition_penalty_raw, repeat_last_raw; /* .p NULL: not given */
     const char *stops[HW_MAX_STOPS];
     size_t stop_lens[HW_MAX_STOPS];
     size_t stop_count;

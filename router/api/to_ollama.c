@@ -260,7 +260,7 @@ put_option(struct writing *writing, const char *name, const struct hw_json *valu
 
 /* Fields that no canonical query carries, since only this dialect and this protocol share them. */
 struct extras {
-    struct hw_json min_p, num_ctx, keep_alive, reasoning_effort;
+    struct hw_json num_ctx, keep_alive, reasoning_effort;
 };
 
 static void
@@ -284,7 +284,8 @@ put_options(struct writing *writing, const struct extras *extras)
         hw_put_key(text, "top_k");
         hw_buf_printf(text, "%u", query->top_k);
     }
-    put_option(writing, "min_p", &extras->min_p);
+    put_option(writing, "min_p", &query->min_p_raw);
+    put_option(writing, "repeat_penalty", &query->repetition_penalty_raw);
     put_option(writing, "seed", &query->seed_raw);
     put_option(writing, "presence_penalty", &query->presence_penalty);
     put_option(writing, "frequency_penalty", &query->frequency_penalty);
@@ -326,8 +327,6 @@ find_extras(const struct hw_query *query, struct extras *extras)
     if (query->dialect != &hw_dialect_openai && query->dialect != &hw_dialect_completions)
         return;
     root = hw_query_root(query);
-    if (hw_json_get(&root, "min_p", &value))
-        extras->min_p = value;
     if (hw_json_get(&root, "num_ctx", &value))
         extras->num_ctx = value;
     if (hw_json_get(&root, "keep_alive", &value))
@@ -350,6 +349,7 @@ drop_uncarried(struct writing *writing)
                                           "top_p",
                                           "top_k",
                                           "min_p",
+                                          "repetition_penalty",
                                           "seed",
                                           "stop",
                                           "presence_penalty",

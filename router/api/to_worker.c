@@ -40,6 +40,8 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
                                           "max_completion_tokens",
                                           "top_p",
                                           "top_k",
+                                          "min_p",
+                                          "repetition_penalty",
                                           "seed",
                                           "stop_sequences",
                                           "tools",
@@ -59,8 +61,9 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
                                           "text",
                                           "include",
                                           NULL};
-    static const char *const options[] = {"num_predict", "temperature", "top_p", "top_k",
-                                          "seed",        "stop",        NULL};
+    static const char *const options[] = {
+        "num_predict",    "temperature",   "top_p", "top_k", "min_p",
+        "repeat_penalty", "repeat_last_n", "seed",  "stop",  NULL};
     const struct hw_json root = hw_query_root(query);
     struct hw_json n;
     uint64_t count;
@@ -119,6 +122,9 @@ hw_to_worker(const struct hw_query *query, struct hw_frame_open *open,
     open->temperature = query->has_temperature ? (float)query->temperature : 0.0f;
     open->top_p = query->has_top_p ? (float)query->top_p : 1.0f;
     open->top_k = query->has_top_k ? query->top_k : 0;
+    open->min_p = (float)query->min_p;
+    open->repetition_penalty = (float)query->repetition_penalty;
+    open->repeat_last = query->repeat_last;
     open->has_seed = query->has_seed;
     open->seed = query->seed;
     take_stops(query, open, &out);

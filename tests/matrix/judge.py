@@ -15,7 +15,8 @@ WORKS, NAMED, REFUSED = "works", "dropped", "refused"
 COUNTS = ("max_tokens", "top_k", "seed", "n", "logprobs")  # equal when they count the same
 RAW = {("openai", "openai"), ("completions", "openai"), ("ollama", "ollama"), ("generate", "ollama")}
 # What a worker makes use of (router/api/to_worker.c; tests/unit/router/test_openai.c looks into it).
-WORKER = {"temperature", "top_p", "top_k", "seed", "max_tokens", "stop", "system", "turns", "results"}
+WORKER = {"temperature", "top_p", "top_k", "min_p", "seed", "max_tokens", "stop", "system", "turns",
+          "results"}
 
 
 class Fault(AssertionError):

@@ -38,6 +38,24 @@ def test_a_worker_streams_the_same_text(hatchway):
     assert len(streamed.events) > 10
 
 
+def test_how_a_worker_samples(hatchway):
+    gateway = hatchway(**without_cache({"backends": [bdh()]}))
+
+    def text(**fields):
+        answer = ask(gateway, "hello", max_tokens=40, seed=4, **fields)
+        assert answer.status == 200
+        assert "x-hatchway-dropped" not in answer.headers
+        return answer.text
+
+    greedy = text()
+    assert text(temperature=2) != greedy
+    assert text(temperature=2) == text(temperature=2)
+    # No token is as likely as the likeliest.
+    assert text(temperature=2, min_p=1) == greedy
+    assert text(repetition_penalty=1.5) != greedy
+    assert text(repetition_penalty=1) == greedy
+
+
 def test_the_bdh_dialect(hatchway):
     gateway = hatchway(backends=[bdh(device="cpu")])
 

@@ -69,6 +69,9 @@ test_open(void **state)
                                .temperature = 0.7f,
                                .top_k = 10,
                                .top_p = 0.9f,
+                               .min_p = 0.05f,
+                               .repetition_penalty = 1.1f,
+                               .repeat_last = 33,
                                .seed = UINT64_MAX - 1,
                                .has_seed = true,
                                .stop_count = 2,
@@ -84,6 +87,7 @@ test_open(void **state)
     assert_int_equal(hw_frame_get_open(&frame, &out, NULL), 0);
     assert_int_equal(out.max_tokens, 100);
     assert_true(out.temperature == 0.7f && out.top_p == 0.9f && out.has_seed);
+    assert_true(out.min_p == 0.05f && out.repetition_penalty == 1.1f && out.repeat_last == 33);
     assert_int_equal(out.seed, UINT64_MAX - 1);
     assert_int_equal(out.stop_count, 2);
     assert_string_equal(out.stops[1], "END");
@@ -104,8 +108,13 @@ test_open_refuses(void **state)
 {
     (void)state;
     struct hw_frame_open bad[] = {
-        {.temperature = NAN}, {.temperature = INFINITY},        {.temperature = -1.0f},
-        {.top_p = NAN},       {.stop_count = 1, .stops = {""}},
+        {.temperature = NAN},
+        {.temperature = INFINITY},
+        {.temperature = -1.0f},
+        {.top_p = NAN},
+        {.min_p = NAN},
+        {.repetition_penalty = -1.0f},
+        {.stop_count = 1, .stops = {""}},
     };
     struct hw_frame_open out;
     struct hw_buf buf;

@@ -140,15 +140,70 @@ test_broken_logits(void **state)
     hw_sampler_destroy(&sampler);
 }
 
+/* What is less likely than min_p times the likeliest is never picked, at the draw's temperature. */
+static void
+test_min_p(void **state)
+{
+    (void)state;
+    const float logits[] = {0.0f, logf(0.5f), logf(0.2f), logf(0.05f)};
+    uint32_t counts[4];
+    draw((struct hw_sampler_conf){.temperature = 1.0f, .min_p = 0.15f, .seed = 3}, logits, 4,
+         counts);
+    assert_true(counts[0] > counts[1] && counts[1] > counts[2] && counts[2] > 0);
+    assert_int_equal(counts[3], 0);
+    draw((struct hw_sampler_conf){.temperature = 2.0f, .min_p = 0.15f, .seed = 3}, logits, 4,
+         counts);
+    assert_true(counts[3] > 0);
+}
+
+static void
+test_repetition_penalty(void **state)
+{
+    (void)state;
+    const float logits[] = {2.0f, 1.8f, -1.0f, 1.9f};
+    struct hw_sampler_conf conf = {.repetition_penalty = 1.2f, .repeat_last = 2};
+    struct hw_sampler *sampler;
+    assert_int_equal(hw_sampler_create(4, &conf, &sampler, NULL), 0);
+    assert_int_equal(hw_sampler_pick(sampler, logits), 0);
+    hw_sampler_note(sampler, 0); /* 2.0 / 1.2 is below 1.8 and 1.9 */
+    assert_int_equal(hw_sampler_pick(sampler, logits), 3);
+    hw_sampler_note(sampler, 3);
+    assert_int_equal(hw_sampler_pick(sampler, logits), 1);
+    hw_sampler_note(sampler, 2); /* pushes 0 out of the window */
+    assert_int_equal(hw_sampler_pick(sampler, logits), 0);
+    hw_sampler_destroy(&sampler);
+
+    const float low[] = {-2.0f, -2.1f};
+    assert_int_equal(hw_sampler_create(2, &conf, &sampler, NULL), 0);
+    hw_sampler_note(sampler, 0); /* -2.4 */
+    assert_int_equal(hw_sampler_pick(sampler, low), 1);
+    hw_sampler_destroy(&sampler);
+}
+
+static void
+test_logprobs(void **state)
+{
+    (void)state;
+    const float logits[] = {logf(1.0f), logf(6.0f), NAN, logf(3.0f)};
+    struct hw_logprob out[6];
+    assert_int_equal(hw_logprobs(logits, 4, 0, 0, out), 1);
+    assert_true(out[0].token == 0 && fabsf(out[0].logprob - logf(0.1f)) < 1e-6f);
+    assert_int_equal(hw_logprobs(logits, 4, 3, 2, out), 3);
+    assert_true(out[0].token == 3 && fabsf(out[0].logprob - logf(0.3f)) < 1e-6f);
+    assert_true(out[1].token == 1 && fabsf(out[1].logprob - logf(0.6f)) < 1e-6f);
+    assert_true(out[2].token == 3);
+    assert_int_equal(hw_logprobs(logits, 4, 1, 5, out), 4); /* there are no more */
+    assert_true(out[3].token == 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greedy),
-        cmocka_unit_test(test_temperature),
-        cmocka_unit_test(test_top_k_keeps_ties),
-        cmocka_unit_test(test_top_p),
-        cmocka_unit_test(test_seed),
+        cmocka_unit_test(test_min_p),         cmocka_unit_test(test_repetition_penalty),
+        cmocka_unit_test(test_logprobs),      cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_temperature),   cmocka_unit_test(test_top_k_keeps_ties),
+        cmocka_unit_test(test_top_p),         cmocka_unit_test(test_seed),
         cmocka_unit_test(test_broken_logits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
