@@ -28,7 +28,8 @@ check_backends_there(struct hw_load *load, const struct hw_node *root)
 {
     const struct hw_node *backends = hw_node_find(root, "backends");
     if (load->snapshot->backend_count > 0 ||
-        (backends != NULL && backends->kind != HW_NODE_NULL && backends->count > 0))
+        (backends != NULL && backends->kind != HW_NODE_NULL && backends->count > 0) ||
+        (backends == NULL && load->diags->errors > 0)) /* misspelt, perhaps */
         return;
     hw_conf_report(
         load, backends != NULL ? backends : root,
@@ -86,7 +87,8 @@ check_aliases(struct hw_load *load, const struct hw_node *root)
 {
     const struct hw_snapshot *snapshot = load->snapshot;
     const struct hw_node *aliases = hw_node_find(root, "aliases");
-    if (snapshot->alias_count == 0)
+    bool circle[HW_MAX_ALIASES] = {false}; /* told of the first alias that leads into it */
+    if (snapshot->alias_count == 0 || aliases == NULL)
         return;
     const char *const *words = target_words(load);
     size_t mark = hw_conf_path_push(load, "aliases", 0);
@@ -100,8 +102,10 @@ check_aliases(struct hw_load *load, const struct hw_node *root)
             continue;
         }
         int hops = 0;
-        while (alias != NULL && alias->target != NULL && ++hops <= ALIAS_HOPS_MAX)
+        while (alias != NULL && alias->target != NULL && ++hops <= ALIAS_HOPS_MAX &&
+               !circle[alias - snapshot->aliases])
             alias = find_alias(snapshot, alias->target);
+        circle[i] = hops > 0 && alias != NULL && alias->target != NULL;
         if (hops > ALIAS_HOPS_MAX)
             hw_conf_report(load, node,
                            "alias '%s' leads through more than %d aliases, perhaps in a circle",

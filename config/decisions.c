@@ -65,7 +65,7 @@ set_headers(struct hw_load *load, const struct hw_node *node, const struct hw_ke
 }
 
 const struct hw_key hw_keys_decisions[] = {
-    {"file", set_file, HW_FIELD(hw_conf_decisions, file), .max = 1024},
+    {"file", set_file, HW_FIELD(hw_conf_decisions, file), .max = 1024, .shape = HW_SHAPE_SCALAR},
     {"text", hw_set_word, HW_FIELD(hw_conf_decisions, text), .words = hw_decision_text_names},
     {"agents", hw_set_word, HW_FIELD(hw_conf_decisions, agents), .words = hw_decision_agents_names},
     {"headers", set_headers, HW_FIELD(hw_conf_decisions, headers), .max = HEADERS_MAX},

@@ -184,7 +184,7 @@ set_lane(struct hw_load *load, const struct hw_node *node, const struct hw_key *
 }
 
 #define LANE(lane) .offset = (lane) * sizeof(struct hw_conf_lane)
-static const struct hw_key keys_lanes[] = {
+const struct hw_key hw_keys_lanes[] = {
     {"realtime", set_lane, LANE(HW_LANE_REALTIME)},
     {"interactive", set_lane, LANE(HW_LANE_INTERACTIVE)},
     {"background", set_lane, LANE(HW_LANE_BACKGROUND)},
@@ -201,7 +201,7 @@ hw_set_lanes(struct hw_load *load, const struct hw_node *node, const struct hw_k
     for (size_t i = 0; i < HW_LANE_COUNT; i++)
         backend->lanes[i] = (struct hw_conf_lane){.refused = true};
     if (node->kind == HW_NODE_MAP) {
-        hw_schema_read(load, node, keys_lanes, backend->lanes);
+        hw_schema_read(load, node, hw_keys_lanes, backend->lanes);
         return;
     }
     hw_set_words(load, node, key, &taken);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "config/snapshot.h"
+#include "hatchway/buf.h"
 #include "hatchway/err.h"
 
 struct hw_diag {
@@ -29,6 +30,8 @@ int hw_config_load(const char *path, struct hw_snapshot **out, struct hw_diags *
 /* The same from memory; `path` names it in messages and resolves relative paths. For fuzzing. */
 int hw_config_parse(const char *path, const char *yaml, size_t len, struct hw_snapshot **out,
                     struct hw_diags *diags);
+/* The keys of a configuration as a JSON Schema, for editors. */
+void hw_config_schema(struct hw_buf *out);
 void hw_diags_free(struct hw_diags *diags);
 /* "file:line:column: error|warning: msg" into out. */
 void hw_diag_format(const struct hw_diag *diag, const char *path, char *out, size_t size);

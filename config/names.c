@@ -49,13 +49,13 @@ hw_set_keywords(struct hw_load *load, const struct hw_node *node, const struct h
     hw_each_entry(load, node, key, field, add_keyword);
 }
 
-static const struct hw_key keys_role[] = {
+const struct hw_key hw_keys_role[] = {
     {"description", hw_set_text, HW_FIELD(hw_conf_role, description), .max = 1000},
     {"keywords", hw_set_keywords, HW_FIELD(hw_conf_role, keywords), .max = 256},
     {"examples", hw_set_texts, HW_FIELD(hw_conf_role, examples), .max = 4096,
      .item_max = EXAMPLE_BYTES},
     /* Behind `examples`, to which it adds: tables are read in their own order. */
-    {"examples_file", hw_set_examples_file, .offset = 0, .max = 1024},
+    {"examples_file", hw_set_examples_file, .offset = 0, .max = 1024, .shape = HW_SHAPE_SCALAR},
     {.name = NULL},
 };
 
@@ -78,7 +78,7 @@ hw_set_roles(struct hw_load *load, const struct hw_node *node, const struct hw_k
         hw_check_name(load, map, map->key, true);
         role->name = hw_conf_arena_strdup(load->arena, map->key);
         role->line = map->key_line;
-        hw_schema_read(load, map, keys_role, role);
+        hw_schema_read(load, map, hw_keys_role, role);
         snapshot->role_count++;
         hw_conf_path_pop(load, mark);
     }
@@ -131,7 +131,8 @@ hw_set_role_mask(struct hw_load *load, const struct hw_node *node, const struct 
 
 static const struct hw_key keys_agent[] = {
     {"name", hw_set_name, HW_FIELD(hw_conf_agent, name), .required = true},
-    {"key", hw_set_key_hash, HW_FIELD(hw_conf_agent, key_sha256), .required = true},
+    {"key", hw_set_key_hash, HW_FIELD(hw_conf_agent, key_sha256), .required = true,
+     .shape = HW_SHAPE_SCALAR, .pattern = HW_KEY_HASH_PATTERN},
     {"lane", hw_set_word, HW_FIELD(hw_conf_agent, lane), .fallback = "interactive",
      .words = hw_lane_names},
     {"label", hw_set_bool, HW_FIELD(hw_conf_agent, metrics_label)},

@@ -57,7 +57,7 @@ set_backends(struct hw_load *load, const struct hw_node *node, const struct hw_k
 
 static const struct hw_key keys_selector[] = {
     {"role", set_selector_roles, .offset = 0, .max = HW_MAX_ROLES},
-    {"kind", set_kind, .offset = 0, .words = hw_kind_names},
+    {"kind", set_kind, .offset = 0, .words = hw_kind_names, .shape = HW_SHAPE_SCALAR},
     {"device", hw_set_words, HW_FIELD(hw_conf_selector, device_mask), .max = HW_DEVICE_COUNT,
      .words = hw_device_names},
     {"backend", set_backends, .offset = 0, .max = HW_MAX_BACKENDS},
@@ -79,12 +79,13 @@ set_fallback(struct hw_load *load, const struct hw_node *node, const struct hw_k
     hw_set_section(load, node, key, field);
 }
 
+static const char *const overflow_words[] = {"fallback", "wait", NULL};
+
 /* A word, or backends of its own. */
 static void
 set_overflow(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
              void *field)
 {
-    static const char *const words[] = {"fallback", "wait", NULL};
     struct hw_conf_route *route = field;
     if (node->kind == HW_NODE_MAP) {
         route->overflow.present = true;
@@ -93,9 +94,9 @@ set_overflow(struct hw_load *load, const struct hw_node *node, const struct hw_k
     }
     if (!hw_want_scalar(load, node, "fallback, wait, or a mapping that selects backends"))
         return;
-    int word = hw_scalar_word(node->text, words);
+    int word = hw_scalar_word(node->text, key->words);
     if (word < 0)
-        hw_conf_report_unknown(load, node, key->name, words);
+        hw_conf_report_unknown(load, node, key->name, key->words);
     route->overflow_waits = word == 1;
 }
 
@@ -109,12 +110,13 @@ set_lane(struct hw_load *load, const struct hw_node *node, const struct hw_key *
 
 static const struct hw_key keys_route[] = {
     {"name", hw_set_name, HW_FIELD(hw_conf_route, name), .required = true},
-    {"when", hw_set_when, HW_FIELD(hw_conf_route, when)},
+    {"when", hw_set_when, HW_FIELD(hw_conf_route, when), .keys = hw_keys_when},
     {"to", hw_set_section, HW_FIELD(hw_conf_route, to), .keys = keys_selector},
     {"fallback", set_fallback, HW_FIELD(hw_conf_route, fallback), .keys = keys_selector},
-    {"overflow", set_overflow, .offset = 0, .keys = keys_selector},
+    {"overflow", set_overflow, .offset = 0, .keys = keys_selector,
+     .shape = HW_SHAPE_LIST_OR_SECTION, .words = overflow_words},
     {"max_wait", hw_set_duration, HW_FIELD(hw_conf_route, max_wait), .max = 24u * 3600 * 1000},
-    {"lane", set_lane, .offset = 0, .words = hw_lane_names},
+    {"lane", set_lane, .offset = 0, .words = hw_lane_names, .shape = HW_SHAPE_SCALAR},
     {"on_demand", hw_set_bool, HW_FIELD(hw_conf_route, on_demand)},
     {"strict", hw_set_bool, HW_FIELD(hw_conf_route, strict)},
     {"cache", hw_set_word, HW_FIELD(hw_conf_route, cache), .words = hw_keep_names},

@@ -9,6 +9,7 @@
 #include "hatchway/assert.h"
 
 #define SHOWN_BYTES 48
+#define KEYS_MAX 64 /* of a table, for guesses */
 /* So few are listed even beside a guess: the word nearest to 'gpu' is 'cpu'. */
 #define FEW_WORDS 4
 
@@ -188,12 +189,13 @@ hw_want_map(struct hw_load *load, const struct hw_node *node)
     return false;
 }
 
-static void
+/* Returns the key that was probably meant, or NULL. */
+static const char *
 report_unknown_key(struct hw_load *load, const struct hw_node *node, const struct hw_key *keys)
 {
-    const char *words[64];
+    const char *words[KEYS_MAX + 1];
     size_t count = 0;
-    for (; keys->name != NULL && count < 63; keys++)
+    for (; keys->name != NULL && count < KEYS_MAX; keys++)
         words[count++] = keys->name;
     words[count] = NULL;
     const char *near = nearest(load, node->key, words);
@@ -205,6 +207,7 @@ report_unknown_key(struct hw_load *load, const struct hw_node *node, const struc
     else
         hw_conf_report_key(load, node, "unknown key '%s'; the keys here are %s",
                            hw_conf_shown(node->key), all);
+    return near;
 }
 
 static const struct hw_key *
@@ -248,12 +251,22 @@ hw_schema_read(struct hw_load *load, const struct hw_node *map, const struct hw_
 {
     if (!hw_want_map(load, map))
         return;
-    for (const struct hw_node *node = map->first; node != NULL; node = node->next)
-        if (find_key(keys, node->key) == NULL)
-            report_unknown_key(load, node, keys);
+    /* What is misspelt is read as what was meant, or a single typo would be reported again by
+     * whatever misses the key, and by all that refer to what stands in it. */
+    const struct hw_node *meant[KEYS_MAX] = {NULL};
+    for (const struct hw_node *node = map->first; node != NULL; node = node->next) {
+        if (find_key(keys, node->key) != NULL)
+            continue;
+        const char *near = report_unknown_key(load, node, keys);
+        size_t i = near != NULL ? (size_t)(find_key(keys, near) - keys) : KEYS_MAX;
+        if (i < KEYS_MAX && meant[i] == NULL)
+            meant[i] = node;
+    }
     hw_conf_report_duplicates(load, map);
-    for (; keys->name != NULL; keys++) {
+    for (size_t i = 0; keys->name != NULL; keys++, i++) {
         const struct hw_node *node = hw_node_find(map, keys->name);
+        if (node == NULL && i < KEYS_MAX)
+            node = meant[i];
         if (node == NULL) {
             if (keys->required)
                 hw_conf_report(load, map, "the key '%s' is missing", keys->name);

@@ -38,6 +38,26 @@ struct hw_key;
 typedef void hw_setter(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
                        void *field);
 
+/* What may stand behind a key, for the JSON Schema (config/schema_json.c): told where the setter is
+ * not one of those below. A setter with `keys` takes a section, any other one value or a list. */
+enum hw_shape {
+    HW_SHAPE_OF_SETTER,
+    HW_SHAPE_SCALAR, /* one value: of `words`, or that fits `pattern` */
+    HW_SHAPE_LIST,   /* such a value, or a list of them */
+    HW_SHAPE_NUMBER,
+    HW_SHAPE_BOOL,
+    HW_SHAPE_DURATION,
+    HW_SHAPE_SIZE,
+    HW_SHAPE_NAME,
+    HW_SHAPE_RANGE,
+    HW_SHAPE_SECTION,
+    HW_SHAPE_SECTIONS,        /* one by `keys`, or a list of them */
+    HW_SHAPE_LIST_OR_SECTION, /* words, or a section by `keys` */
+    HW_SHAPE_NAMED_SECTIONS,  /* a mapping from names to sections by `keys` */
+    HW_SHAPE_NAMED_LISTS,     /* a mapping from names to a value or a list */
+    HW_SHAPE_RECORDS,
+};
+
 struct hw_key {
     const char *name; /* NULL ends a table */
     hw_setter *set;
@@ -49,6 +69,8 @@ struct hw_key {
     const char *const *words;  /* hw_set_word and the like */
     const struct hw_key *keys; /* hw_set_section */
     const struct hw_records *records; /* hw_set_records */
+    enum hw_shape shape;
+    const char *pattern; /* a regular expression as JavaScript has them; NULL: any text */
 };
 
 /* Offset and size of a member, for a line of a table. */

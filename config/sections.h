@@ -4,12 +4,17 @@
 
 #include "config/schema.h"
 
+#define HW_KEY_HASH_PATTERN "^sha256:[0-9A-Fa-f]{64}$"
+
+extern const struct hw_key hw_keys_role[];     /* of struct hw_conf_role */
+extern const struct hw_key hw_keys_device[];   /* of struct hw_conf_device */
 extern const struct hw_key hw_keys_top[];      /* of struct hw_snapshot */
 extern const struct hw_key hw_keys_timeouts[]; /* of struct hw_conf_timeouts */
+extern const struct hw_key hw_keys_lanes[];    /* of struct hw_conf_lane[HW_LANE_COUNT] */
 extern const struct hw_key hw_keys_schedule[]; /* of struct hw_conf_schedule */
 extern const struct hw_key hw_keys_when[];     /* of struct hw_conf_when */
 extern const struct hw_key hw_keys_decisions[];
-extern const char *const hw_dialect_words[];   /* NULL-terminated */
+extern const char *const hw_dialect_words[]; /* NULL-terminated */
 extern const struct hw_records hw_records_agents;
 extern const struct hw_records hw_records_backends;
 extern const struct hw_records hw_records_routes;

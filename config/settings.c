@@ -212,7 +212,7 @@ set_redis(struct hw_load *load, const struct hw_node *node, const struct hw_key 
 
 static const struct hw_key keys_cache[] = {
     {"memory", hw_set_size, HW_FIELD(hw_conf_cache, memory), .fallback = "64MiB"},
-    {"redis", set_redis, .offset = 0},
+    {"redis", set_redis, .offset = 0, .shape = HW_SHAPE_SCALAR, .pattern = "^redis://"},
     {"redis_timeout", hw_set_duration, HW_FIELD(hw_conf_cache, redis_timeout), .fallback = "20ms",
      .min = 1, .max = 10 * SECOND_MS},
     {"ttl", hw_set_duration, HW_FIELD(hw_conf_cache, ttl), .fallback = "1h", .min = SECOND_MS,
@@ -264,11 +264,13 @@ set_percent(struct hw_load *load, const struct hw_node *node, const struct hw_ke
         *(double *)field = share;
 }
 
+#define PERCENT "^[0-9][0-9.]*%$"
 static const struct hw_key keys_classifier[] = {
     {"learned", hw_set_bool, HW_FIELD(hw_conf_classifier, learned), .fallback = "true"},
-    {"abstain", set_percent, HW_FIELD(hw_conf_classifier, abstain), .fallback = "2%", .max = 50},
+    {"abstain", set_percent, HW_FIELD(hw_conf_classifier, abstain), .fallback = "2%", .max = 50,
+     .shape = HW_SHAPE_SCALAR, .pattern = PERCENT},
     {"confidence", set_percent, HW_FIELD(hw_conf_classifier, confidence), .fallback = "50%",
-     .max = 100},
+     .max = 100, .shape = HW_SHAPE_SCALAR, .pattern = PERCENT},
     {.name = NULL},
 };
 
@@ -307,17 +309,20 @@ const struct hw_key hw_keys_timeouts[] = {
 
 /* Read in this order, whatever the file's: what is named comes before what names it. */
 const struct hw_key hw_keys_top[] = {
-    {"listen", set_listen, .offset = 0, .fallback = "127.0.0.1:8080"},
+    {"listen", set_listen, .offset = 0, .fallback = "127.0.0.1:8080", .shape = HW_SHAPE_SCALAR,
+     .pattern = ":[0-9]+$"},
     {"loops", hw_set_count, HW_FIELD(hw_snapshot, loops), .max = 256},
     {"drain", hw_set_duration, HW_FIELD(hw_snapshot, drain), .fallback = "30s", .max = DAY_MS},
     {"watch", hw_set_bool, HW_FIELD(hw_snapshot, watch), .fallback = "true"},
     {"access_log", set_access_log, HW_FIELD(hw_snapshot, access_log), .fallback = "stdout",
-     .max = 1024},
-    {"admin_key", set_admin_key, .offset = 0},
-    {"worker_dir", set_worker_dir, HW_FIELD(hw_snapshot, worker_dir), .max = 1024},
+     .max = 1024, .shape = HW_SHAPE_SCALAR},
+    {"admin_key", set_admin_key, .offset = 0, .shape = HW_SHAPE_SCALAR,
+     .pattern = HW_KEY_HASH_PATTERN},
+    {"worker_dir", set_worker_dir, HW_FIELD(hw_snapshot, worker_dir), .max = 1024,
+     .shape = HW_SHAPE_SCALAR, .pattern = "^/"},
     {"probes", hw_set_section, HW_FIELD(hw_snapshot, probes), .keys = keys_probes},
     {"watts", hw_set_section, HW_FIELD(hw_snapshot, watts), .keys = keys_watts},
-    {"timezone", hw_set_zone, HW_FIELD(hw_snapshot, zone), .max = 64},
+    {"timezone", hw_set_zone, HW_FIELD(hw_snapshot, zone), .max = 64, .shape = HW_SHAPE_SCALAR},
     {"schedule", hw_set_section, HW_FIELD(hw_snapshot, schedule), .keys = hw_keys_schedule},
     {"egress", set_egress, .offset = 0, .max = 256},
     {"cache", hw_set_section, HW_FIELD(hw_snapshot, cache), .keys = keys_cache},
@@ -325,14 +330,16 @@ const struct hw_key hw_keys_top[] = {
     {"timeouts", hw_set_section, HW_FIELD(hw_snapshot, timeouts), .keys = hw_keys_timeouts},
     {"decisions", hw_set_section, HW_FIELD(hw_snapshot, decisions), .keys = hw_keys_decisions},
     {"classifier", hw_set_section, HW_FIELD(hw_snapshot, classifier), .keys = keys_classifier},
-    {"roles", hw_set_roles, .offset = 0, .max = HW_MAX_ROLES},
-    {"devices", hw_set_devices, .offset = 0, .max = HW_MAX_DEVICES},
+    {"roles", hw_set_roles, .offset = 0, .max = HW_MAX_ROLES, .keys = hw_keys_role,
+     .shape = HW_SHAPE_NAMED_SECTIONS},
+    {"devices", hw_set_devices, .offset = 0, .max = HW_MAX_DEVICES, .keys = hw_keys_device,
+     .shape = HW_SHAPE_NAMED_SECTIONS},
     {"agents", hw_set_records, HW_FIELD(hw_snapshot, agents), .max = HW_MAX_AGENTS,
      .records = &hw_records_agents},
     {"backends", hw_set_records, HW_FIELD(hw_snapshot, backends), .max = HW_MAX_BACKENDS,
      .records = &hw_records_backends},
     {"routes", hw_set_records, HW_FIELD(hw_snapshot, routes), .max = HW_MAX_ROUTES,
      .records = &hw_records_routes},
-    {"aliases", hw_set_aliases, .offset = 0, .max = HW_MAX_ALIASES},
+    {"aliases", hw_set_aliases, .offset = 0, .max = HW_MAX_ALIASES, .shape = HW_SHAPE_NAMED_LISTS},
     {.name = NULL},
 };

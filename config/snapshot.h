@@ -88,11 +88,26 @@ struct hw_conf_lane {
     struct hw_conf_windows hours;
 };
 
+/* A part of a device that is kept free for some queries: those of these lanes, or of a role. */
+#define HW_MAX_SHARES 16
+struct hw_conf_share {
+    char *name;         /* a lane, `live` for realtime and interactive, or a role */
+    uint32_t lane_mask; /* 0: it is a role's */
+    int role;           /* index; -1: it is a lane's */
+    double share;
+    uint32_t slots; /* of the device's max_inflight */
+};
+
 /* One piece of hardware that several backends may share. */
 struct hw_conf_device {
     char *name;
     enum hw_device class;
-    uint64_t memory; /* bytes; 0: not told */
+    uint64_t memory;       /* bytes; 0: not told */
+    uint32_t max_inflight; /* queries at a time, of all its backends together; 0: no limit */
+    struct hw_conf_share *shares;
+    size_t share_count;
+    uint32_t open_slots; /* of max_inflight, in nobody's share */
+    uint64_t digest;     /* of max_inflight and shares */
     uint32_t line;
 };
 

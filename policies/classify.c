@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
+#include "policies/features.h"
 #include "policies/learn_roles.h"
 #include "policies/rank.h"
 #include "policies/words.h"
@@ -49,6 +50,7 @@ struct hw_classifier {
     char *keywords;           /* the phrases' text, NUL-terminated one behind the other */
     struct named_role *names; /* what `model` may say to mean a role */
     size_t name_count;
+    struct hw_kinds *kinds;
     struct hw_learned *learned;      /* NULL: keywords only */
     int learned_roles[HW_MAX_ROLES]; /* of each of its classes */
     float least_confidence;
@@ -202,6 +204,7 @@ hw_classifier_destroy(struct hw_classifier **classifier)
     free(c->slots);
     free(c->keywords);
     hw_learned_destroy(&c->learned);
+    free(c->kinds);
     free(c);
     *classifier = NULL;
 }
@@ -350,6 +353,8 @@ hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifier **
                           snapshot->role_count);
     struct hw_classifier *classifier = hw_xcalloc(1, sizeof(*classifier));
     classifier->role_count = snapshot->role_count;
+    classifier->kinds = hw_kinds_create();
+    HW_ASSERT(classifier->kinds != NULL);
     classifier->least_confidence = (float)snapshot->classifier.confidence;
     int rc = compile_keywords(classifier, snapshot, err);
     if (rc == 0)
@@ -422,6 +427,13 @@ hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits)
         classify_by_keywords(classifier, traits);
     if (traits->role < 0 && classifier->learned != NULL)
         classify_by_learning(classifier, traits);
+}
+
+size_t
+hw_classify_features(const struct hw_classifier *classifier, const char *text, size_t len,
+                     uint16_t *out)
+{
+    return hw_features(classifier->kinds, text, len, HW_FEATURE_BITS_MAX, NULL, 0, out);
 }
 
 void

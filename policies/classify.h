@@ -69,6 +69,9 @@ void hw_classify(const struct hw_classifier *classifier, struct hw_traits *trait
  * HW_FEATURE_BITS_MAX bits in ascending order (policies/features.h). */
 void hw_classify_buckets(const struct hw_classifier *classifier, const uint16_t *buckets,
                          size_t count, struct hw_traits *traits);
+/* A text's buckets, of HW_FEATURE_BITS_MAX bits; out has room for HW_FEATURES_MAX. */
+size_t hw_classify_features(const struct hw_classifier *classifier, const char *text, size_t len,
+                            uint16_t *out);
 /* For a role that was learned: its heaviest words in this text, heaviest first ("spread, gold"),
  * or "". Costs a classification a word: for `hatchway route`. */
 void hw_classify_explain(const struct hw_classifier *classifier, const struct hw_traits *traits,

@@ -81,6 +81,40 @@ rate(double bytes_s)
     return bytes_s > MIN_RATE ? bytes_s : MIN_RATE;
 }
 
+/* A query whose answer nobody knows yet. */
+static double
+service_ms(const struct hw_backend_view *view)
+{
+    return view->ttft_ms + GUESSED_ANSWER_BYTES * 1000 / rate(view->decode_bytes_s);
+}
+
+/* What the queries in flight at a backend take of its device, which works on several. */
+static double
+work_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend)
+{
+    double parts =
+        backend->on->max_inflight > 0 ? backend->on->max_inflight : hw_backend_parallel(backend);
+
+    return view->inflight * service_ms(view) / parts;
+}
+
+void
+hw_expect_others(const struct hw_snapshot *snapshot, struct hw_backend_view *views)
+{
+    const struct hw_conf_backend *backends = snapshot->backends;
+
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        views[i].others_ms = 0;
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        if (backends[i].on == NULL || views[i].inflight == 0)
+            continue;
+        double ms = work_ms(&views[i], &backends[i]);
+        for (size_t j = 0; j < snapshot->backend_count; j++)
+            if (j != i && backends[j].on == backends[i].on)
+                views[j].others_ms += ms;
+    }
+}
+
 void
 hw_expect(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
           const struct hw_traits *traits, struct hw_expected *out)
@@ -93,8 +127,8 @@ hw_expect(const struct hw_backend_view *view, const struct hw_conf_backend *back
         output = (double)asked_bytes;
     if (traits->embeds)
         output = 0; /* the prompt is read, and that is all */
-    double service_ms = view->ttft_ms + GUESSED_ANSWER_BYTES * decode_ms_per_byte;
-    out->queue_ms = view->inflight * service_ms / hw_backend_parallel(backend);
+    out->queue_ms =
+        view->inflight * service_ms(view) / hw_backend_parallel(backend) + view->others_ms;
     out->start_ms = view->ttft_ms;
     out->prefill_ms = (double)traits->prompt_bytes * 1000 / rate(view->prefill_bytes_s);
     out->decode_ms = output * decode_ms_per_byte;

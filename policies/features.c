@@ -7,15 +7,18 @@
 
 #include <string.h>
 
+#include "policies/kinds.h"
 #include "policies/words.h"
 
-#define FAR_WORDS 6
+#define FAR_WORDS 4
+#define NEAR_KINDS 2
 #define STEM_BYTES 5
 #define SALT_STEM 0xd6e8feb86659fd93u
 #define SALT_WORD 0x9ae16a3b2f90404fu
 #define SALT_PAIR 0xc949d7c7509e6557u
 #define SALT_FAR 0xff51afd7ed558ccdu
 #define SALT_FIRST 0x2545f4914f6cdd1du
+#define SALT_KINDS 0xa24baed4963ee407u
 #define SALT_GRAM3 0x8ebc6af09c88c6e3u
 #define SALT_GRAM4 0x589965cc75374cc3u
 #define MULTIPLIER 0x9fb21c651e98df25u
@@ -25,9 +28,10 @@
 
 struct sink {
     uint64_t seen[(1u << HW_FEATURE_BITS_MAX) / 64]; /* a bit a bucket */
+    const struct hw_kinds *kinds;
     uint16_t *out;
     size_t count;
-    uint32_t shift;
+    uint32_t shift, kinds_end;
     const char *rows;
     size_t stride;
 };
@@ -41,15 +45,21 @@ mix(uint64_t value)
 }
 
 static inline void
-emit(struct sink *sink, uint64_t hash)
+emit_bucket(struct sink *sink, uint32_t bucket)
 {
-    uint32_t bucket = (uint32_t)(mix(hash) >> sink->shift);
     uint64_t *word = &sink->seen[bucket / 64], bit = 1ull << (bucket % 64);
 
     __builtin_prefetch(sink->rows + bucket * sink->stride);
     sink->out[sink->count] = (uint16_t)bucket;
     sink->count += (*word & bit) == 0;
     *word |= bit;
+}
+
+static inline void
+emit(struct sink *sink, uint64_t hash)
+{
+    uint32_t bucket = (uint32_t)(mix(hash) >> sink->shift);
+    emit_bucket(sink, bucket + (bucket < sink->kinds_end ? sink->kinds_end : 0));
 }
 
 /* What stands at p and how many bytes it has: *c is 0 for a separator, 1 for a mark that is a word
@@ -126,11 +136,31 @@ hash_word(const uint8_t *word, size_t len)
     return hash ^ hash >> 29;
 }
 
+/* The kinds of a word, and with those of the words before: "some day", "an order to remove". */
+static inline void
+emit_kinds(struct sink *sink, const uint8_t *word, size_t len, uint8_t near[static NEAR_KINDS])
+{
+    uint8_t kinds[HW_KINDS_OF_A_WORD], before[NEAR_KINDS];
+
+    hw_kinds_of(sink->kinds, word, len, kinds);
+    memcpy(before, near, NEAR_KINDS);
+    for (size_t k = 0; k < HW_KINDS_OF_A_WORD && kinds[k] != 0; k++) {
+        uint64_t own = kinds[k] * MULTIPLIER;
+        emit_bucket(sink, kinds[k] * sink->kinds_end / HW_KINDS);
+        for (size_t i = 0; i < NEAR_KINDS && before[i] != 0; i++)
+            if (before[i] != kinds[k])
+                emit(sink, SALT_KINDS ^ (own + before[i] * MULTIPLIER));
+        memmove(near + 1, near, NEAR_KINDS - 1);
+        near[0] = kinds[k];
+    }
+}
+
 static void
 read_part(struct sink *sink, const char *text, size_t len)
 {
     uint8_t line[LINE_BYTES];
     uint64_t last[FAR_WORDS] = {0}; /* the newest first */
+    uint8_t near[NEAR_KINDS] = {0}; /* kinds, the newest first */
     size_t known = 0;
     size_t n = normalise(text, len, line);
 
@@ -145,8 +175,10 @@ read_part(struct sink *sink, const char *text, size_t len)
         emit(sink, known > 0 ? SALT_PAIR ^ (last[0] * 3 + hash) : SALT_FIRST ^ hash);
         for (size_t i = 0; i < known; i++)
             emit(sink, SALT_FAR ^ (last[i] + hash));
-        if (hw_word_class[line[at]] != 1)
+        if (hw_word_class[line[at]] != 1) {
+            emit_kinds(sink, line + at, end - at, near);
             emit_grams(sink, line + at - 1, end - at + 2);
+        }
         memmove(last + 1, last, sizeof(last) - sizeof(last[0]));
         last[0] = hash;
         known += known < FAR_WORDS;
@@ -155,15 +187,17 @@ read_part(struct sink *sink, const char *text, size_t len)
 }
 
 size_t
-hw_features(const char *text, size_t len, uint32_t bits, const void *rows, size_t stride,
-            uint16_t *out)
+hw_features(const struct hw_kinds *kinds, const char *text, size_t len, uint32_t bits,
+            const void *rows, size_t stride, uint16_t *out)
 {
     struct sink sink;
 
     memset(sink.seen, 0, ((size_t)1 << bits) / 8);
+    sink.kinds = kinds;
     sink.out = out;
     sink.count = 0;
     sink.shift = 64 - bits;
+    sink.kinds_end = hw_features_kinds_end(bits);
     sink.rows = rows;
     sink.stride = rows != NULL ? stride : 0;
     if (len <= HW_FEATURE_WINDOW) {

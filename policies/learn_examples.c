@@ -16,6 +16,8 @@ hw_examples_create(uint32_t bits)
     struct hw_examples *examples = hw_xcalloc(1, sizeof(*examples));
 
     HW_ASSERT(bits >= HW_FEATURE_BITS_MIN && bits <= HW_FEATURE_BITS_MAX);
+    examples->kinds = hw_kinds_create();
+    HW_ASSERT(examples->kinds != NULL);
     examples->bits = bits;
     examples->labels = hw_xcalloc(HW_LEARN_CLASSES_MAX, sizeof(char *));
     examples->starts = hw_xcalloc(1, sizeof(size_t));
@@ -36,6 +38,7 @@ hw_examples_destroy(struct hw_examples **examples)
     free(e->hints);
     free(e->starts);
     free(e->features);
+    free(e->kinds);
     free(e);
     *examples = NULL;
 }
@@ -103,7 +106,7 @@ add(struct hw_examples *examples, int label, const char *text, size_t len, bool 
     struct hw_err *err)
 {
     uint16_t features[HW_FEATURES_MAX];
-    size_t count = hw_features(text, len, examples->bits, NULL, 0, features);
+    size_t count = hw_features(examples->kinds, text, len, examples->bits, NULL, 0, features);
     int rc = reserve(examples, count + 1, err);
 
     if (rc != 0)

@@ -1,10 +1,12 @@
 /* policies/learn_file.c - a model as bytes, and back.
  *
- *     "hatchlrn"  u32 version  u32 bits  u32 classes  u32 idf^2 of the unseen
+ *     "hatchlrn"  u32 version  u32 bits  u32 classes  u32 idf^2 of the unseen  u32 features
  *     f32 scale  f32 threshold  f32 slope  f32 offset
  *     classes times: u16 length, label
  *     f32 bias [classes]
  *     rows [2^bits][stride]: u16 idf^2, i8 weight [classes], zeros up to a multiple of 16
+ *
+ * `features` is the version of how a text becomes buckets: they mean nothing in another.
  *
  * All little-endian. The file is as long as its header says and not a byte longer; every number is
  * checked, so that whatever passes can be answered with. */
@@ -16,7 +18,7 @@
 
 #define MAGIC "hatchlrn"
 #define MAGIC_BYTES 8
-#define VERSION 1u
+#define VERSION 2u
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "rows are written as they lie in memory"
@@ -25,7 +27,8 @@
 int
 hw_learned_write(const struct hw_learned *learned, struct hw_buf *out)
 {
-    uint32_t head[4] = {VERSION, learned->bits, (uint32_t)learned->class_count, learned->unseen};
+    uint32_t head[5] = {VERSION, learned->bits, (uint32_t)learned->class_count, learned->unseen,
+                        HW_FEATURES_VERSION};
     float curve[4] = {learned->scale, learned->threshold, learned->slope, learned->offset};
 
     hw_buf_append(out, MAGIC, MAGIC_BYTES);
@@ -91,7 +94,7 @@ hw_learned_read(const void *bytes, size_t len, struct hw_learned **out, struct h
 {
     struct source source = {bytes, len};
     char magic[MAGIC_BYTES];
-    uint32_t head[4];
+    uint32_t head[5];
     float curve[4];
 
     if (!take(&source, magic, sizeof(magic)) || memcmp(magic, MAGIC, MAGIC_BYTES) != 0)
@@ -101,6 +104,8 @@ hw_learned_read(const void *bytes, size_t len, struct hw_learned **out, struct h
     if (head[0] != VERSION)
         return hw_err_set(err, HW_EINVAL, "the model has version %u, this program reads %u",
                           head[0], VERSION);
+    if (head[4] != HW_FEATURES_VERSION)
+        return hw_err_set(err, HW_EINVAL, "another version read the model's texts; train it again");
     if (head[1] < HW_FEATURE_BITS_MIN || head[1] > HW_FEATURE_BITS_MAX || head[2] == 0 ||
         head[2] > HW_LEARN_CLASSES_MAX || head[3] > UINT16_MAX || !isfinite(curve[0]) ||
         isnan(curve[1]) || !isfinite(curve[2]) || !isfinite(curve[3]))

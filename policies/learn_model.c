@@ -37,8 +37,10 @@ hw_learned_create(uint32_t bits, size_t class_count)
     learned->stride = stride;
     learned->labels = calloc(class_count, sizeof(char *));
     learned->bias = calloc(class_count, sizeof(float));
+    learned->kinds = hw_kinds_create();
     learned->rows = aligned_alloc(64, ((stride << bits) + 63) / 64 * 64);
-    if (learned->labels == NULL || learned->bias == NULL || learned->rows == NULL)
+    if (learned->labels == NULL || learned->bias == NULL || learned->rows == NULL ||
+        learned->kinds == NULL)
         hw_learned_destroy(&learned);
     return learned;
 }
@@ -55,6 +57,7 @@ hw_learned_destroy(struct hw_learned **learned)
     free(l->labels);
     free(l->bias);
     free(l->rows);
+    free(l->kinds);
     free(l);
     *learned = NULL;
 }
@@ -189,7 +192,7 @@ hw_learn_best(const float *scores, size_t count, float strange)
     best.score = scores[best.label];
     /* Measured: a text that two classes want is rather one of them than none, and one of n-grams
      * that no example had is rather none. */
-    best.likeness = best.score + 0.3f * second - 0.5f * strange;
+    best.likeness = best.score + 0.3f * second - 0.6f * strange;
     return best;
 }
 
@@ -215,7 +218,8 @@ hw_learned_answer(const struct hw_learned *learned, const char *text, size_t len
                   struct hw_learned_answer *out)
 {
     uint16_t features[HW_FEATURES_MAX];
-    size_t count = hw_features(text, len, learned->bits, learned->rows, learned->stride, features);
+    size_t count = hw_features(learned->kinds, text, len, learned->bits, learned->rows,
+                               learned->stride, features);
 
     answer_features(learned, features, count, out);
 }
@@ -242,7 +246,8 @@ void
 hw_learned_scores(const struct hw_learned *learned, const char *text, size_t len, float *scores)
 {
     uint16_t features[HW_FEATURES_MAX];
-    size_t count = hw_features(text, len, learned->bits, learned->rows, learned->stride, features);
+    size_t count = hw_features(learned->kinds, text, len, learned->bits, learned->rows,
+                               learned->stride, features);
 
     hw_learned_score_features(learned, features, count, scores);
 }

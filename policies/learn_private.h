@@ -3,6 +3,7 @@
 #define HW_POLICIES_LEARN_PRIVATE_H
 
 #include "policies/features.h"
+#include "policies/kinds.h"
 #include "policies/learn.h"
 
 #define HW_LEARN_LANES 16   /* classes are padded to a multiple: whole vectors */
@@ -20,6 +21,7 @@
 #endif
 
 struct hw_examples {
+    struct hw_kinds *kinds;
     uint32_t bits;
     char **labels;
     size_t class_count;
@@ -42,6 +44,7 @@ struct hw_weights {
 };
 
 struct hw_learned {
+    struct hw_kinds *kinds;
     uint32_t bits;
     uint16_t unseen; /* idf^2 of an n-gram that no example has */
     size_t class_count;

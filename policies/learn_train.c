@@ -13,6 +13,8 @@
 #include "policies/learn_private.h"
 
 #define BIAS_RATE 0.1f
+#define KIND_WEIGHT 2.0f /* of a word's kind, beside an n-gram as rare */
+#define IDF_MAX 15.9f    /* what the quantised row has room for */
 
 void
 hw_learn_conf_init(struct hw_learn_conf *conf)
@@ -34,6 +36,15 @@ hw_weights_free(struct hw_weights *weights)
     *weights = (struct hw_weights){0};
 }
 
+/* What no example has weighs the same of whatever sort: it says only that a text is strange. */
+static float
+idf_of(size_t count, float df, float weight)
+{
+    float idf = logf((1.0f + (float)count) / (1.0f + df)) + 1.0f;
+
+    return df > 0.0f ? fminf(idf * weight, IDF_MAX) : idf;
+}
+
 static void
 count_idf(const struct hw_examples *examples, const uint32_t *order, size_t count, float *idf,
           size_t buckets)
@@ -42,7 +53,8 @@ count_idf(const struct hw_examples *examples, const uint32_t *order, size_t coun
         for (size_t f = examples->starts[order[i]]; f < examples->starts[order[i] + 1]; f++)
             idf[examples->features[f]] += 1.0f;
     for (size_t b = 0; b < buckets; b++)
-        idf[b] = logf((1.0f + (float)count) / (1.0f + idf[b])) + 1.0f;
+        idf[b] =
+            idf_of(count, idf[b], b < hw_features_kinds_end(examples->bits) ? KIND_WEIGHT : 1.0f);
 }
 
 HW_LEARN_INLINE void
@@ -62,7 +74,7 @@ score(const struct hw_weights *weights, const uint16_t *features, size_t count, 
     for (size_t i = 0; i < count; i++) {
         float idf = weights->idf[features[i]];
         squares += idf * idf;
-        strange += idf >= weights->unseen_idf ? idf * idf : 0.0f;
+        strange += idf == weights->unseen_idf ? idf * idf : 0.0f;
         add_row(scores, weights->rows + features[i] * weights->width, idf, weights->width);
     }
     float norm = squares > 0.0f ? 1.0f / sqrtf(squares) : 0.0f;
@@ -208,7 +220,7 @@ hw_weights_train(const struct hw_examples *examples, const struct hw_learn_conf 
         if (folds == NULL || folds[i] != left_out)
             order[count++] = (uint32_t)i;
     count_idf(examples, order, count, weights.idf, buckets);
-    weights.unseen_idf = logf(1.0f + (float)count) + 1.0f;
+    weights.unseen_idf = idf_of(count, 0.0f, 1.0f);
     (hw_learn_wide() ? descend_wide : descend_base)(examples, conf, order, count, &weights);
     free(order);
     *out = weights;

@@ -3,7 +3,7 @@
  * The examples are dealt into folds, class by class; each fold in turn is left out of training and
  * then tried. The likenesses found so give two things that need no examples of foreign texts:
  * the threshold (a quantile of them) and the confidence (how often a likeness was right, as a
- * logistic curve after Platt). Many examples need no five trainings: one fold held out tells
+ * logistic curve after Platt). Many examples need no ten trainings: one fold held out tells
  * enough. */
 #include <math.h>
 #include <stdlib.h>
@@ -12,9 +12,11 @@
 #include "hatchway/assert.h"
 #include "policies/learn_private.h"
 
-#define FOLDS 5
+#define FOLDS 10
 #define FOLDS_MAX 20
-#define ONE_FOLD_FROM 2000 /* examples */
+#define FEWER_FOLDS_FROM 500 /* examples */
+#define FEWER_FOLDS 5
+#define ONE_FOLD_FROM 2000 /* examples: one of FOLDS */
 #define KEPT 255           /* the fold of hints */
 #define NEWTON_STEPS 30
 
@@ -156,8 +158,9 @@ hw_learn_calibrate(const struct hw_examples *examples, const struct hw_learn_con
                    struct hw_learned *learned, struct hw_err *err)
 {
     struct trials trials;
-    unsigned tried = examples->count < ONE_FOLD_FROM ? FOLDS : 1;
-    int rc = run_trials(examples, conf, FOLDS, tried, &trials, NULL, err);
+    bool few = examples->count < FEWER_FOLDS_FROM, many = examples->count >= ONE_FOLD_FROM;
+    unsigned folds = few || many ? FOLDS : FEWER_FOLDS;
+    int rc = run_trials(examples, conf, folds, many ? 1 : folds, &trials, NULL, err);
 
     if (rc != 0)
         return rc;

@@ -190,6 +190,23 @@ find_way(const struct round *round, size_t i, struct entry *entry)
     return ways[entry->way];
 }
 
+/* Why it has no room for this query, or NULL. */
+static const char *
+why_full(const struct hw_rank_input *input, const struct hw_candidate *candidate)
+{
+    const struct hw_conf_device *device = input->snapshot->backends[candidate->backend].on;
+    const struct hw_traits *traits = input->traits;
+
+    if (candidate->limit != 0 && input->views[candidate->backend].inflight >= candidate->limit)
+        return candidate->idle ? "idle" : "max_inflight";
+    if (device == NULL || input->devices == NULL)
+        return NULL;
+    const struct hw_device_view *view = &input->devices[device - input->snapshot->devices];
+    if (hw_share_pick(device, view, traits->lane, traits->role, candidate->idle) != HW_SHARE_NONE)
+        return NULL;
+    return candidate->idle && view->inflight > 0 ? "idle" : "device";
+}
+
 static void
 judge(const struct round *round, size_t i, struct entry *entry)
 {
@@ -209,8 +226,10 @@ judge(const struct round *round, size_t i, struct entry *entry)
     candidate->fallback = entry->way == WAY_FALLBACK;
     if (candidate->out == HW_CANDIDATE)
         candidate->out = gate_state(round, i);
+    candidate->idle = selector->idle;
     candidate->limit = selector->idle ? 1 : backend->max_inflight;
-    candidate->full = candidate->limit != 0 && view->inflight >= candidate->limit;
+    candidate->full_why = why_full(input, candidate);
+    candidate->full = candidate->full_why != NULL;
     hw_expect(view, backend, input->traits, &expected);
     candidate->saturated = route->max_wait != 0 && expected.queue_ms > route->max_wait;
     candidate->expected_ms =

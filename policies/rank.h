@@ -14,6 +14,7 @@
 #include "config/snapshot.h"
 #include "policies/breaker.h"
 #include "policies/classify.h"
+#include "policies/share.h"
 
 /* What is known of a backend now. In the snapshot's order. */
 struct hw_backend_view {
@@ -24,6 +25,7 @@ struct hw_backend_view {
     double ttft_ms;         /* learned or prior: time to first token, small prompt */
     double prefill_bytes_s; /* prompt bytes read a second */
     double decode_bytes_s;  /* answer text bytes written a second */
+    double others_ms;       /* work ahead on its device that other backends have sent there */
 };
 
 enum hw_exclusion {
@@ -57,6 +59,8 @@ struct hw_candidate {
     bool fallback;         /* only the route's fallback reaches it */
     bool full;             /* at its limit: behind all with room, yet a candidate, for waiting for
                             * its room is better than losing the query */
+    const char *full_why;  /* full: "max_inflight", "idle" (not now), "device"; else NULL */
+    bool idle;             /* the query wants it only when nothing else runs there */
     bool saturated;        /* its queue is expected to last longer than the route's max_wait */
     uint32_t limit;        /* queries at a time there, for this query; 0: none */
     bool explored;         /* by: latency: first for once, to see whether it has recovered */
@@ -78,7 +82,8 @@ struct hw_rank_input {
     const struct hw_snapshot *snapshot;
     const struct hw_conf_route *route;
     const struct hw_traits *traits;
-    const struct hw_backend_view *views; /* backend_count of them */
+    const struct hw_backend_view *views;  /* backend_count of them */
+    const struct hw_device_view *devices; /* device_count of them; NULL: nothing runs there */
     /* Random for by: weighted and for exploration; 0: no chance is taken, the heaviest goes first.
      */
     uint64_t dice;
@@ -98,6 +103,9 @@ double hw_order_score(const struct hw_rank_input *input, enum hw_by by, size_t b
 void hw_order_explore(const struct hw_rank_input *input, struct hw_candidate *candidates,
                       size_t count);
 
+/* Fills in every view's others_ms: live and background work of several backends on one device is
+ * in each other's way. Needed only when the snapshot has devices. */
+void hw_expect_others(const struct hw_snapshot *snapshot, struct hw_backend_view *views);
 void hw_expect(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
                const struct hw_traits *traits, struct hw_expected *out);
 /* The sum: expected milliseconds from now to the last byte of the answer. */

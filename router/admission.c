@@ -64,67 +64,97 @@ hw_admission_destroy(struct hw_admission **admission)
 }
 
 static bool
-reserve_locked(struct hw_backend *backend, uint32_t limit)
+reserve_locked(const struct hw_room *room, const struct hw_asker *asker, struct hw_slot *slot)
 {
-    if (limit != 0 && atomic_load_explicit(&backend->inflight, memory_order_relaxed) >= limit)
+    struct hw_shared_device *device = room->device;
+    struct hw_device_view view;
+    int share = HW_SHARE_OPEN;
+
+    if (room->limit != 0 &&
+        atomic_load_explicit(&room->backend->inflight, memory_order_relaxed) >= room->limit)
         return false;
-    atomic_fetch_add_explicit(&backend->inflight, 1, memory_order_relaxed);
+    if (device != NULL) {
+        hw_device_view(device, &view);
+        share = hw_share_pick(room->device_conf, &view, asker->lane, asker->role, room->idle);
+        if (share == HW_SHARE_NONE)
+            return false;
+        atomic_fetch_add_explicit(&device->inflight, 1, memory_order_relaxed);
+        if (share >= 0)
+            atomic_fetch_add_explicit(&device->taken[share], 1, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&room->backend->inflight, 1, memory_order_relaxed);
+    *slot = (struct hw_slot){room->backend, device, share};
     return true;
 }
 
 bool
-hw_admission_reserve(struct hw_admission *admission, struct hw_backend *backend, uint32_t limit)
+hw_admission_reserve(struct hw_admission *admission, const struct hw_room *room,
+                     const struct hw_asker *asker, struct hw_slot *slot)
 {
     pthread_mutex_lock(&admission->lock);
-    bool reserved = reserve_locked(backend, limit);
+    bool reserved = reserve_locked(room, asker, slot);
     pthread_mutex_unlock(&admission->lock);
     return reserved;
 }
 
-/* Whom a slot that comes free may go to: a reload may have lowered the limit since it was taken. */
-static struct hw_waiter *
-first_waiter_for(struct hw_admission *admission, const struct hw_backend *backend)
-{
-    uint32_t others = atomic_load_explicit(&backend->inflight, memory_order_relaxed) - 1;
-
-    for (int lane = 0; lane < HW_LANE_COUNT; lane++)
-        for (struct hw_waiter *w = admission->lanes[lane].first; w != NULL; w = w->next)
-            for (size_t i = 0; i < w->count; i++)
-                if (w->backends[i] == backend && (w->limits[i] == 0 || others < w->limits[i]))
-                    return w;
-    return NULL;
-}
-
 static void
-grant_locked(struct hw_waiter *waiter, struct hw_backend *backend)
+grant_locked(struct hw_waiter *waiter)
 {
-    waiter->granted = backend;
     waiter->state = HW_WAITER_READY;
     list_push(waiter->ready, waiter);
     uv_async_send(waiter->wake);
 }
 
-static void
-release_locked(struct hw_admission *admission, struct hw_backend *backend)
+/* May what came free at this slot be of use there? */
+static bool
+is_near(const struct hw_room *room, const struct hw_slot *slot)
 {
-    HW_ASSERT(atomic_load_explicit(&backend->inflight, memory_order_relaxed) > 0);
-    struct hw_waiter *waiter = NULL;
-    if (admission->queued > 0)
-        waiter = first_waiter_for(admission, backend);
-    if (waiter == NULL) {
-        atomic_fetch_sub_explicit(&backend->inflight, 1, memory_order_relaxed);
-        return;
+    return room->backend == slot->backend || (slot->device != NULL && room->device == slot->device);
+}
+
+/* The waiter that what came free goes to, its slot reserved: of the highest lane the one that has
+ * waited longest. A reload may have lowered a limit since it began to. */
+static struct hw_waiter *
+serve_first_waiter(struct hw_admission *admission, const struct hw_slot *freed)
+{
+    for (int lane = 0; lane < HW_LANE_COUNT; lane++)
+        for (struct hw_waiter *w = admission->lanes[lane].first; w != NULL; w = w->next)
+            for (size_t i = 0; i < w->count; i++)
+                if (is_near(&w->rooms[i], freed) &&
+                    reserve_locked(&w->rooms[i], &w->asker, &w->granted))
+                    return w;
+    return NULL;
+}
+
+static void
+release_locked(struct hw_admission *admission, struct hw_slot *slot)
+{
+    struct hw_slot freed = *slot;
+    unsigned before = atomic_fetch_sub_explicit(&freed.backend->inflight, 1, memory_order_relaxed);
+
+    HW_ASSERT(before > 0);
+    *slot = (struct hw_slot){NULL, NULL, HW_SHARE_OPEN};
+    if (freed.device != NULL) {
+        before = atomic_fetch_sub_explicit(&freed.device->inflight, 1, memory_order_relaxed);
+        HW_ASSERT(before > 0);
+        if (freed.share >= 0)
+            atomic_fetch_sub_explicit(&freed.device->taken[freed.share], 1, memory_order_relaxed);
     }
-    list_remove(&admission->lanes[waiter->lane], waiter);
+    if (admission->queued == 0)
+        return;
+    struct hw_waiter *waiter = serve_first_waiter(admission, &freed);
+    if (waiter == NULL)
+        return;
+    list_remove(&admission->lanes[waiter->asker.lane], waiter);
     admission->queued--;
-    grant_locked(waiter, backend); /* the slot itself changes hands: inflight stays */
+    grant_locked(waiter);
 }
 
 void
-hw_admission_release(struct hw_admission *admission, struct hw_backend *backend)
+hw_admission_release(struct hw_admission *admission, struct hw_slot *slot)
 {
     pthread_mutex_lock(&admission->lock);
-    release_locked(admission, backend);
+    release_locked(admission, slot);
     pthread_mutex_unlock(&admission->lock);
 }
 
@@ -136,13 +166,13 @@ hw_admission_wait(struct hw_admission *admission, struct hw_waiter *waiter, size
     HW_ASSERT(waiter->state == HW_WAITER_IDLE);
     pthread_mutex_lock(&admission->lock);
     for (size_t i = 0; i < waiter->count && waiter->state == HW_WAITER_IDLE; i++)
-        if (reserve_locked(waiter->backends[i], waiter->limits[i]))
-            grant_locked(waiter, waiter->backends[i]);
+        if (reserve_locked(&waiter->rooms[i], &waiter->asker, &waiter->granted))
+            grant_locked(waiter);
     if (waiter->state == HW_WAITER_IDLE && admission->queued >= max_queued) {
         rc = HW_ELIMIT;
     } else if (waiter->state == HW_WAITER_IDLE) {
         waiter->state = HW_WAITER_WAITING;
-        list_push(&admission->lanes[waiter->lane], waiter);
+        list_push(&admission->lanes[waiter->asker.lane], waiter);
         admission->queued++;
     }
     pthread_mutex_unlock(&admission->lock);
@@ -154,12 +184,11 @@ hw_admission_leave(struct hw_admission *admission, struct hw_waiter *waiter)
 {
     pthread_mutex_lock(&admission->lock);
     if (waiter->state == HW_WAITER_WAITING) {
-        list_remove(&admission->lanes[waiter->lane], waiter);
+        list_remove(&admission->lanes[waiter->asker.lane], waiter);
         admission->queued--;
     } else if (waiter->state == HW_WAITER_READY) {
         list_remove(waiter->ready, waiter);
-        release_locked(admission, waiter->granted);
-        waiter->granted = NULL;
+        release_locked(admission, &waiter->granted);
     }
     waiter->state = HW_WAITER_IDLE;
     pthread_mutex_unlock(&admission->lock);

@@ -15,6 +15,7 @@ const char *const hw_attempt_result_names[HW_ATTEMPT_RESULT_COUNT] = {
 struct hw_backends {
     pthread_mutex_t lock;
     struct hw_backend *first;
+    struct hw_shared_device *first_device;
     struct hw_meters *meters;
 };
 
@@ -32,7 +33,7 @@ hw_backends_destroy(struct hw_backends **backends)
 {
     if (*backends == NULL)
         return;
-    HW_ASSERT((*backends)->first == NULL);
+    HW_ASSERT((*backends)->first == NULL && (*backends)->first_device == NULL);
     pthread_mutex_destroy(&(*backends)->lock);
     free(*backends);
     *backends = NULL;
@@ -99,6 +100,50 @@ hw_backend_unref(struct hw_backends *backends, struct hw_backend *backend)
         free(backend);
     }
     pthread_mutex_unlock(&backends->lock);
+}
+
+struct hw_shared_device *
+hw_backends_device(struct hw_backends *backends, const struct hw_conf_device *conf)
+{
+    struct hw_shared_device *device;
+
+    pthread_mutex_lock(&backends->lock);
+    for (device = backends->first_device; device != NULL; device = device->next)
+        if (device->digest == conf->digest && strcmp(device->name, conf->name) == 0)
+            break;
+    if (device == NULL) {
+        device = hw_xcalloc(1, sizeof(*device));
+        snprintf(device->name, sizeof(device->name), "%s", conf->name);
+        device->digest = conf->digest;
+        device->next = backends->first_device;
+        backends->first_device = device;
+    }
+    device->refs++;
+    pthread_mutex_unlock(&backends->lock);
+    return device;
+}
+
+void
+hw_device_unref(struct hw_backends *backends, struct hw_shared_device *device)
+{
+    pthread_mutex_lock(&backends->lock);
+    HW_ASSERT(device->refs > 0);
+    if (--device->refs == 0) {
+        struct hw_shared_device **link = &backends->first_device;
+        while (*link != device)
+            link = &(*link)->next;
+        *link = device->next;
+        free(device);
+    }
+    pthread_mutex_unlock(&backends->lock);
+}
+
+void
+hw_device_view(struct hw_shared_device *device, struct hw_device_view *view)
+{
+    view->inflight = atomic_load_explicit(&device->inflight, memory_order_relaxed);
+    for (size_t i = 0; i < HW_MAX_SHARES; i++)
+        view->taken[i] = atomic_load_explicit(&device->taken[i], memory_order_relaxed);
 }
 
 void

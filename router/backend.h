@@ -50,6 +50,18 @@ struct hw_backend {
     struct hw_breaker breaker;
 };
 
+/* A device that backends share. Found by name and what its room is divided into: after a reload
+ * that divides it anew the queries still running count for the old division, until they end. */
+struct hw_shared_device {
+    unsigned refs; /* the registry's lock guards it */
+    struct hw_shared_device *next;
+    char name[65];
+    uint64_t digest;
+    /* Changed under the admission lock only; read anywhere. */
+    atomic_uint inflight;
+    atomic_uint taken[HW_MAX_SHARES];
+};
+
 struct hw_backends; /* the registry */
 
 struct hw_backends *hw_backends_create(struct hw_meters *meters);
@@ -58,6 +70,12 @@ void hw_backends_destroy(struct hw_backends **backends); /* when no plan is left
 struct hw_backend *hw_backends_get(struct hw_backends *backends,
                                    const struct hw_conf_backend *conf);
 void hw_backend_unref(struct hw_backends *backends, struct hw_backend *backend);
+
+/* The same for devices. */
+struct hw_shared_device *hw_backends_device(struct hw_backends *backends,
+                                            const struct hw_conf_device *conf);
+void hw_device_unref(struct hw_backends *backends, struct hw_shared_device *device);
+void hw_device_view(struct hw_shared_device *device, struct hw_device_view *view);
 
 /* Fills *view as of now; `up` by the probes, of local workers the caller knows better. */
 void hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_view *view);

@@ -20,9 +20,14 @@ static const char serve_help[] =
 
 static const char check_help[] =
     "usage: hatchway check FILE\n"
+    "       hatchway check --schema\n"
     "\n"
     "Reads the configuration FILE and names every mistake as FILE:LINE:COLUMN with what to write\n"
-    "instead. Exit status 0: it can be served (warnings are no mistakes); 1: it cannot.\n";
+    "instead; warns of what is no mistake but hardly meant. Exit status 0: it can be served\n"
+    "(warnings are no mistakes); 1: it cannot.\n"
+    "\n"
+    "  --schema     print the JSON Schema of a configuration, for editors (it is also in\n"
+    "               config/hatchway.schema.json)\n";
 
 int
 hw_command_serve(int argc, char **argv)
@@ -53,6 +58,18 @@ hw_command_serve(int argc, char **argv)
     return hw_gateway_run(path);
 }
 
+static int
+print_schema(void)
+{
+    struct hw_buf schema;
+
+    hw_buf_init(&schema, 1u << 20);
+    hw_config_schema(&schema);
+    bool printed = !schema.failed && fwrite(schema.data, 1, schema.len, stdout) == schema.len;
+    hw_buf_free(&schema);
+    return printed ? 0 : 1;
+}
+
 int
 hw_command_check(int argc, char **argv)
 {
@@ -64,6 +81,8 @@ hw_command_check(int argc, char **argv)
         fputs(check_help, stdout);
         return 0;
     }
+    if (argc == 2 && strcmp(argv[1], "--schema") == 0)
+        return print_schema();
     if (argc != 2 || argv[1][0] == '-') {
         fputs(check_help, stderr);
         return 2;

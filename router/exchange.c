@@ -52,7 +52,7 @@ void
 hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result)
 {
     struct hw_speed_sample sample;
-    struct hw_backend *backend = ex->slot;
+    struct hw_backend *backend = ex->slot.backend;
     /* Whether a worker is there its supervisor knows: a breaker that opens when one dies under many
      * queries would only keep them from the others and from its successor. */
     bool local = ex->attempt.protocol == NULL;
@@ -62,7 +62,6 @@ hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result)
 
     if (backend == NULL)
         return;
-    ex->slot = NULL;
     hw_attempt_sample(&ex->attempt, &sample);
     /* Vectors come at once: they would teach a writing speed that no answer has. */
     bool teaches = !ex->query.embeds;
@@ -73,7 +72,7 @@ hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result)
             hw_histogram_observe_us(backend->inter_token,
                                     sample.decode_us / (ex->attempt.pieces - 1));
     }
-    hw_admission_release(ex->loop->gateway->admission, backend);
+    hw_admission_release(ex->loop->gateway->admission, &ex->slot);
 }
 
 void

@@ -169,6 +169,27 @@ waits_for_its_own(const struct hw_exchange *ex, const struct hw_candidate *next)
     return false;
 }
 
+static struct hw_room
+room_of(const struct hw_exchange *ex, const struct hw_candidate *candidate)
+{
+    const struct hw_plan *plan = ex->plan;
+    const struct hw_conf_device *device = plan->snapshot->backends[candidate->backend].on;
+
+    return (struct hw_room){
+        .backend = plan->backends[candidate->backend],
+        .limit = candidate->limit,
+        .device = device != NULL ? plan->devices[device - plan->snapshot->devices] : NULL,
+        .device_conf = device,
+        .idle = candidate->idle,
+    };
+}
+
+static struct hw_asker
+asker_of(const struct hw_exchange *ex)
+{
+    return (struct hw_asker){ex->traits.lane, ex->traits.role};
+}
+
 /* Nobody can answer now, but these will: those that had no room. A candidate that its breaker has
  * refused has room enough, and waiting for that would end at once, again and again. */
 static size_t
@@ -183,8 +204,7 @@ gather_full(struct hw_exchange *ex)
             break;
         if (!candidate->full)
             continue;
-        waiter->backends[waiter->count] = ex->plan->backends[candidate->backend];
-        ex->waiter_limits[waiter->count++] = candidate->limit;
+        waiter->rooms[waiter->count++] = room_of(ex, candidate);
     }
     return waiter->count;
 }
@@ -195,11 +215,9 @@ wait_for_room(struct hw_exchange *ex)
     struct hw_waiter *waiter = &ex->waiter;
     uint32_t max_queued = ex->plan->snapshot->limits.queued;
 
-    waiter->limits = ex->waiter_limits;
-    waiter->lane = ex->traits.lane;
+    waiter->asker = asker_of(ex);
     waiter->wake = &ex->loop->wake;
     waiter->ready = &ex->loop->granted;
-    waiter->granted = NULL;
     hw_exchange_set_state(ex, HW_EXCHANGE_WAIT);
     if (hw_admission_wait(ex->loop->gateway->admission, waiter, max_queued) != 0)
         hw_exchange_reply_error(ex, 503, NULL,
@@ -257,17 +275,17 @@ static bool
 try_candidate(struct hw_exchange *ex, struct hw_candidate *candidate, uint32_t wait_ms, bool *spent)
 {
     struct hw_admission *admission = ex->loop->gateway->admission;
-    struct hw_backend *backend = ex->plan->backends[candidate->backend];
+    struct hw_room room = room_of(ex, candidate);
+    struct hw_asker asker = asker_of(ex);
 
-    candidate->full = !hw_admission_reserve(admission, backend, candidate->limit);
+    candidate->full = !hw_admission_reserve(admission, &room, &asker, &ex->slot);
     if (candidate->full)
         return false;
     *spent = !may_try(ex);
-    if (*spent || !hw_backend_take(backend, hw_exchange_now_ms(ex))) {
-        hw_admission_release(admission, backend);
+    if (*spent || !hw_backend_take(room.backend, hw_exchange_now_ms(ex))) {
+        hw_admission_release(admission, &ex->slot);
         return false;
     }
-    ex->slot = backend;
     return send_to(ex, candidate, wait_ms);
 }
 
@@ -301,23 +319,22 @@ hw_exchange_admit(struct hw_exchange *ex)
 static void
 continue_granted(struct hw_exchange *ex)
 {
-    struct hw_backend *backend = ex->waiter.granted;
+    struct hw_backend *backend = ex->waiter.granted.backend;
     size_t i = 0;
 
-    ex->waiter.granted = NULL;
+    ex->slot = ex->waiter.granted;
     while (i < ex->candidate_count && ex->plan->backends[ex->candidates[i].backend] != backend)
         i++;
     HW_ASSERT(i < ex->candidate_count);
     if (hw_backend_take(backend, hw_exchange_now_ms(ex))) {
         hw_exchange_move_candidate(ex, i, 0);
-        ex->slot = backend;
         ex->next_candidate = 1;
         if (send_to(ex, &ex->candidates[0], ex->plan->snapshot->timeouts.connect))
             return;
     } else {
         hw_exchange_move_candidate(ex, i, --ex->candidate_count);
         ex->next_candidate = 0;
-        hw_admission_release(ex->loop->gateway->admission, backend);
+        hw_admission_release(ex->loop->gateway->admission, &ex->slot);
     }
     hw_exchange_admit(ex);
 }

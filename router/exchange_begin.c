@@ -257,19 +257,19 @@ rank_candidates(struct hw_exchange *ex)
     struct hw_backend_view *views = hw_arena_alloc(&ex->arena, (count + 1) * sizeof(*views));
 
     ex->candidates = hw_arena_alloc(&ex->arena, (count + 1) * sizeof(*ex->candidates));
-    ex->waiter.backends = hw_arena_alloc(&ex->arena, (count + 1) * sizeof(*ex->waiter.backends));
-    ex->waiter_limits = hw_arena_alloc(&ex->arena, (count + 1) * sizeof(*ex->waiter_limits));
-    if (views == NULL || ex->candidates == NULL || ex->waiter.backends == NULL ||
-        ex->waiter_limits == NULL) {
+    struct hw_device_view *devices =
+        hw_arena_alloc(&ex->arena, (snapshot->device_count + 1) * sizeof(*devices));
+    ex->waiter.rooms = hw_arena_alloc(&ex->arena, (count + 1) * sizeof(*ex->waiter.rooms));
+    if (views == NULL || ex->candidates == NULL || devices == NULL || ex->waiter.rooms == NULL) {
         hw_exchange_reply_error(ex, 503, NULL, "out of memory for this query");
         return false;
     }
-    for (size_t i = 0; i < count; i++)
-        hw_health_view(ex->loop, ex->plan, i, &views[i]);
+    hw_health_views(ex->loop, ex->plan, views, devices);
     struct hw_rank_input input = {.snapshot = snapshot,
                                   .route = ex->route_conf,
                                   .traits = &ex->traits,
                                   .views = views,
+                                  .devices = devices,
                                   .dice = hw_loop_dice(ex->loop)};
     if (ex->route_conf->to.by == HW_BY_AFFINITY || ex->route_conf->overflow.by == HW_BY_AFFINITY ||
         ex->route_conf->fallback.by == HW_BY_AFFINITY)

@@ -54,10 +54,9 @@ struct hw_exchange {
     struct hw_candidate *candidates; /* candidates first, the excluded behind */
     size_t candidate_count, excluded_end, next_candidate;
     struct hw_waiter waiter;
-    uint32_t *waiter_limits;
 
     struct hw_attempt attempt;
-    struct hw_backend *slot; /* the backend whose slot is held; NULL: none */
+    struct hw_slot slot; /* that is held */
     const struct hw_candidate *current;
     uint32_t attempts;
     uint32_t deaths; /* of workers, under this query */

@@ -93,7 +93,7 @@ add_text(struct hw_exchange *ex, struct hw_record *record)
         if (buckets == NULL)
             return;
         record->feature_count =
-            hw_features(traits->text, traits->text_len, HW_FEATURE_BITS_MAX, NULL, 0, buckets);
+            hw_classify_features(ex->plan->classifier, traits->text, traits->text_len, buckets);
         qsort(buckets, record->feature_count, sizeof(*buckets), compare_buckets);
         record->features = buckets;
         break;

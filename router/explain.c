@@ -124,7 +124,8 @@ hw_decide(const struct hw_classifier *classifier, struct hw_decision *decision)
     struct hw_rank_input input = {.snapshot = snapshot,
                                   .route = route,
                                   .traits = &decision->traits,
-                                  .views = decision->views};
+                                  .views = decision->views,
+                                  .devices = decision->devices};
     decision->candidate_count = hw_rank(&input, decision->candidates);
 }
 
@@ -189,6 +190,8 @@ candidate_json(const struct hw_decision *decision, const struct hw_candidate *ca
     cJSON_AddBoolToObject(item, "overflow", candidate->overflow);
     cJSON_AddBoolToObject(item, "fallback", candidate->fallback);
     cJSON_AddBoolToObject(item, "full", candidate->full);
+    if (candidate->full)
+        cJSON_AddStringToObject(item, "full_why", candidate->full_why);
     cJSON_AddBoolToObject(item, "saturated", candidate->saturated);
     cJSON_AddNumberToObject(item, "quality", conf->quality);
     cJSON_AddNumberToObject(item, "score", candidate->score);

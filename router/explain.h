@@ -22,7 +22,8 @@ struct hw_decision {
     char words[256]; /* that a learned role was told by */
     int route;       /* -1: none matches */
     const struct hw_backend_view *views;
-    struct hw_candidate *candidates; /* backend_count of them; the excluded behind */
+    const struct hw_device_view *devices; /* may be NULL: nothing runs there */
+    struct hw_candidate *candidates;      /* backend_count of them; the excluded behind */
     size_t candidate_count;
 };
 

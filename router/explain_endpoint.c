@@ -95,14 +95,16 @@ explain(struct hw_loop *loop, const struct hw_question *question, struct hw_err 
     if (hw_question_traits(plan->snapshot, question, &decision.traits, err) != 0)
         return NULL;
     struct hw_backend_view *views = hw_xcalloc(count + 1, sizeof(*views));
-    for (size_t i = 0; i < count; i++)
-        hw_health_view(loop, plan, i, &views[i]);
+    struct hw_device_view *devices = hw_xcalloc(plan->snapshot->device_count + 1, sizeof(*devices));
+    hw_health_views(loop, plan, views, devices);
     decision.views = views;
+    decision.devices = devices;
     hw_decide(plan->classifier, &decision);
     cJSON *json = hw_decision_json(&decision);
     add_health(loop, json);
     hw_decision_free(&decision);
     free(views);
+    free(devices);
     return json;
 }
 

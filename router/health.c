@@ -211,14 +211,22 @@ hw_health_destroy(struct hw_health **health)
  */
 
 void
-hw_health_view(struct hw_loop *loop, const struct hw_plan *plan, size_t i,
-               struct hw_backend_view *view)
+hw_health_views(struct hw_loop *loop, const struct hw_plan *plan, struct hw_backend_view *views,
+                struct hw_device_view *devices)
 {
-    const struct hw_conf_backend *conf = &plan->snapshot->backends[i];
+    const struct hw_snapshot *snapshot = plan->snapshot;
 
-    hw_backend_view(plan->backends[i], uv_now(&loop->uv), view);
-    if (is_local(conf))
-        view->up = hw_workers_ready(loop->workers, conf->name) > 0;
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_conf_backend *conf = &snapshot->backends[i];
+        views[i].others_ms = 0;
+        hw_backend_view(plan->backends[i], uv_now(&loop->uv), &views[i]);
+        if (is_local(conf))
+            views[i].up = hw_workers_ready(loop->workers, conf->name) > 0;
+    }
+    for (size_t i = 0; i < snapshot->device_count; i++)
+        hw_device_view(plan->devices[i], &devices[i]);
+    if (snapshot->device_count > 0)
+        hw_expect_others(snapshot, views);
 }
 
 bool

@@ -17,9 +17,9 @@ void hw_health_tick(struct hw_health *health);
 /* Before the loop's client is closed: no probe is left. */
 void hw_health_destroy(struct hw_health **health);
 
-/* Any loop: what is known of backend i of a plan now, as ranking wants it. */
-void hw_health_view(struct hw_loop *loop, const struct hw_plan *plan, size_t i,
-                    struct hw_backend_view *view);
+/* Any loop: what is known of a plan's backends and devices now, as ranking wants it. */
+void hw_health_views(struct hw_loop *loop, const struct hw_plan *plan,
+                     struct hw_backend_view *views, struct hw_device_view *devices);
 
 enum hw_out_reason {
     HW_OUT_REASON_WORKER,

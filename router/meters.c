@@ -102,6 +102,15 @@ define_backends(struct hw_meters *m)
     m->lane_open = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_lane_open",
                                      "1 when the backend takes queries of the lane at this hour.",
                                      "backend,lane", 1);
+    m->device_inflight =
+        hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_device_inflight",
+                          "Attempts running on the device, of all its backends.", "device", 1);
+    m->share_inflight =
+        hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_device_share_inflight",
+                          "Attempts that run on the account of this share.", "device,share", 1);
+    m->share_slots =
+        hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_device_share_slots",
+                          "Attempts that this share keeps room for.", "device,share", 1);
     m->worker_restarts = hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_worker_restarts_total",
                                            "BDH worker processes started again.", "backend", 1);
     m->retries = single(r, HW_METRIC_COUNTER, "hatchway_retries_total",

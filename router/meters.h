@@ -22,6 +22,9 @@ struct hw_meters {
     struct hw_metric_family *probes;          /* backend, result */
     struct hw_metric_family *backend_out;     /* backend, reason: worker, probe, breaker */
     struct hw_metric_family *lane_open;       /* backend, lane */
+    struct hw_metric_family *device_inflight; /* device */
+    struct hw_metric_family *share_inflight;  /* device, share */
+    struct hw_metric_family *share_slots;     /* device, share */
     struct hw_metric_family *worker_restarts; /* backend */
     struct hw_metric *tokens_in, *tokens_out;
     struct hw_metric *cache_hit_memory, *cache_hit_redis, *cache_miss, *cache_bypass;

@@ -110,6 +110,7 @@ refresh(struct hw_loop *loop)
     int64_t connections = 0;
 
     refresh_backends(loop);
+    hw_devices_refresh(loop->plan);
     if (gateway->memory != NULL)
         hw_cache_memory_stats(gateway->memory, &stats);
     hw_metric_set(meters->cache_entries, (int64_t)stats.entries);
@@ -207,6 +208,7 @@ hw_operations_backends(struct hw_loop *loop, struct hw_http_stream *stream)
 
     for (size_t i = 0; i < loop->plan->snapshot->backend_count; i++)
         cJSON_AddItemToArray(list, backend_json(loop, i));
+    hw_devices_json(loop->plan, root);
     respond_json(stream, 200, root);
 }
 

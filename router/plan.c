@@ -35,6 +35,9 @@ hw_plan_create(struct hw_snapshot *snapshot, struct hw_backends *registry, struc
     plan->backends = hw_xcalloc(snapshot->backend_count + 1, sizeof(struct hw_backend *));
     for (size_t i = 0; i < snapshot->backend_count; i++)
         plan->backends[i] = hw_backends_get(registry, &snapshot->backends[i]);
+    plan->devices = hw_xcalloc(snapshot->device_count + 1, sizeof(struct hw_shared_device *));
+    for (size_t i = 0; i < snapshot->device_count; i++)
+        plan->devices[i] = hw_backends_device(registry, &snapshot->devices[i]);
     plan->routes = hw_xcalloc(snapshot->route_count + 1, sizeof(struct hw_plan_route));
     for (size_t i = 0; i <= snapshot->route_count; i++) {
         const char *label = i < snapshot->route_count ? snapshot->routes[i].name : "none";
@@ -68,9 +71,12 @@ hw_plan_unref(struct hw_plan *plan)
         return;
     for (size_t i = 0; i < plan->snapshot->backend_count; i++)
         hw_backend_unref(plan->registry, plan->backends[i]);
+    for (size_t i = 0; i < plan->snapshot->device_count; i++)
+        hw_device_unref(plan->registry, plan->devices[i]);
     hw_classifier_destroy(&plan->classifier);
     hw_snapshot_unref(plan->snapshot);
     free(plan->backends);
+    free(plan->devices);
     free(plan->routes);
     free(plan->roles);
     free(plan);

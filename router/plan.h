@@ -27,9 +27,10 @@ struct hw_plan {
     struct hw_snapshot *snapshot; /* one reference */
     struct hw_classifier *classifier;
     struct hw_backends *registry;
-    struct hw_backend **backends; /* in the snapshot's order, a reference each */
-    struct hw_plan_route *routes; /* route_count + 1 */
-    struct hw_metric **roles;     /* role_count + 1; the last is "none" */
+    struct hw_backend **backends;      /* in the snapshot's order, a reference each */
+    struct hw_shared_device **devices; /* in the snapshot's order, a reference each */
+    struct hw_plan_route *routes;      /* route_count + 1 */
+    struct hw_metric **roles;          /* role_count + 1; the last is "none" */
     struct hw_meters *meters;
     uint64_t keywords_digest, learned_digest; /* policies/digest.h; for the decision log only */
 };

@@ -162,3 +162,67 @@ def test_an_idle_backend_is_waited_for(hatchway, backend):
 
     assert [answer.text for answer in answers] == ["only"] * 3
     assert sorted(a.headers["x-hatchway-route"] for a in answers) == ["dreams", "live", "live"]
+
+
+# --- live and dream work on one GPU ----------------------------------------------------------------
+
+def device(gateway, name):
+    return {d["name"]: d for d in get(gateway, "/hatchway/backends").json()["devices"]}[name]
+
+
+def test_dreams_do_not_take_the_room_of_the_living(hatchway, backend):
+    dreams, lives = Held("dream"), Held("live")
+    gateway = hatchway(
+        devices={"gpu0": {"class": "cuda", "memory": "12GiB", "max_inflight": 3,
+                          "shares": {"live": "66.7%", "background": "33.3%"}}},
+        backends=[openai_backend("live", backend(lives), device="gpu0",
+                                 lanes=["realtime", "interactive"]),
+                  openai_backend("dream", backend(dreams), device="gpu0", lanes="background")],
+        cache={"keep": "none"})
+    background, answers, agents = {"X-Hatchway-Lane": "background"}, [], []
+    for _ in range(3):
+        agents.append(asking(gateway, answers, headers=background))
+    until(lambda: gateway.metric("hatchway_queries_queued") == 2)  # one dream runs, two wait
+
+    for _ in range(2):
+        agents.append(asking(gateway, answers))  # room was kept for them
+    until(lambda: gateway.metric("hatchway_device_inflight", device="gpu0") == 3)
+    assert device(gateway, "gpu0") == {
+        "name": "gpu0", "class": "cuda", "memory": 12 << 30, "max_inflight": 3, "inflight": 3,
+        "shares": {"live": {"slots": 2, "inflight": 2}, "background": {"slots": 1, "inflight": 1}}}
+    assert shown(gateway, "dream")["on"] == "gpu0"
+    assert shown(gateway, "dream")["lanes"]["background"] == "full: no room for it on gpu0"
+    assert gateway.metric("hatchway_device_share_inflight", device="gpu0", share="live") == 2
+    assert gateway.metric("hatchway_device_share_slots", device="gpu0", share="background") == 1
+    told = post(gateway, "/hatchway/explain", {"query": "hello"}).json()["candidates"][0]
+    assert (told["backend"], told["full"], told["full_why"]) == ("live", True, "device")
+    assert told["queue_ms"] > 0  # the dream on the same GPU is in its way
+
+    lives.go_on.set()
+    dreams.go_on.set()
+    for agent in agents:
+        agent.join()
+    assert sorted(answer.text for answer in answers) == ["dream"] * 3 + ["live"] * 2
+    until(lambda: device(gateway, "gpu0")["inflight"] == 0)
+    assert gateway.metric("hatchway_device_share_inflight") == 0
+
+
+def test_a_reload_that_divides_a_device_anew_loses_nothing(hatchway, backend):
+    held = Held("live")
+    config = {"devices": {"gpu0": {"class": "cuda", "max_inflight": 1}}, "cache": {"keep": "none"},
+              "backends": [openai_backend("live", backend(held), device="gpu0")]}
+    gateway, answers = hatchway(**config), []
+    first = asking(gateway, answers)
+    until(lambda: device(gateway, "gpu0")["inflight"] == 1)
+
+    second = asking(gateway, answers)
+    until(lambda: gateway.metric("hatchway_queries_queued") == 1)
+    config["devices"]["gpu0"]["max_inflight"] = 2
+    gateway.write(config)
+    assert post(gateway, "/hatchway/reload", "").status == 200
+    until(lambda: device(gateway, "gpu0")["max_inflight"] == 2)
+    held.go_on.set()
+    first.join()
+    second.join()
+    assert [answer.text for answer in answers] == ["live", "live"]
+    assert device(gateway, "gpu0")["inflight"] == 0

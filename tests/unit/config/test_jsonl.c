@@ -1,6 +1,7 @@
 /* Rows of JSONL, and the examples that a role takes from such a file. */
 #include "config/help.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/jsonl.h"
@@ -147,6 +148,17 @@ a_bad_file_is_named_where_it_is_asked_for(void **state)
     assert_non_null(strstr(messages, "no row is for the role 'blue'"));
     assert_null(load("roles: { red: { examples_file: /dev/zero } }\n"));
     assert_non_null(strstr(messages, "/dev/zero: this is no plain file"));
+    char fifo[] = "/tmp/hw_config_XXXXXX/fifo", yaml[128];
+    *strrchr(fifo, '/') = '\0';
+    assert_non_null(mkdtemp(fifo));
+    fifo[strlen(fifo)] = '/';
+    assert_int_equal(mkfifo(fifo, 0600), 0); /* whose writer never comes */
+    snprintf(yaml, sizeof(yaml), "roles: { red: { examples_file: %s } }\n", fifo);
+    assert_null(load(yaml));
+    assert_non_null(strstr(messages, "fifo: this is no plain file"));
+    unlink(fifo);
+    *strrchr(fifo, '/') = '\0';
+    rmdir(fifo);
     assert_null(load("roles: { red: { examples_file: nowhere.jsonl } }\n"));
     assert_non_null(strstr(messages, "/etc/hw/nowhere.jsonl: cannot be read"));
 }

@@ -59,6 +59,47 @@ device_mistakes(void **state)
 }
 
 static void
+device_shares(void **state)
+{
+    struct hw_snapshot *s =
+        load(BASE "devices: { gpu0: { class: cuda, max_inflight: 8, shares: { live: 50%, "
+                  "background: 20%, red: 12.5% } }, gpu1: { class: cuda, max_inflight: 2 } }\n");
+    (void)state;
+    assert_non_null(s);
+    assert_string_equal(messages, "");
+    const struct hw_conf_device *device = &s->devices[0];
+    assert_int_equal(device->share_count, 3);
+    assert_int_equal(device->shares[0].lane_mask, 3);
+    assert_int_equal(device->shares[0].slots, 4);
+    assert_int_equal(device->shares[1].lane_mask, 4);
+    assert_int_equal(device->shares[1].slots, 1);
+    assert_int_equal(device->shares[2].role, 0);
+    assert_int_equal(device->shares[2].slots, 1);
+    assert_int_equal(device->open_slots, 2); /* what is left over of the parts, too */
+    assert_int_equal(s->devices[1].open_slots, 2);
+    assert_int_not_equal(s->devices[1].digest, device->digest);
+    hw_snapshot_unref(s);
+#define GPU(rest) BASE "devices: { gpu: { class: cuda, " rest " } }\n"
+    expect_mistake(GPU("shares: { live: 50% }"),
+                   "t.yaml:5:32: error: devices.gpu: shares are parts of max_inflight: give that "
+                   "too");
+    expect_mistake(GPU("max_inflight: 4, shares: { live: 80%, red: 30% }"),
+                   "t.yaml:5:49: error: devices.gpu: the shares make 110%: more than there is");
+    expect_mistake(GPU("max_inflight: 4, shares: { live: 20% }"),
+                   "t.yaml:5:65: error: devices.gpu: this share of max_inflight: 4 is less than "
+                   "one query");
+    expect_mistake(GPU("max_inflight: 4, shares: { live: half }"),
+                   "t.yaml:5:65: error: devices.gpu.shares.live: expected a share such as 25%, got "
+                   "'half'");
+    expect_mistake(GPU("max_inflight: 4, shares: { lvie: 25% }"),
+                   "t.yaml:5:59: error: devices.gpu.shares.lvie: unknown lane or role 'lvie'; did "
+                   "you mean 'live'?");
+    expect_mistake(GPU("max_inflight: 4, shares: { realtime: 75%, background: 25% }"),
+                   "t.yaml:5:57: warning: devices.gpu: the shares leave nothing open and "
+                   "interactive has none: its queries find no room on this device");
+}
+
+static void
 lanes_and_hours(void **state)
 {
     struct hw_snapshot *s = load("schedule: { awake: [08-12, 13-18] }\nbackends:\n" OLLAMA("a", "")
@@ -169,9 +210,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(devices),         cmocka_unit_test(device_mistakes),
-        cmocka_unit_test(lanes_and_hours), cmocka_unit_test(lane_mistakes),
-        cmocka_unit_test(overflow),
+        cmocka_unit_test(devices),       cmocka_unit_test(device_mistakes),
+        cmocka_unit_test(device_shares), cmocka_unit_test(lanes_and_hours),
+        cmocka_unit_test(lane_mistakes), cmocka_unit_test(overflow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

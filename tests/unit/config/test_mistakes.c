@@ -290,6 +290,33 @@ many_at_once(void **state)
         "t.yaml:4:8: error: drain: expected a duration such as 250ms, 30s, 10m or 1h, got '1'\n");
 }
 
+/* What misses the misspelt key, or refers to what stands in it, has nothing to add. */
+static void
+one_typo_is_one_error(void **state)
+{
+    static const struct mistake typos[] = {
+        {"bakends: [{ name: a, kind: bdh, " LOCAL ", general: true }]\n",
+         "t.yaml:1:1: error: unknown key 'bakends'; did you mean 'backends'?\n"},
+        {"backends: [{ nam: a, kind: bdh, " LOCAL ", general: true }]\n",
+         "t.yaml:1:14: error: backends[0]: unknown key 'nam'; did you mean 'name'?\n"},
+        {"backends: [{ name: a, knd: bdh, " LOCAL ", roles: [x] }]\nroles: { x: }\n",
+         "t.yaml:1:23: error: backends[0]: unknown key 'knd'; did you mean 'kind'?\n"},
+        {"rolse: { x: }\nbackends: [{ name: a, kind: bdh, " LOCAL ", roles: [x] }]\n"
+         "routes: [{ name: r, when: { role: x } }, { name: s }]\naliases: { y: x }\n",
+         "t.yaml:1:1: error: unknown key 'rolse'; did you mean 'roles'?\n"},
+        {BASE "alises: { x: y, y: x }\n",
+         "t.yaml:5:1: error: unknown key 'alises'; did you mean 'aliases'?\n"},
+        {BASE "aliases: { x: y, y: x, z: x, w: red }\n",
+         "t.yaml:5:15: error: aliases: alias 'x' leads through more than 8 aliases, perhaps in a "
+         "circle\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(typos) / sizeof(typos[0]); i++) {
+        assert_null(load(typos[i].yaml));
+        assert_string_equal(messages, typos[i].line);
+    }
+}
+
 static void
 choosing(void **state)
 {
@@ -357,11 +384,17 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_and_types), cmocka_unit_test(decisions),
-        cmocka_unit_test(yaml_itself),    cmocka_unit_test(backends),
-        cmocka_unit_test(egress),         cmocka_unit_test(names_and_agents),
-        cmocka_unit_test(routes),         cmocka_unit_test(many_at_once),
-        cmocka_unit_test(conditions),     cmocka_unit_test(choosing),
+        cmocka_unit_test(keys_and_types),
+        cmocka_unit_test(decisions),
+        cmocka_unit_test(yaml_itself),
+        cmocka_unit_test(backends),
+        cmocka_unit_test(egress),
+        cmocka_unit_test(names_and_agents),
+        cmocka_unit_test(routes),
+        cmocka_unit_test(many_at_once),
+        cmocka_unit_test(one_typo_is_one_error),
+        cmocka_unit_test(conditions),
+        cmocka_unit_test(choosing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,6 +298,52 @@ last_resort_is_last(void **state)
     expect_rank(&traits, "hatchling redfin! bluefin!");
 }
 
+/* redfin and bluefin on one GPU, which has two places for the living and one for dreams. */
+static void
+one_device_for_two(void **state)
+{
+    static struct hw_conf_share shares[] = {{.lane_mask = 3, .role = -1, .slots = 2},
+                                            {.lane_mask = 4, .role = -1, .slots = 1}};
+    static struct hw_conf_device gpu = {.max_inflight = 3, .shares = shares, .share_count = 2};
+    struct hw_traits traits = query(TRADING);
+    struct hw_device_view device = {.inflight = 2, .taken = {2, 0}};
+    struct hw_rank_input input = {.snapshot = &built.snapshot,
+                                  .route = route,
+                                  .traits = &traits,
+                                  .views = views,
+                                  .devices = &device};
+
+    (void)state;
+    built.snapshot.devices = &gpu;
+    built.snapshot.device_count = 1;
+    built.backends[REDFIN].on = built.backends[BLUEFIN].on = &gpu;
+    route->to.role_same = true;
+    views[REDFIN].ttft_ms = 200;
+    views[REDFIN].decode_bytes_s = 1024; /* 1200 ms a query */
+    views[REDFIN].inflight = 2;
+    hw_expect_others(&built.snapshot, views);
+    assert_float_equal(views[BLUEFIN].others_ms, 800, 1e-6); /* two, three side by side */
+    assert_float_equal(views[REDFIN].others_ms, 0, 1e-6);
+    assert_float_equal(views[HATCHLING].others_ms, 0, 1e-6);
+    double alone = hw_expected_ms(&views[CLOUD], &built.backends[BLUEFIN], &traits);
+    views[CLOUD].others_ms = 800;
+    assert_float_equal(hw_expected_ms(&views[CLOUD], &built.backends[BLUEFIN], &traits),
+                       alone + 800, 1e-6);
+
+    traits.lane = HW_LANE_BACKGROUND;
+    assert_int_equal(hw_rank(&input, out), 2);
+    assert_false(out[0].full || out[1].full);
+    traits.lane = HW_LANE_REALTIME;
+    assert_int_equal(hw_rank(&input, out), 2);
+    assert_true(out[0].full && out[1].full);
+    assert_string_equal(out[0].full_why, "device");
+    device = (struct hw_device_view){.inflight = 1, .taken = {1, 0}};
+    route->to.idle = true;
+    hw_rank(&input, out);
+    assert_string_equal(out[0].full_why, "idle");
+    assert_string_equal(out[1].full_why, "idle");
+}
+
 static void
 by_priority_and_inflight(void **state)
 {
@@ -554,6 +600,7 @@ main(void)
         cmocka_unit_test_setup(a_long_queue_is_saturation, setup),
         cmocka_unit_test_setup(onto_idle_ones_only, setup),
         cmocka_unit_test_setup(last_resort_is_last, setup),
+        cmocka_unit_test_setup(one_device_for_two, setup),
         cmocka_unit_test_setup(by_priority_and_inflight, setup),
         cmocka_unit_test_setup(context_must_hold_the_prompt, setup),
         cmocka_unit_test_setup(many_backends, setup),

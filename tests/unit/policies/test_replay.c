@@ -142,10 +142,9 @@ test_features_are_enough_to_classify_by_learning(void **state)
         struct hw_traits whole = traits_of(texts[i]);
         told.learned_digest++; /* the log's policy knew other examples */
         told.features = buckets;
-        told.feature_count =
-            hw_features(texts[i], strlen(texts[i]), HW_FEATURE_BITS_MAX, NULL, 0, buckets);
-        qsort(buckets, told.feature_count, sizeof(buckets[0]), compare_buckets);
         assert_int_equal(hw_classifier_create(&built.snapshot, &classifier, NULL), 0);
+        told.feature_count = hw_classify_features(classifier, texts[i], strlen(texts[i]), buckets);
+        qsort(buckets, told.feature_count, sizeof(buckets[0]), compare_buckets);
         hw_classify(classifier, &whole);
         hw_classifier_destroy(&classifier);
 
