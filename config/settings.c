@@ -284,6 +284,13 @@ static const struct hw_key keys_probes[] = {
     {.name = NULL},
 };
 
+static const struct hw_key keys_breaker[] = {
+    {"slow_start", hw_set_duration, HW_FIELD(hw_conf_breaker, slow_start), .fallback = "30s",
+     .max = HOUR_MS},
+    {"late", hw_set_count, HW_FIELD(hw_conf_breaker, late), .fallback = "10", .max = 1000},
+    {.name = NULL},
+};
+
 /* What the fleet's device classes draw at work, as their makers tell. */
 #define WATTS(device) .offset = (device) * sizeof(uint32_t), .size = sizeof(uint32_t), .max = 100000
 static const struct hw_key keys_watts[] = {
@@ -321,6 +328,7 @@ const struct hw_key hw_keys_top[] = {
     {"worker_dir", set_worker_dir, HW_FIELD(hw_snapshot, worker_dir), .max = 1024,
      .shape = HW_SHAPE_SCALAR, .pattern = "^/"},
     {"probes", hw_set_section, HW_FIELD(hw_snapshot, probes), .keys = keys_probes},
+    {"breaker", hw_set_section, HW_FIELD(hw_snapshot, breaker), .keys = keys_breaker},
     {"watts", hw_set_section, HW_FIELD(hw_snapshot, watts), .keys = keys_watts},
     {"timezone", hw_set_zone, HW_FIELD(hw_snapshot, zone), .max = 64, .shape = HW_SHAPE_SCALAR},
     {"schedule", hw_set_section, HW_FIELD(hw_snapshot, schedule), .keys = hw_keys_schedule},

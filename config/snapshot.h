@@ -264,6 +264,11 @@ struct hw_conf_probes {
     uint32_t failures; /* 2 in a row, and the backend is out until one succeeds */
 };
 
+struct hw_conf_breaker {
+    uint32_t slow_start; /* 30s from recovery to its full share of the queries; 0: at once */
+    uint32_t late;       /* 10 times later than usual, a first token is a failure; 0: never */
+};
+
 struct hw_conf_limits {
     uint64_t body;           /* 8MiB */
     uint32_t header_bytes;   /* 32KiB */
@@ -316,6 +321,7 @@ struct hw_snapshot {
     struct hw_conf_timeouts timeouts;
     struct hw_conf_classifier classifier;
     struct hw_conf_probes probes;
+    struct hw_conf_breaker breaker;
     struct hw_conf_device *devices;
     size_t device_count;
     struct hw_conf_decisions decisions;

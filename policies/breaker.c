@@ -19,9 +19,10 @@ hw_breaker_init(struct hw_breaker *breaker)
 }
 
 static void
-trip(struct hw_breaker *breaker, uint64_t now_ms)
+trip(struct hw_breaker *breaker, bool late, uint64_t now_ms)
 {
     breaker->state = HW_BREAKER_OPEN;
+    breaker->late = late;
     breaker->open_until_ms = now_ms + breaker->open_ms;
     breaker->open_ms = breaker->open_ms > OPEN_MS_MAX / 2 ? OPEN_MS_MAX : breaker->open_ms * 2;
     breaker->trial_running = false;
@@ -50,9 +51,29 @@ hw_breaker_take(struct hw_breaker *breaker, uint64_t now_ms)
         breaker->trial_running = true;
         return true;
     case HW_BREAKER_OPEN:
-        break;
+        return breaker->late; /* whoever asks has nobody else */
     }
     return false;
+}
+
+static void
+close_again(struct hw_breaker *breaker, uint64_t now_ms)
+{
+    hw_breaker_init(breaker);
+    breaker->closed_ms = now_ms;
+}
+
+static void
+count(struct hw_breaker *breaker, bool ok, bool late, uint64_t now_ms)
+{
+    breaker->failures_in_row = ok ? 0 : breaker->failures_in_row + 1;
+    breaker->window = ((breaker->window << 1) | (ok ? 0u : 1u)) & WINDOW_MASK;
+    if (breaker->window_count < WINDOW)
+        breaker->window_count++;
+    bool half_failed = breaker->window_count == WINDOW &&
+                       (uint32_t)__builtin_popcount(breaker->window) * 2 >= WINDOW;
+    if (breaker->failures_in_row >= FAILURES_IN_ROW || half_failed)
+        trip(breaker, late, now_ms);
 }
 
 void
@@ -64,19 +85,21 @@ hw_breaker_result(struct hw_breaker *breaker, bool ok, uint64_t now_ms)
         if (!breaker->trial_running)
             return;
         if (ok)
-            hw_breaker_init(breaker);
+            close_again(breaker, now_ms);
         else
-            trip(breaker, now_ms);
+            trip(breaker, false, now_ms);
         return;
     }
-    breaker->failures_in_row = ok ? 0 : breaker->failures_in_row + 1;
-    breaker->window = ((breaker->window << 1) | (ok ? 0u : 1u)) & WINDOW_MASK;
-    if (breaker->window_count < WINDOW)
-        breaker->window_count++;
-    bool half_failed = breaker->window_count == WINDOW &&
-                       (uint32_t)__builtin_popcount(breaker->window) * 2 >= WINDOW;
-    if (breaker->failures_in_row >= FAILURES_IN_ROW || half_failed)
-        trip(breaker, now_ms);
+    count(breaker, ok, false, now_ms);
+}
+
+void
+hw_breaker_late(struct hw_breaker *breaker, uint64_t now_ms)
+{
+    if (breaker->state == HW_BREAKER_CLOSED)
+        count(breaker, false, true, now_ms);
+    else
+        hw_breaker_result(breaker, true, now_ms);
 }
 
 void

@@ -20,7 +20,8 @@
 #define NEVER 1e9               /* weight 0 */
 #define EXPLORE_SHARE 16        /* one query in so many may explore */
 #define EXPLORE_AFTER_MS 10000u /* what was measured longer ago may no longer hold */
-#define EXPLORE_COST 3.0        /* at most so many times the first one's time, by its prior */
+#define SLOW_START_LEAST 0.1
+#define EXPLORE_COST 3.0 /* at most so many times the first one's time, by its prior */
 
 static uint64_t
 mix(uint64_t z)
@@ -87,6 +88,27 @@ hw_order_score(const struct hw_rank_input *input, enum hw_by by, size_t i, doubl
         break;
     }
     return expected_ms;
+}
+
+double
+hw_slow_start(const struct hw_snapshot *snapshot, const struct hw_backend_view *view)
+{
+    uint32_t whole_ms = snapshot->breaker.slow_start;
+
+    if (view->recovered_ms == 0 || view->recovered_ms >= whole_ms)
+        return 1;
+    double share = (double)view->recovered_ms / whole_ms;
+    return share > SLOW_START_LEAST ? share : SLOW_START_LEAST;
+}
+
+bool
+hw_order_spares(const struct hw_rank_input *input, size_t backend)
+{
+    double share = hw_slow_start(input->snapshot, &input->views[backend]);
+
+    if (share >= 1 || input->dice == 0)
+        return false;
+    return (double)(mix(input->dice ^ (backend + 1)) >> 11) * 0x1p-53 >= share;
 }
 
 static bool

@@ -231,6 +231,8 @@ judge(const struct round *round, size_t i, struct entry *entry)
     candidate->full_why = why_full(input, candidate);
     candidate->full = candidate->full_why != NULL;
     hw_expect(view, backend, input->traits, &expected);
+    candidate->ahead_ms = expected.queue_ms + expected.prefill_ms;
+    candidate->spared = hw_order_spares(input, i);
     candidate->saturated = route->max_wait != 0 && expected.queue_ms > route->max_wait;
     candidate->expected_ms =
         expected.queue_ms + expected.start_ms + expected.prefill_ms + expected.decode_ms;
@@ -256,6 +258,8 @@ compare(const void *pa, const void *pb)
         return a->way < b->way ? -1 : 1;
     if (a->last != b->last)
         return a->last ? 1 : -1;
+    if (ca->spared != cb->spared)
+        return ca->spared ? 1 : -1;
     if (a->quality != b->quality)
         return a->quality > b->quality ? -1 : 1;
     if (ca->score < cb->score || ca->score > cb->score)
@@ -287,6 +291,18 @@ score_all(const struct hw_rank_input *input, struct entry *entries, size_t total
     }
 }
 
+/* Nobody is left but some whose breaker only late answers have opened: they are asked. */
+static void
+admit_late(const struct hw_rank_input *input, struct entry *entries, size_t total)
+{
+    for (size_t i = 0; i < total; i++)
+        if (entries[i].candidate.out == HW_CANDIDATE)
+            return;
+    for (size_t i = 0; i < total; i++)
+        if (entries[i].candidate.out == HW_OUT_BREAKER && input->views[i].late)
+            entries[i].candidate.out = HW_CANDIDATE;
+}
+
 size_t
 hw_rank(const struct hw_rank_input *input, struct hw_candidate *out)
 {
@@ -305,6 +321,7 @@ hw_rank(const struct hw_rank_input *input, struct hw_candidate *out)
         round.now = hw_zone_local(input->snapshot->zone, input->traits->now_s);
     for (size_t i = 0; i < total; i++)
         judge(&round, i, &entries[i]);
+    admit_late(input, entries, total);
     score_all(input, entries, total);
     qsort(entries, total, sizeof(*entries), compare);
     for (size_t i = 0; i < total; i++) {

@@ -22,6 +22,8 @@ struct hw_backend_view {
     enum hw_breaker_state breaker;
     uint32_t inflight;      /* of this process */
     uint64_t silent_ms;     /* since its last answer taught its speed; 0: it has taught nothing */
+    bool late;              /* breaker open, yet answers would come: late, but come */
+    uint64_t recovered_ms;  /* since it came back from being out; 0: long ago, or never */
     double ttft_ms;         /* learned or prior: time to first token, small prompt */
     double prefill_bytes_s; /* prompt bytes read a second */
     double decode_bytes_s;  /* answer text bytes written a second */
@@ -63,6 +65,8 @@ struct hw_candidate {
     bool idle;             /* the query wants it only when nothing else runs there */
     bool saturated;        /* its queue is expected to last longer than the route's max_wait */
     uint32_t limit;        /* queries at a time there, for this query; 0: none */
+    bool spared;           /* just recovered: its peers go first this time */
+    double ahead_ms;       /* of expected_ms what queue and prompt take */
     bool explored;         /* by: latency: first for once, to see whether it has recovered */
     double expected_ms;    /* from now to the last byte */
     double score;          /* what the route's `by` goes by; lower first */
@@ -95,10 +99,14 @@ struct hw_rank_input {
  * behind them. Where the route waits for its own, its own come before all others. Returns how many
  * are candidates. */
 size_t hw_rank(const struct hw_rank_input *input, struct hw_candidate *out);
+/* The share of its queries that a backend gets in this moment of its slow start; 1: all. */
+double hw_slow_start(const struct hw_snapshot *snapshot, const struct hw_backend_view *view);
 /* policies/order.c: the score of a candidate under `by`, of `count` candidates that have `inflight`
  * queries together. */
 double hw_order_score(const struct hw_rank_input *input, enum hw_by by, size_t backend,
                       double expected_ms, size_t count, uint64_t inflight);
+/* Whether backend i, in its slow start, lets its peers go first this time. */
+bool hw_order_spares(const struct hw_rank_input *input, size_t backend);
 /* Sometimes moves a candidate to the front that has long not been heard of. */
 void hw_order_explore(const struct hw_rank_input *input, struct hw_candidate *candidates,
                       size_t count);

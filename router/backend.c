@@ -61,6 +61,7 @@ make(struct hw_backends *backends, const struct hw_conf_backend *conf)
         backend->probes[i] = hw_metric_child(backends->meters->probes, labels);
     }
     const char *label[1] = {backend->name};
+    backend->late = hw_metric_child(backends->meters->late, label);
     backend->first_token = hw_histogram_child(backends->meters->first_token, label);
     backend->inter_token = hw_histogram_child(backends->meters->inter_token, label);
     return backend;
@@ -154,6 +155,11 @@ hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_v
     view->up = !backend->probe_down;
     view->silent_ms =
         backend->taught_ms != 0 && now_ms > backend->taught_ms ? now_ms - backend->taught_ms : 0;
+    view->late = backend->breaker.late;
+    uint64_t back_ms = backend->breaker.closed_ms > backend->back_ms ? backend->breaker.closed_ms
+                                                                     : backend->back_ms;
+    /* Another loop's clock may be a little ahead. */
+    view->recovered_ms = back_ms == 0 ? 0 : now_ms > back_ms ? now_ms - back_ms : 1;
     view->ttft_ms = backend->speed.ttft_ms;
     view->prefill_bytes_s = backend->speed.prefill_bytes_s;
     view->decode_bytes_s = backend->speed.decode_bytes_s;
@@ -170,13 +176,28 @@ hw_backend_take(struct hw_backend *backend, uint64_t now_ms)
     return leave;
 }
 
+/* Only of streams: when a whole answer was begun nobody sees. */
+static bool
+came_late(struct hw_backend *backend, const struct hw_speed_sample *sample,
+          const struct hw_lateness *lateness)
+{
+    return sample != NULL && sample->decode_us > 0 &&
+           hw_usual_late(&backend->usual, (double)sample->ttft_us / 1000, lateness->ahead_ms,
+                         lateness->times);
+}
+
 void
 hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result, bool blameless,
-                  const struct hw_speed_sample *sample, uint64_t now_ms)
+                  const struct hw_speed_sample *sample, const struct hw_lateness *lateness,
+                  uint64_t now_ms)
 {
     hw_metric_add(backend->attempts[result], 1);
     pthread_mutex_lock(&backend->lock);
-    if (blameless || result == HW_ATTEMPT_CANCELLED)
+    bool late = result == HW_ATTEMPT_OK && came_late(backend, sample, lateness);
+    if (late) {
+        hw_metric_add(backend->late, 1);
+        hw_breaker_late(&backend->breaker, now_ms);
+    } else if (blameless || result == HW_ATTEMPT_CANCELLED)
         hw_breaker_forget(&backend->breaker);
     else
         hw_breaker_result(&backend->breaker,
@@ -217,6 +238,8 @@ hw_backend_probed(struct hw_backend *backend, const char *why, uint32_t failures
     } else if (!backend->probe_down && backend->probes_failed >= failures) {
         news = HW_PROBE_WENT_DOWN;
     }
+    if (news == HW_PROBE_CAME_BACK)
+        backend->back_ms = now_ms;
     if (news != HW_PROBE_NO_NEWS)
         backend->probe_down = news == HW_PROBE_WENT_DOWN;
     pthread_mutex_unlock(&backend->lock);

@@ -14,6 +14,7 @@
 #include "policies/breaker.h"
 #include "policies/rank.h"
 #include "policies/stats.h"
+#include "policies/usual.h"
 #include "router/meters.h"
 
 enum hw_attempt_result {
@@ -48,6 +49,9 @@ struct hw_backend {
     char probe_why[160];
     uint64_t taught_ms; /* when it last did; 0: never */
     struct hw_breaker breaker;
+    struct hw_usual usual;
+    uint64_t back_ms; /* when a probe last brought it back; 0: never */
+    struct hw_metric *late;
 };
 
 /* A device that backends share. Found by name and what its room is divided into: after a reload
@@ -81,10 +85,16 @@ void hw_device_view(struct hw_shared_device *device, struct hw_device_view *view
 void hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_view *view);
 /* Asks the breaker for leave to send. */
 bool hw_backend_take(struct hw_backend *backend, uint64_t now_ms);
+/* What is late: `times` (0: never) what is usual after what was ahead of the query. */
+struct hw_lateness {
+    double ahead_ms;
+    uint32_t times;
+};
 /* An attempt ended: counts it, tells the breaker (unless blameless: then it only gives its leave
  * back), learns from sample when not NULL. */
 void hw_backend_result(struct hw_backend *backend, enum hw_attempt_result result, bool blameless,
-                       const struct hw_speed_sample *sample, uint64_t now_ms);
+                       const struct hw_speed_sample *sample, const struct hw_lateness *lateness,
+                       uint64_t now_ms);
 enum hw_probe_news { HW_PROBE_NO_NEWS, HW_PROBE_WENT_DOWN, HW_PROBE_CAME_BACK };
 /* A probe ended (why NULL: well). After `failures` bad ones in a row the backend is down; the first
  * good one brings it back, and lets an open breaker try at once. */

@@ -65,7 +65,10 @@ hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result)
     hw_attempt_sample(&ex->attempt, &sample);
     /* Vectors come at once: they would teach a writing speed that no answer has. */
     bool teaches = !ex->query.embeds;
-    hw_backend_result(backend, result, blameless, teaches ? &sample : NULL, hw_exchange_now_ms(ex));
+    struct hw_lateness lateness = {ex->current != NULL ? ex->current->ahead_ms : 0,
+                                   ex->plan->snapshot->breaker.late};
+    hw_backend_result(backend, result, blameless, teaches ? &sample : NULL, &lateness,
+                      hw_exchange_now_ms(ex));
     if (result == HW_ATTEMPT_OK && teaches) {
         hw_histogram_observe_us(backend->first_token, sample.ttft_us);
         if (sample.decode_us > 0)

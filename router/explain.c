@@ -193,6 +193,7 @@ candidate_json(const struct hw_decision *decision, const struct hw_candidate *ca
     if (candidate->full)
         cJSON_AddStringToObject(item, "full_why", candidate->full_why);
     cJSON_AddBoolToObject(item, "saturated", candidate->saturated);
+    cJSON_AddNumberToObject(item, "slow_start", hw_slow_start(decision->snapshot, view));
     cJSON_AddNumberToObject(item, "quality", conf->quality);
     cJSON_AddNumberToObject(item, "score", candidate->score);
     cJSON_AddNumberToObject(item, "inflight", view->inflight);

@@ -250,7 +250,12 @@ hw_health_out(struct hw_loop *loop, const struct hw_plan *plan, size_t i,
     if (left_ms == 0)
         return false;
     *reason = HW_OUT_REASON_BREAKER;
-    snprintf(why, size, "too many queries failed there; the next one is tried in %.1f s",
+    struct hw_backend_view view;
+    hw_backend_view(backend, uv_now(&loop->uv), &view);
+    snprintf(why, size, "%s; the next one is tried in %.1f s",
+             view.late ? "its answers began far later than usual (who has nobody else is sent "
+                         "there all the same)"
+                       : "too many queries failed there",
              (double)left_ms / 1000);
     return true;
 }

@@ -189,6 +189,7 @@ backend_json(struct hw_loop *loop, size_t i)
         cJSON_AddStringToObject(json, "why", why);
     }
     cJSON_AddStringToObject(json, "breaker", hw_breaker_names[view.breaker]);
+    cJSON_AddNumberToObject(json, "slow_start", hw_slow_start(loop->plan->snapshot, &view));
     cJSON_AddNumberToObject(json, "inflight", view.inflight);
     cJSON_AddNumberToObject(json, "max_inflight", conf->max_inflight);
     cJSON_AddNumberToObject(json, "ttft_ms", view.ttft_ms);

@@ -95,7 +95,8 @@ def test_a_sick_backend_is_out_until_its_probe_is_well(hatchway, backend):
     one, two = backend(openai("one")), backend(openai("two"))
     gateway = hatchway(backends=[openai_backend("one", one, priority=0),
                                  openai_backend("two", two, priority=1)],
-                       routes=in_order("one", "two"), cache={"keep": "none"}, probes=FAST_PROBES)
+                       routes=in_order("one", "two"), cache={"keep": "none"}, probes=FAST_PROBES,
+                       breaker={"slow_start": 0})
     assert ask(gateway, "hello").text == "one"
 
     one.probe_status = 503

@@ -28,6 +28,8 @@ defaults(void **state)
     assert_int_equal(s->limits.json_nodes, 200000);
     assert_int_equal(s->limits.retry_percent, 20);
     assert_int_equal(s->limits.queued, 1024);
+    assert_int_equal(s->breaker.slow_start, 30000);
+    assert_int_equal(s->breaker.late, 10);
     assert_int_equal(s->timeouts.connect, 2000);
     assert_int_equal(s->timeouts.first_byte, 60000);
     assert_int_equal(s->timeouts.idle, 30000);

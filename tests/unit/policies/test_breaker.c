@@ -106,10 +106,34 @@ hurried(void **state)
     assert_false(hw_breaker_take(&breaker, 200));
 }
 
+static void
+late_answers_open_it_but_not_for_the_last(void **state)
+{
+    (void)state;
+    struct hw_breaker breaker;
+    hw_breaker_init(&breaker);
+    for (int i = 0; i < 5; i++)
+        hw_breaker_late(&breaker, 100);
+    assert_int_equal(hw_breaker_state(&breaker, 200), HW_BREAKER_OPEN);
+    assert_true(breaker.late);
+    assert_true(hw_breaker_take(&breaker, 200)); /* who has nobody else */
+    assert_int_equal(hw_breaker_state(&breaker, 1100), HW_BREAKER_HALF_OPEN);
+    assert_true(hw_breaker_take(&breaker, 1100));
+    hw_breaker_late(&breaker, 1200); /* slow, but it works */
+    assert_int_equal(hw_breaker_state(&breaker, 1200), HW_BREAKER_CLOSED);
+    assert_int_equal(breaker.closed_ms, 1200);
+    for (int i = 0; i < 4; i++)
+        hw_breaker_late(&breaker, 1300);
+    hw_breaker_result(&breaker, false, 1300);
+    assert_false(breaker.late);
+    assert_false(hw_breaker_take(&breaker, 1400));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(late_answers_open_it_but_not_for_the_last),
         cmocka_unit_test(five_in_a_row_open_it),
         cmocka_unit_test(half_of_twenty_open_it),
         cmocka_unit_test(one_trial_at_a_time),

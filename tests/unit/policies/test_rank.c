@@ -585,6 +585,45 @@ exploring(void **state)
     assert_int_equal(firsts_of(BLUEFIN, HW_BY_LATENCY, 1000), 0);
 }
 
+/* redfin has just come back: its share of the queries grows with the time. */
+static void
+slow_start(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    views[REDFIN].decode_bytes_s = 900;
+    built.snapshot.breaker.slow_start = 30000;
+    assert_float_equal(hw_slow_start(&built.snapshot, &views[REDFIN]), 1, 0);
+    views[REDFIN].recovered_ms = 1;
+    assert_float_equal(hw_slow_start(&built.snapshot, &views[REDFIN]), 0.1, 0);
+    assert_in_range(firsts_of(REDFIN, HW_BY_PRIORITY, 4000), 320, 480);
+    views[REDFIN].recovered_ms = 15000;
+    assert_in_range(firsts_of(REDFIN, HW_BY_PRIORITY, 4000), 1850, 2150);
+    views[REDFIN].recovered_ms = 30000;
+    assert_int_equal(firsts_of(REDFIN, HW_BY_PRIORITY, 400), 400);
+    views[REDFIN].recovered_ms = 1;
+    views[BLUEFIN].up = false; /* alone it gets all; the fallback is for the day it cannot */
+    route->fallback = (struct hw_conf_selector){.present = true};
+    assert_int_equal(firsts_of(REDFIN, HW_BY_PRIORITY, 400), 400);
+    views[BLUEFIN].up = true;
+    expect_rank(&traits, "redfin bluefin hatchling*"); /* no dice: no chance is taken */
+}
+
+static void
+late_is_better_than_nobody(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    route->to.role_same = true;
+    views[REDFIN].breaker = views[BLUEFIN].breaker = HW_BREAKER_OPEN;
+    views[REDFIN].late = true;
+    expect_rank(&traits, "redfin");
+    assert_string_equal(why_out(BLUEFIN), "breaker open");
+    route->fallback =
+        (struct hw_conf_selector){.present = true, .device_mask = 1u << HW_DEVICE_CPU};
+    expect_rank(&traits, "hatchling*");
+}
+
 int
 main(void)
 {
@@ -610,6 +649,8 @@ main(void)
         cmocka_unit_test_setup(affinity, setup),
         cmocka_unit_test_setup(cost_and_energy, setup),
         cmocka_unit_test_setup(exploring, setup),
+        cmocka_unit_test_setup(slow_start, setup),
+        cmocka_unit_test_setup(late_is_better_than_nobody, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
