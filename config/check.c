@@ -115,71 +115,12 @@ check_aliases(struct hw_load *load, const struct hw_node *root)
 }
 
 static bool
-selects_any(const struct hw_snapshot *snapshot, const struct hw_conf_selector *selector,
-            uint64_t same_role_mask)
-{
-    for (size_t i = 0; i < snapshot->backend_count; i++)
-        if (hw_conf_selects(selector, same_role_mask, &snapshot->backends[i], i))
-            return true;
-    return false;
-}
-
-static void
-warn_about_routes(struct hw_load *load, const struct hw_node *root)
-{
-    const struct hw_snapshot *snapshot = load->snapshot;
-    const struct hw_node *routes = hw_node_find(root, "routes");
-    const struct hw_conf_route *catch_all = NULL;
-    if (routes == NULL || routes->count == 0)
-        return;
-    size_t mark = hw_conf_path_push(load, "routes", 0);
-    for (size_t i = 0; i < snapshot->route_count; i++) {
-        const struct hw_conf_route *route = &snapshot->routes[i];
-        const struct hw_node *node = hw_node_at(routes, i);
-        size_t inner = hw_conf_path_push(load, NULL, i);
-        if (catch_all != NULL)
-            hw_conf_warn(
-                load, node,
-                "route '%s' can never match: '%s' (line %u) comes first and has no conditions",
-                route->name, catch_all->name, catch_all->line);
-        else if (!route->when.present)
-            catch_all = route;
-        if (!selects_any(snapshot, &route->to, route->when.role_mask))
-            hw_conf_warn(load, node, "route '%s' selects no backend%s", route->name,
-                         route->fallback.present ? ": only its fallback could answer" : "");
-        if (route->overflow.present &&
-            !selects_any(snapshot, &route->overflow, route->when.role_mask))
-            hw_conf_warn(load, node, "the overflow of route '%s' selects no backend", route->name);
-        if (route->fallback.present &&
-            !selects_any(snapshot, &route->fallback, route->when.role_mask))
-            hw_conf_warn(load, node, "the fallback of route '%s' selects no backend", route->name);
-        hw_conf_path_pop(load, inner);
-    }
-    hw_conf_path_pop(load, mark);
-    if (catch_all == NULL)
-        hw_conf_warn(load, routes,
-                     "no route without conditions: a query that matches none is refused (end with "
-                     "{ name: default, to: { by: latency } })");
-}
-
-/* A selector names a backend when it has any condition at all that this backend meets. */
-static bool
-is_named_by(const struct hw_conf_selector *selector, const struct hw_conf_backend *backend,
-            size_t i)
-{
-    bool conditions = selector->has_kind || selector->device_mask != 0 ||
-                      selector->role_mask != 0 || selector->backend_mask != NULL ||
-                      selector->model != NULL;
-    return selector->present && conditions && hw_conf_selects(selector, 0, backend, i);
-}
-
-static bool
 names_any(const struct hw_snapshot *snapshot, const struct hw_conf_selector *selector)
 {
     if (selector->role_same) /* only a backend that has the role already */
         return false;
     for (size_t i = 0; i < snapshot->backend_count; i++)
-        if (is_named_by(selector, &snapshot->backends[i], i))
+        if (hw_conf_is_named_by(selector, &snapshot->backends[i], i))
             return true;
     return false;
 }
@@ -223,9 +164,9 @@ warn_about_idle_backends(struct hw_load *load, const struct hw_node *root)
         const struct hw_conf_backend *backend = &snapshot->backends[i];
         bool named = backend->general || backend->role_mask != 0 || backend->models.count > 0;
         for (size_t j = 0; j < snapshot->route_count && !named; j++)
-            named = is_named_by(&snapshot->routes[j].to, backend, i) ||
-                    is_named_by(&snapshot->routes[j].overflow, backend, i) ||
-                    is_named_by(&snapshot->routes[j].fallback, backend, i);
+            named = hw_conf_is_named_by(&snapshot->routes[j].to, backend, i) ||
+                    hw_conf_is_named_by(&snapshot->routes[j].overflow, backend, i) ||
+                    hw_conf_is_named_by(&snapshot->routes[j].fallback, backend, i);
         if (!named)
             hw_conf_warn(
                 load, hw_node_at(hw_node_find(root, "backends"), i),
@@ -268,7 +209,8 @@ hw_check_all(struct hw_load *load, const struct hw_node *root)
     check_aliases(load, root);
     if (load->diags->errors > 0) /* half a configuration has many a loose end */
         return;
-    warn_about_routes(load, root);
+    hw_warn_about_routes(load, root);
+    hw_warn_about_keywords(load, root);
     warn_about_roles(load, root);
     warn_about_idle_backends(load, root);
     warn_about_memory(load, root);

@@ -200,3 +200,13 @@ hw_conf_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask
         return false;
     return selector->model == NULL || hw_conf_has_model(backend, selector->model);
 }
+
+bool
+hw_conf_is_named_by(const struct hw_conf_selector *selector, const struct hw_conf_backend *backend,
+                    size_t i)
+{
+    bool conditions = selector->has_kind || selector->device_mask != 0 ||
+                      selector->role_mask != 0 || selector->backend_mask != NULL ||
+                      selector->model != NULL;
+    return selector->present && conditions && hw_conf_selects(selector, 0, backend, i);
+}

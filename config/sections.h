@@ -56,6 +56,14 @@ bool hw_conf_has_model(const struct hw_conf_backend *backend, const char *model)
 bool hw_conf_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask,
                      const struct hw_conf_backend *backend, size_t i);
 
+/* check_routes.c */
+void hw_warn_about_routes(struct hw_load *load, const struct hw_node *root);
+void hw_warn_about_keywords(struct hw_load *load, const struct hw_node *root);
+
+/* A selector names a backend when it has any condition at all that this backend meets. */
+bool hw_conf_is_named_by(const struct hw_conf_selector *selector,
+                         const struct hw_conf_backend *backend, size_t i);
+
 /* What one section alone cannot tell: run when all have been read. Errors first, then warnings. */
 void hw_check_all(struct hw_load *load, const struct hw_node *root);
 
