@@ -69,101 +69,95 @@ warm_up(struct stream *s, const struct hw_bench_text *text, size_t from)
     hw_bdh_session_feed(s->session, tokens, WARM_UP, s->logits);
 }
 
+/* What a way of passing tokens has cost. */
+struct meter {
+    uint64_t stage_ns[HW_BDH_STAGES];
+    double stepping_s, sampling_s;
+    size_t count;
+};
+
 /* Stages are shares of elapsed time; a step's CPU time is what they are shares of, so that being
  * put aside for another process does not count. */
 static void
-measure_decode(struct stream *s, double seconds, struct hw_bench_rates *out)
+read_meter(const struct meter *meter, enum hw_bench_way way, struct hw_bench_rates *out)
 {
-    uint64_t ns[HW_BDH_STAGES] = {0}, all = 0;
-    double start = hw_bench_cpu_s(), sampling = 0.0, elapsed = 0.0;
-    size_t count = 0;
+    double all = 0.0, step_us = meter->stepping_s * 1e6 / (double)meter->count;
 
-    hw_bdh_session_profile(s->session, ns);
-    while (elapsed < seconds) {
-        double before = hw_bench_cpu_s();
-        uint32_t token = hw_sampler_pick(s->sampler, s->logits);
-        sampling += hw_bench_cpu_s() - before;
-        hw_bdh_session_step(s->session, token, s->logits);
-        count++;
-        elapsed = hw_bench_cpu_s() - start;
+    for (int i = 0; i < HW_BDH_STAGES; i++)
+        all += (double)meter->stage_ns[i];
+    for (int i = 0; i < HW_BDH_STAGES; i++)
+        out->stage_us[way][i] = all > 0.0 ? step_us * (double)meter->stage_ns[i] / all : 0.0;
+    out->tokens_s[way] = (double)meter->count / (meter->stepping_s + meter->sampling_s);
+}
+
+/* Sampled tokens, fed back, of streams that step together. */
+static void
+measure_decode(struct stream *streams, size_t count, double seconds, struct meter *meter)
+{
+    struct hw_bdh_session *sessions[HW_BENCH_SESSIONS];
+    float *logits[HW_BENCH_SESSIONS];
+    uint32_t tokens[HW_BENCH_SESSIONS];
+
+    for (size_t i = 0; i < count; i++) {
+        sessions[i] = streams[i].session;
+        logits[i] = streams[i].logits;
     }
-    hw_bdh_session_profile(s->session, NULL);
-    for (int i = 0; i < HW_BDH_STAGES; i++)
-        all += ns[i];
-    double step_us = (elapsed - sampling) * 1e6 / (double)count;
-    for (int i = 0; i < HW_BDH_STAGES; i++)
-        out->stage_us[i] = step_us * (double)ns[i] / (double)(all > 0 ? all : 1);
-    out->sample_us = sampling * 1e6 / (double)count;
-    out->decode = (double)count / elapsed;
+    hw_bdh_session_profile(sessions[0], meter->stage_ns);
+    for (double at = hw_bench_cpu_s(), stop = at + seconds; at < stop;) {
+        for (size_t i = 0; i < count; i++)
+            tokens[i] = hw_sampler_pick(streams[i].sampler, logits[i]);
+        double sampled = hw_bench_cpu_s();
+        hw_bdh_sessions_step(sessions, tokens, count, logits);
+        double stepped = hw_bench_cpu_s();
+        meter->sampling_s += sampled - at;
+        meter->stepping_s += stepped - sampled;
+        meter->count += count;
+        at = stepped;
+    }
+    hw_bdh_session_profile(sessions[0], NULL);
 }
 
 static void
 measure_prefill(struct stream *s, const struct hw_bench_text *text, double seconds,
-                struct hw_bench_rates *out)
+                struct meter *meter)
 {
     static uint32_t tokens[HW_BENCH_PROMPT];
-    double used = 0.0;
-    size_t count = 0;
 
     take_tokens(text, 0, tokens, HW_BENCH_PROMPT);
-    while (used < seconds) {
+    hw_bdh_session_profile(s->session, meter->stage_ns);
+    while (meter->stepping_s < seconds) {
         hw_bdh_session_reset(s->session);
         double start = hw_bench_cpu_s();
         hw_bdh_session_feed(s->session, tokens, HW_BENCH_PROMPT, s->logits);
-        used += hw_bench_cpu_s() - start;
-        count += HW_BENCH_PROMPT;
+        meter->stepping_s += hw_bench_cpu_s() - start;
+        meter->count += HW_BENCH_PROMPT;
     }
-    out->prefill = (double)count / used;
-}
-
-static int
-measure_batch(const struct hw_bdh_engine *engine, const struct hw_bench_text *text, double seconds,
-              struct hw_bench_rates *out, struct hw_err *err)
-{
-    struct stream streams[HW_BENCH_SESSIONS] = {0};
-    struct hw_bdh_session *sessions[HW_BENCH_SESSIONS];
-    float *logits[HW_BENCH_SESSIONS];
-    uint32_t tokens[HW_BENCH_SESSIONS];
-    double elapsed = 0.0;
-    size_t count = 0;
-    int rc = 0;
-
-    for (size_t i = 0; rc == 0 && i < HW_BENCH_SESSIONS; i++) {
-        if ((rc = open_stream(engine, i, &streams[i], err)) != 0)
-            break;
-        warm_up(&streams[i], text, i * 997);
-        sessions[i] = streams[i].session;
-        logits[i] = streams[i].logits;
-    }
-    double start = hw_bench_cpu_s();
-    while (rc == 0 && elapsed < seconds) {
-        for (size_t i = 0; i < HW_BENCH_SESSIONS; i++)
-            tokens[i] = hw_sampler_pick(streams[i].sampler, logits[i]);
-        hw_bdh_sessions_step(sessions, tokens, HW_BENCH_SESSIONS, logits);
-        count += HW_BENCH_SESSIONS;
-        elapsed = hw_bench_cpu_s() - start;
-    }
-    for (size_t i = 0; i < HW_BENCH_SESSIONS; i++)
-        close_stream(&streams[i]);
-    if (rc == 0)
-        out->batch = (double)count / elapsed;
-    return rc;
+    hw_bdh_session_profile(s->session, NULL);
 }
 
 int
 hw_bench_engine(const struct hw_bdh_engine *engine, const struct hw_bench_text *text,
                 double seconds, struct hw_bench_rates *out, struct hw_err *err)
 {
-    struct stream s;
-    int rc = open_stream(engine, 1, &s, err);
+    struct stream streams[HW_BENCH_SESSIONS] = {0};
+    struct meter meters[HW_BENCH_WAYS] = {0};
+    int rc = 0;
 
+    for (size_t i = 0; rc == 0 && i < HW_BENCH_SESSIONS; i++)
+        if ((rc = open_stream(engine, i, &streams[i], err)) == 0)
+            warm_up(&streams[i], text, i * 997);
     if (rc == 0) {
-        warm_up(&s, text, 0);
-        measure_decode(&s, seconds, out);
-        measure_prefill(&s, text, seconds, out);
+        measure_decode(streams, HW_BENCH_SESSIONS, seconds, &meters[HW_BENCH_BATCH]);
+        measure_decode(streams, 1, seconds, &meters[HW_BENCH_SINGLE]);
+        measure_prefill(streams, text, seconds, &meters[HW_BENCH_PREFILL]);
+        for (int way = 0; way < HW_BENCH_WAYS; way++)
+            read_meter(&meters[way], (enum hw_bench_way)way, out);
+        out->sample_us =
+            meters[HW_BENCH_SINGLE].sampling_s * 1e6 / (double)meters[HW_BENCH_SINGLE].count;
     }
-    close_stream(&s);
-    return rc != 0 ? rc : measure_batch(engine, text, seconds, out, err);
+    for (size_t i = 0; i < HW_BENCH_SESSIONS; i++)
+        close_stream(&streams[i]);
+    return rc;
 }
 
 /* -log softmax(logits)[token] */

@@ -16,11 +16,16 @@ struct hw_bench_text {
     size_t count;
 };
 
+enum hw_bench_way {
+    HW_BENCH_SINGLE,  /* a single stream */
+    HW_BENCH_BATCH,   /* 16 sessions together */
+    HW_BENCH_PREFILL, /* a 4 KiB prompt */
+    HW_BENCH_WAYS,
+};
+
 struct hw_bench_rates {
-    double decode;                  /* tokens/s of a single stream */
-    double prefill;                 /* tokens/s of a 4 KiB prompt */
-    double batch;                   /* tokens/s of 16 sessions together */
-    double stage_us[HW_BDH_STAGES]; /* a token of the single stream */
+    double tokens_s[HW_BENCH_WAYS];
+    double stage_us[HW_BENCH_WAYS][HW_BDH_STAGES]; /* a token */
     double sample_us;
 };
 

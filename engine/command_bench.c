@@ -108,28 +108,37 @@ read_text(const char *path, const struct hw_bdh_model *model, struct hw_bench_te
 static void
 print_rates(const struct hw_bench_rates rates[2], double gb_s, double gflops)
 {
-    const double rows[][2] = {
-        {rates[0].decode, rates[1].decode},
-        {rates[0].batch, rates[1].batch},
-        {rates[0].prefill, rates[1].prefill},
-    };
-    const char *const names[] = {"single stream", "16 sessions, total", "prefill of 4 KiB"};
+    static const char *const names[HW_BENCH_WAYS] = {"single stream", "16 sessions, total",
+                                                     "prefill of 4 KiB"};
+    const double *f32 = rates[0].tokens_s, *fast = rates[1].tokens_s;
 
     printf("\n%-24s %12s %12s\n", "tokens/s", "f32", "fast");
-    for (int i = 0; i < 3; i++)
-        printf("%-24s %12.0f %12.0f\n", names[i], rows[i][0], rows[i][1]);
-    printf("%-24s %12.1f %12.1f\n", "single / (GB/s)", rates[0].decode / gb_s,
-           rates[1].decode / gb_s);
-    printf("%-24s %12.1f %12.1f\n", "single / GFLOPS", rates[0].decode / gflops,
-           rates[1].decode / gflops);
-    printf("%-24s %12.2f %12.2f\n", "16 sessions / single", rates[0].batch / rates[0].decode,
-           rates[1].batch / rates[1].decode);
-    printf("%-24s %12.2f %12.2f\n", "prefill / single", rates[0].prefill / rates[0].decode,
-           rates[1].prefill / rates[1].decode);
-    printf("\n%-24s %12s %12s\n", "microseconds a token", "f32", "fast");
-    for (int i = 0; i < HW_BDH_STAGES; i++)
-        printf("%-24s %12.1f %12.1f\n", stage_names[i], rates[0].stage_us[i], rates[1].stage_us[i]);
-    printf("%-24s %12.1f %12.1f\n", "sampling", rates[0].sample_us, rates[1].sample_us);
+    for (int way = 0; way < HW_BENCH_WAYS; way++)
+        printf("%-24s %12.0f %12.0f\n", names[way], f32[way], fast[way]);
+    for (int way = 0; way < HW_BENCH_WAYS; way++)
+        if (way != HW_BENCH_SINGLE)
+            printf("%-18s / one %12.2f %12.2f\n", names[way], f32[way] / f32[HW_BENCH_SINGLE],
+                   fast[way] / fast[HW_BENCH_SINGLE]);
+    printf("%-24s %12.1f %12.1f\n", "single / (GB/s)", f32[HW_BENCH_SINGLE] / gb_s,
+           fast[HW_BENCH_SINGLE] / gb_s);
+    printf("%-24s %12.1f %12.1f\n", "single / GFLOPS", f32[HW_BENCH_SINGLE] / gflops,
+           fast[HW_BENCH_SINGLE] / gflops);
+}
+
+/* Where a token's time goes, each way of passing it. */
+static void
+print_stages(const struct hw_bench_rates rates[2])
+{
+    printf("\n%-16s %21s %21s %21s\n", "microseconds", "single stream", "16 sessions", "prefill");
+    printf("%-16s %10s %10s %10s %10s %10s %10s\n", "a token", "f32", "fast", "f32", "fast", "f32",
+           "fast");
+    for (int i = 0; i < HW_BDH_STAGES; i++) {
+        printf("%-16s", stage_names[i]);
+        for (int way = 0; way < HW_BENCH_WAYS; way++)
+            printf(" %10.1f %10.1f", rates[0].stage_us[way][i], rates[1].stage_us[way][i]);
+        printf("\n");
+    }
+    printf("%-16s %10.1f %10.1f\n", "sampling", rates[0].sample_us, rates[1].sample_us);
 }
 
 static int
@@ -162,6 +171,7 @@ bench(const struct hw_bdh_model *model, const struct hw_bench_text *text, double
             return rc;
     }
     print_rates(rates, gb_s, gflops);
+    print_stages(rates);
     printf("\nloss, nats a byte: f32 %.6f, fast %.6f: fast costs %+.1e\n", loss[0], loss[1],
            loss[1] - loss[0]);
     return 0;

@@ -3,6 +3,8 @@
 #ifndef HW_ENGINE_FORWARD_PARTS_H
 #define HW_ENGINE_FORWARD_PARTS_H
 
+#include <sodium.h>
+
 #include "engine/forward.h"
 #include "engine/kernels.h"
 
@@ -25,6 +27,48 @@ struct hw_bdh_engine {
     int32_t *sums8;      /* fast: [H][head_width] */
     uint16_t *neurons16; /* fast: as neurons, in bf16 */
 };
+
+#define HW_HISTORY_BYTES 32u
+#define HW_HISTORY_RECENT 16u /* tokens kept: nearly every other text is told by them alone */
+
+/* What the tokens that pass together need on their way; the first one's session lends it. */
+struct hw_scratch {
+    float *cosines, *sines;            /* [HW_BLOCK][head_width] */
+    float *x, *z;                      /* [HW_BLOCK][width] */
+    float *encoded;                    /* [HW_BLOCK][head_width]: one head's, before relu */
+    int8_t *bytes;                     /* [HW_BLOCK][2][width]: x in fast, high and low */
+    struct hw_input8 inputs[HW_BLOCK]; /* into bytes */
+    /* of one token in one head */
+    float *y;              /* [width] */
+    uint16_t *y16;         /* [width]: in fast */
+    struct hw_fired fired; /* lists with room for head_width + HW_LANES */
+    float *dots;           /* beside fired.active; then */
+    uint32_t *open;        /* neurons that answer, */
+    float *c;              /* and how much */
+    float *logits;         /* [vocab_panels * HW_PANEL] */
+};
+
+/* Of the last tokens, position % HW_BLOCK of them, the state proper knows nothing yet: their q and
+ * x stand beside it until the block is full. All of it is one piece of memory. */
+struct hw_bdh_session {
+    const struct hw_bdh_engine *engine;
+    uint64_t position;
+    void *memory; /* [memory_bytes]: state, q, x, touched */
+    size_t memory_bytes;
+    void *state;       /* [n_layer][H][N][width] floats; fast: [n_layer][H][N / 2][width] words */
+    void *q;           /* [n_layer][H][HW_BLOCK][head_width] floats or bf16 */
+    float *x;          /* [n_layer][HW_BLOCK][width] */
+    uint16_t *touched; /* [n_layer][H][head_width / 2] */
+    crypto_generichash_state history;   /* of all tokens taken, two bytes each */
+    uint16_t recent[HW_HISTORY_RECENT]; /* token t at t % HW_HISTORY_RECENT */
+    uint64_t *profile;                  /* [HW_BDH_STAGES] or NULL */
+    uint64_t marked_ns;
+    struct hw_scratch scratch;
+};
+
+uint64_t hw_bdh_now_ns(void);
+/* Notes a token in the session's history and moves it on by one position. */
+void hw_bdh_session_note(struct hw_bdh_session *session, uint32_t token);
 
 /* Zeroed and vector-aligned; large ones on huge pages where the system gives them. */
 void *hw_bdh_alloc(size_t count, size_t size);

@@ -18,6 +18,18 @@ at_most(const char *name)
     return most != NULL && strcmp(most, name) == 0;
 }
 
+#ifdef __x86_64__
+static const struct hw_kernels *
+pick_avx512(void)
+{
+    if (at_most("avx512") || !__builtin_cpu_supports("avx512vnni"))
+        return &hw_kernels_avx512;
+    if (at_most("vnni") || !__builtin_cpu_supports("avx512bf16"))
+        return &hw_kernels_vnni;
+    return &hw_kernels_bf16;
+}
+#endif
+
 const struct hw_kernels *
 hw_kernels_pick(void)
 {
@@ -28,8 +40,7 @@ hw_kernels_pick(void)
     if (!at_most("avx2") && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw"))
-        return !at_most("avx512") && __builtin_cpu_supports("avx512vnni") ? &hw_kernels_vnni
-                                                                          : &hw_kernels_avx512;
+        return pick_avx512();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &hw_kernels_avx2;
 #elif defined(__aarch64__)

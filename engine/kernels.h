@@ -28,13 +28,16 @@ struct hw_input8 {
     float scale;
 };
 
+#define HW_BLOCK 16u /* tokens whose writes to the state wait together */
+
 /* What the neurons of one head do for one token. */
 struct hw_fired {
-    uint32_t *rows;   /* [n] state rows with q != 0 */
-    float *q;         /* [n] beside rows */
+    uint32_t *pairs;  /* [n / 2] pairs (2i, 2i + 1) of which one fires: rows of the state */
     uint32_t *active; /* [n] neurons with a > 0 */
     float *a;         /* [n] beside active */
-    size_t row_count, active_count;
+    size_t pair_count, active_count;
+    uint16_t *touched; /* [n / 2]: each such pair's gets the bit */
+    uint16_t bit;
 };
 
 struct hw_kernels {
@@ -43,31 +46,47 @@ struct hw_kernels {
      * from one token's x and out to the next one's */
     void (*dense)(const float *panels, size_t panel_count, size_t inputs, const float *x,
                   size_t x_stride, size_t tokens, float *out, size_t out_stride);
-    /* The same in int8, for one token. */
-    void (*dense8)(const struct hw_panels8 *weights, const struct hw_input8 *x, float *out);
+    /* The same in int8. */
+    void (*dense8)(const struct hw_panels8 *weights, const struct hw_input8 *xs, size_t tokens,
+                   float *out, size_t out_stride);
     /* x [width] to bytes; the zeros of its padding stay zeros. */
     void (*quantise)(const float *x, size_t width, struct hw_input8 *out);
-    /* relu and RoPE of a head's encoder outputs, a pair (2i, 2i+1) at a time, into lists. n is
-     * padded to HW_LANES, arrays of `to` have room for that. */
-    void (*list)(const float *encoded, const float *cosines, const float *sines, size_t n,
+    /* relu and RoPE of a head's encoder outputs, a pair (2i, 2i+1) at a time: q [n], and lists. n
+     * is padded to 2 * HW_LANES; the lists have room for HW_LANES more. */
+    void (*list)(const float *encoded, const float *cosines, const float *sines, size_t n, float *q,
                  struct hw_fired *to);
+    void (*list16)(const float *encoded, const float *cosines, const float *sines, size_t n,
+                   uint32_t *q, struct hw_fired *to); /* q in bf16, a pair a word */
     /* Of c[k] = a[k] * b[k] those above 0, with their indices. rows and c have room for count
      * rounded up to HW_LANES. Returns how many. */
     size_t (*gate)(const uint32_t *active, const float *a, const float *b, size_t count,
                    uint32_t *rows, float *c);
-    /* For each listed row r of state, in one pass: y += q[k] * state[r]; state[r] += q[k] * x.
-     * The row is read before it is written: a token does not see itself. */
-    void (*attend)(float *state, size_t width, const uint32_t *rows, const float *q, size_t count,
-                   const float *x, float *y);
-    /* The same with the state in bf16, rounded at random by the seed; width a multiple of
-     * 2 * HW_LANES. The order of columns in a row is the table's own. */
-    void (*attend16)(uint16_t *state, size_t width, const uint32_t *rows, const float *q,
-                     size_t count, const float *x, float *y, uint32_t seed);
+    /* y += sum over listed pairs of q[2i] * state[2i] + q[2i+1] * state[2i+1] */
+    void (*read)(const float *state, size_t width, const struct hw_fired *fired, const float *q,
+                 float *y);
+    /* The same with state and q in bf16; a word of state holds a column of both rows. */
+    void (*read16)(const uint32_t *state, size_t width, const struct hw_fired *fired,
+                   const uint32_t *q, float *y);
+    /* What the state does not hold yet: y += sum over s < count of (q[count] . q[s]) * x[s].
+     * stride is from one token's q to the next one's, n as above. */
+    void (*recall)(const float *q, size_t stride, size_t n, size_t count, const float *x,
+                   size_t width, float *y);
+    void (*recall16)(const uint32_t *q, size_t stride, size_t n, size_t count, const float *x,
+                     size_t width, float *y);
+    /* state[r] += sum over HW_BLOCK tokens t of q[t][r] * x[t], for pairs of rows touched by tokens
+     * of those bits. */
+    void (*fold)(float *state, size_t width, size_t pairs, const uint16_t *touched, const float *q,
+                 size_t stride, const float *x);
+    void (*fold16)(uint32_t *state, size_t width, size_t pairs, const uint16_t *touched,
+                   const uint32_t *q, size_t stride, const float *x,
+                   uint32_t seed);                              /* rounded at random by the seed */
+    void (*halve)(const float *v, size_t width, uint16_t *out); /* to bf16 */
     /* out[k] = dot(matrix + rows[k] * stride, v), over width */
     void (*dots)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                  size_t count, const float *v, float *out);
+    /* In bf16; width a multiple of 2 * HW_LANES, out with room for 3 more. */
     void (*dots16)(const uint16_t *matrix, size_t stride, size_t width, const uint32_t *rows,
-                   size_t count, const float *v, float *out); /* a matrix in bf16 */
+                   size_t count, const uint16_t *v, float *out);
     /* z += sum over k of c[k] * (matrix + rows[k] * stride), over width */
     void (*combine)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                     const float *c, size_t count, float *z);
@@ -77,14 +96,15 @@ struct hw_kernels {
     void (*norm)(float *v, size_t n);
 };
 
-/* The widest that this processor runs. HATCHWAY_KERNELS=base|avx2|avx512|neon narrows it (scalar
- * is base), for tests. */
+/* The widest that this processor runs. HATCHWAY_KERNELS=base|avx2|avx512|vnni|neon narrows it
+ * (scalar is base), for tests. */
 const struct hw_kernels *hw_kernels_pick(void);
 
 extern const struct hw_kernels hw_kernels_base;
 extern const struct hw_kernels hw_kernels_avx2;
 extern const struct hw_kernels hw_kernels_avx512;
 extern const struct hw_kernels hw_kernels_vnni; /* AVX-512 with its int8 products */
+extern const struct hw_kernels hw_kernels_bf16; /* and its bf16 products */
 extern const struct hw_kernels hw_kernels_neon;
 extern const struct hw_kernels hw_kernels_dotprod; /* NEON with its int8 products */
 

@@ -114,7 +114,7 @@ static void
 test_vectors(void **state)
 {
     (void)state;
-    static const char *const kernels[] = {"base", "avx2", "avx512", "neon", "best"};
+    static const char *const kernels[] = {"base", "avx2", "avx512", "vnni", "neon", "best"};
     const char *root = HW_SOURCE_DIR "/tests/vectors/bdh";
     for (size_t k = 0; k < sizeof(kernels) / sizeof(kernels[0]); k++) {
         setenv("HATCHWAY_KERNELS", kernels[k], 1);
@@ -167,11 +167,11 @@ test_quiet_steps_and_reset(void **state)
 
 /* Tokens fed together, however they are cut, leave the same bits as one by one. */
 static void
-test_feeding_is_stepping(void **state)
+check_feeding(enum hw_bdh_precision precision)
 {
-    (void)state;
     static const size_t cuts[] = {1, 2, 15, 16, 17, 40, 90};
-    struct hw_bdh_engine *engine = load_engine(HW_SOURCE_DIR "/tests/vectors/bdh/h5_d36_s02");
+    struct hw_bdh_engine *engine =
+        load_engine_as(HW_SOURCE_DIR "/tests/vectors/bdh/h5_d36_s02", precision);
     uint32_t vocab = hw_bdh_engine_config(engine)->vocab, tokens[90];
     struct hw_bdh_session *stepped, *fed;
     float *a = calloc(vocab, sizeof(float)), *b = calloc(vocab, sizeof(float));
@@ -196,6 +196,14 @@ test_feeding_is_stepping(void **state)
     hw_bdh_session_destroy(&stepped);
     hw_bdh_session_destroy(&fed);
     hw_bdh_engine_destroy(&engine);
+}
+
+static void
+test_feeding_is_stepping(void **state)
+{
+    (void)state;
+    check_feeding(HW_BDH_F32);
+    check_feeding(HW_BDH_FAST);
 }
 
 /* Sessions stepped together, more than fit in one chunk and at different positions, leave the same
@@ -253,11 +261,11 @@ test_fast_is_close(void **state)
 {
     (void)state;
     static const char *const names[] = {"tiny_s002", "h5_d36_s02", "h3_d20_s002", "h7_d20_v300"};
-    static const char *const kernels[] = {"scalar", "avx2", "avx512", "best"};
-    for (size_t i = 0; i < 16; i++) {
+    static const char *const kernels[] = {"scalar", "avx2", "avx512", "vnni", "best"};
+    for (size_t i = 0; i < 20; i++) {
         char folder[PATH_MAX];
-        snprintf(folder, sizeof(folder), HW_SOURCE_DIR "/tests/vectors/bdh/%s", names[i / 4]);
-        setenv("HATCHWAY_KERNELS", kernels[i % 4], 1);
+        snprintf(folder, sizeof(folder), HW_SOURCE_DIR "/tests/vectors/bdh/%s", names[i / 5]);
+        setenv("HATCHWAY_KERNELS", kernels[i % 5], 1);
         struct hw_bdh_engine *exact = load_engine(folder);
         struct hw_bdh_engine *fast = load_engine_as(folder, HW_BDH_FAST);
         struct hw_bdh_session *a, *b;
@@ -275,7 +283,7 @@ test_fast_is_close(void **state)
             }
         }
         if (!(off > 0.0f && off <= 0.06f * most))
-            fail_msg("%s, %s: off by %g of %g", folder, kernels[i % 4], (double)off, (double)most);
+            fail_msg("%s, %s: off by %g of %g", folder, kernels[i % 5], (double)off, (double)most);
         free(x);
         free(y);
         hw_bdh_session_destroy(&a);

@@ -706,7 +706,7 @@ test_report_and_terminate(void **state)
     assert_int_equal(report.active, 1);
     assert_int_equal(report.prompt_tokens, 1);
     assert_true(report.output_tokens > 0);
-    assert_int_equal(report.state_bytes, 2 * 2 * 128 * 32 * 4);
+    assert_in_range(report.state_bytes, 2 * 2 * 128 * 32 * 4, 2 * 2 * 2 * 128 * 32 * 4);
     kill(pid, SIGTERM);
     expect_exit(pid);
     peer_close(&peer);

@@ -1,0 +1,308 @@
+/* engine/forward_pass.c - tokens through all layers, doing only what active neurons need.
+ *
+ * The encoder is dense: it must be run to know who fires. After relu a quarter of the neurons are
+ * left (trained models), so the rest works on index lists: the state's rows of the pairs that RoPE
+ * mixes, encoder_v's rows of neurons with a > 0, the decoder's of those with a * b > 0.
+ *
+ * Several tokens (of a prompt, or one of each of several sessions) go through layer by layer and
+ * head by head together: one head's weights stay in the second-level cache, and of a prompt its
+ * state too, while all of them pass.
+ *
+ * A token reads the state but does not write to it: its q and x are kept, those behind it ask them
+ * directly, and once in HW_BLOCK positions all are added at a go. That is the same sum, and moves
+ * the state in and out once where it was moved sixteen times. Blocks end at multiples of HW_BLOCK,
+ * so each value comes from the same operations in the same order however the tokens come: one by
+ * one, in pieces of a prompt, or beside other sessions. */
+#include <string.h>
+
+#include "engine/forward_parts.h"
+#include "engine/rope.h"
+
+/* Tokens on their way: i belongs to owners[i] and is its slots[i]-th of a block. */
+struct pass {
+    const struct hw_bdh_engine *engine;
+    struct hw_bdh_session *lender;
+    struct hw_scratch *scratch;
+    size_t count;
+    struct hw_bdh_session *owners[HW_BLOCK];
+    size_t slots[HW_BLOCK];
+};
+
+/* What went by since the last mark was this stage. */
+static inline void
+mark(const struct pass *p, enum hw_bdh_stage stage)
+{
+    if (p->lender->profile == NULL)
+        return;
+    uint64_t now = hw_bdh_now_ns();
+    p->lender->profile[stage] += now - p->lender->marked_ns;
+    p->lender->marked_ns = now;
+}
+
+/* All tokens through one head's encoder. */
+static void
+encode(const struct pass *p, size_t head)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    const struct hw_scratch *s = p->scratch;
+
+    if (e->precision == HW_BDH_F32) {
+        e->kernels->dense(e->encoder + head * e->head_width * e->conf.n_embd, e->head_panels,
+                          e->conf.n_embd, s->x, e->width, p->count, s->encoded, e->head_width);
+        return;
+    }
+    const struct hw_panels8 weights = {
+        .panels = e->encoder8 + head * e->head_width * e->groups * 4,
+        .scales = e->scales8 + head * e->head_width,
+        .sums = e->sums8 + head * e->head_width,
+        .panel_count = e->head_panels,
+        .groups = e->groups,
+    };
+    e->kernels->dense8(&weights, s->inputs, p->count, s->encoded, e->head_width);
+}
+
+/* Where one layer's head of a session is: its state, its tokens' q. */
+struct place {
+    size_t at; /* layer * H + head */
+    float *state, *q;
+    uint32_t *state16, *q16;
+    float *x;
+    uint16_t *touched;
+};
+
+static struct place
+find_place(const struct hw_bdh_session *owner, size_t layer, size_t head)
+{
+    const struct hw_bdh_engine *e = owner->engine;
+    size_t at = layer * e->conf.n_head + head;
+    size_t rows = at * e->conf.n_neuron * e->width, q = at * HW_BLOCK * e->head_width;
+
+    return (struct place){
+        .at = at,
+        .state = (float *)owner->state + rows,
+        .q = (float *)owner->q + q,
+        .state16 = (uint32_t *)owner->state + rows / 2,
+        .q16 = (uint32_t *)owner->q + q / 2,
+        .x = owner->x + layer * HW_BLOCK * e->width,
+        .touched = owner->touched + at * e->head_width / 2,
+    };
+}
+
+/* Who fires, and what is asked of the state. */
+static void
+list(const struct pass *p, size_t token, const struct place *place, size_t n)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    struct hw_scratch *s = p->scratch;
+    size_t at = token * e->head_width, slot = p->slots[token];
+
+    s->fired.touched = place->touched;
+    s->fired.bit = (uint16_t)(1u << slot);
+    if (slot == 0)
+        memset(place->touched, 0, e->head_width / 2 * sizeof(place->touched[0]));
+    if (e->precision == HW_BDH_F32)
+        e->kernels->list(s->encoded + at, s->cosines + at, s->sines + at, n,
+                         place->q + slot * e->head_width, &s->fired);
+    else
+        e->kernels->list16(s->encoded + at, s->cosines + at, s->sines + at, n,
+                           place->q16 + slot * e->head_width / 2, &s->fired);
+}
+
+/* y: what the state says, and what the tokens do that it does not hold yet. */
+static void
+attend(const struct pass *p, size_t token, const struct place *place, size_t n)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    struct hw_scratch *s = p->scratch;
+    size_t slot = p->slots[token], stride = e->head_width;
+
+    memset(s->y, 0, e->width * sizeof(float));
+    if (e->precision == HW_BDH_F32) {
+        e->kernels->read(place->state, e->width, &s->fired, place->q + slot * stride, s->y);
+        e->kernels->recall(place->q, stride, n, slot, place->x, e->width, s->y);
+    } else {
+        stride /= 2;
+        e->kernels->read16(place->state16, e->width, &s->fired, place->q16 + slot * stride, s->y);
+        e->kernels->recall16(place->q16, stride, n, slot, place->x, e->width, s->y);
+    }
+}
+
+/* A full block goes into the state. What bf16 rounds away is drawn by place and position: the same
+ * again, whoever else is in the batch. */
+static void
+fold(const struct pass *p, const struct hw_bdh_session *owner, const struct place *place)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    size_t pairs = e->conf.n_neuron / 2;
+
+    if (e->precision == HW_BDH_F32) {
+        e->kernels->fold(place->state, e->width, pairs, place->touched, place->q, e->head_width,
+                         place->x);
+        return;
+    }
+    uint64_t seed = (owner->position * e->conf.n_layer * e->conf.n_head + place->at) *
+                    UINT64_C(0x9e3779b97f4a7c15);
+    e->kernels->fold16(place->state16, e->width, pairs, place->touched, place->q16,
+                       e->head_width / 2, place->x, (uint32_t)(seed >> 32));
+}
+
+/* Adds to z what the head's neurons say about y. */
+static void
+answer(const struct pass *p, size_t head, float *z)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    const struct hw_kernels *kernels = e->kernels;
+    struct hw_scratch *s = p->scratch;
+    struct hw_fired *f = &s->fired;
+    size_t stride = 2 * e->width, first = head * e->conf.n_neuron * stride;
+
+    if (e->precision == HW_BDH_F32) {
+        kernels->dots(e->neurons + first, stride, e->width, f->active, f->active_count, s->y,
+                      s->dots);
+    } else {
+        kernels->halve(s->y, e->width, s->y16);
+        kernels->dots16(e->neurons16 + first, stride, e->width, f->active, f->active_count, s->y16,
+                        s->dots);
+    }
+    size_t open = kernels->gate(f->active, f->a, s->dots, f->active_count, s->open, s->c);
+    if (e->precision == HW_BDH_F32)
+        kernels->combine(e->neurons + first + e->width, stride, e->width, s->open, s->c, open, z);
+    else
+        kernels->combine16(e->neurons16 + first + e->width, stride, e->width, s->open, s->c, open,
+                           z);
+}
+
+/* One token in one head of one layer: leaves its q and, where the output is wanted, adds its share
+ * to the token's z. */
+static void
+pass_token(const struct pass *p, size_t layer, size_t head, size_t token, bool wanted)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    struct hw_scratch *s = p->scratch;
+    struct hw_bdh_session *owner = p->owners[token];
+    const struct place place = find_place(owner, layer, head);
+    size_t n = (e->conf.n_neuron + 2 * HW_LANES - 1) / (2 * HW_LANES) * (2 * HW_LANES);
+
+    list(p, token, &place, n);
+    mark(p, HW_BDH_STAGE_LISTS);
+    if (wanted)
+        attend(p, token, &place, n);
+    if (p->slots[token] == HW_BLOCK - 1)
+        fold(p, owner, &place);
+    mark(p, HW_BDH_STAGE_STATE);
+    if (!wanted)
+        return;
+    e->kernels->norm(s->y, e->conf.n_embd);
+    mark(p, HW_BDH_STAGE_NORMS);
+    answer(p, head, s->z + token * e->width);
+    mark(p, HW_BDH_STAGE_GATHERS);
+}
+
+/* All tokens through one layer; those from `wanted_from` on get an output. */
+static void
+pass_layer(const struct pass *p, size_t layer, size_t wanted_from)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    struct hw_scratch *s = p->scratch;
+    size_t d = e->conf.n_embd, width = e->width;
+
+    memset(s->z, 0, p->count * width * sizeof(float));
+    for (size_t i = 0; i < p->count; i++) {
+        memcpy(p->owners[i]->x + (layer * HW_BLOCK + p->slots[i]) * width, s->x + i * width,
+               width * sizeof(float));
+        if (e->precision == HW_BDH_FAST)
+            e->kernels->quantise(s->x + i * width, width, &s->inputs[i]);
+    }
+    for (size_t head = 0; head < e->conf.n_head; head++) {
+        encode(p, head);
+        mark(p, HW_BDH_STAGE_ENCODER);
+        for (size_t i = 0; i < p->count; i++)
+            pass_token(p, layer, head, i, i >= wanted_from);
+    }
+    for (size_t i = wanted_from; i < p->count; i++) {
+        float *x = s->x + i * width, *z = s->z + i * width;
+        e->kernels->norm(z, d);
+        for (size_t j = 0; j < d; j++)
+            x[j] += z[j];
+        e->kernels->norm(x, d);
+    }
+    mark(p, HW_BDH_STAGE_NORMS);
+}
+
+/* Every token's embedding and angles; then all layers. Outputs of the last layer serve the logits
+ * alone: tokens before `wanted_from` go without, though their sessions move on. */
+static void
+pass_all(struct pass *p, const uint32_t *tokens, size_t wanted_from)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    struct hw_scratch *s = p->scratch;
+
+    if (p->lender->profile != NULL)
+        p->lender->marked_ns = hw_bdh_now_ns();
+    for (size_t i = 0; i < p->count; i++) {
+        struct hw_bdh_session *owner = p->owners[i];
+        uint32_t token = tokens[i] % e->conf.vocab;
+        hw_rope_angles(e->freqs, e->conf.n_neuron, owner->position, s->cosines + i * e->head_width,
+                       s->sines + i * e->head_width);
+        memcpy(s->x + i * e->width, e->embed + token * e->width, e->width * sizeof(float));
+        p->slots[i] = owner->position % HW_BLOCK;
+        hw_bdh_session_note(owner, token);
+    }
+    mark(p, HW_BDH_STAGE_ROPE);
+    for (size_t layer = 0; layer + 1 < e->conf.n_layer; layer++)
+        pass_layer(p, layer, 0);
+    pass_layer(p, e->conf.n_layer - 1, wanted_from);
+}
+
+static void
+put_logits(const struct pass *p, size_t token, float *logits)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    struct hw_scratch *s = p->scratch;
+
+    e->kernels->dense(e->lm_head, e->vocab_panels, e->conf.n_embd, s->x + token * e->width,
+                      e->width, 1, s->logits, e->vocab_panels * HW_PANEL);
+    memcpy(logits, s->logits, e->conf.vocab * sizeof(float));
+    mark(p, HW_BDH_STAGE_HEAD);
+}
+
+void
+hw_bdh_session_feed(struct hw_bdh_session *session, const uint32_t *tokens, size_t count,
+                    float *logits)
+{
+    struct pass p = {.engine = session->engine, .lender = session, .scratch = &session->scratch};
+
+    for (size_t i = 0; i < HW_BLOCK; i++)
+        p.owners[i] = session;
+    for (size_t done = 0; done < count; done += p.count) {
+        size_t room = HW_BLOCK - session->position % HW_BLOCK;
+        p.count = count - done < room ? count - done : room;
+        bool last = done + p.count == count && logits != NULL;
+        pass_all(&p, tokens + done, last ? p.count - 1 : p.count);
+        if (last)
+            put_logits(&p, p.count - 1, logits);
+    }
+}
+
+void
+hw_bdh_session_step(struct hw_bdh_session *session, uint32_t token, float *logits)
+{
+    hw_bdh_session_feed(session, &token, 1, logits);
+}
+
+void
+hw_bdh_sessions_step(struct hw_bdh_session *const *sessions, const uint32_t *tokens, size_t count,
+                     float *const *logits)
+{
+    for (size_t done = 0; done < count;) {
+        struct pass p = {
+            .engine = sessions[0]->engine, .lender = sessions[0], .scratch = &sessions[0]->scratch};
+        p.count = count - done < HW_BLOCK ? count - done : HW_BLOCK;
+        memcpy(p.owners, sessions + done, p.count * sizeof(p.owners[0]));
+        pass_all(&p, tokens + done, 0);
+        for (size_t i = 0; i < p.count; i++)
+            if (logits[done + i] != NULL)
+                put_logits(&p, i, logits[done + i]);
+        done += p.count;
+    }
+}
