@@ -13,6 +13,8 @@
 #define BYTES_PER_TOKEN 4
 #define GUESSED_ANSWER_BYTES 1024 /* nobody knows beforehand; most answers end by themselves */
 #define MIN_RATE 0.1
+#define PLAINLY 1.5
+#define SHARED 0.25 /* of its time a query loses on a backend whose other places are all taken */
 
 struct prior {
     double ttft_ms, prefill_bytes_s, decode_bytes_s;
@@ -81,65 +83,100 @@ rate(double bytes_s)
     return bytes_s > MIN_RATE ? bytes_s : MIN_RATE;
 }
 
-/* A query whose answer nobody knows yet. */
-static double
-service_ms(const struct hw_backend_view *view)
+double
+hw_expect_answer_bytes(const struct hw_backend_view *views, size_t count)
 {
-    return view->ttft_ms + GUESSED_ANSWER_BYTES * 1000 / rate(view->decode_bytes_s);
+    double sum = 0, known = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        sum += views[i].answer_bytes;
+        known += views[i].answer_bytes > 0;
+    }
+    return known > 0 ? sum / known : GUESSED_ANSWER_BYTES;
+}
+
+double
+hw_expect_service_ms(const struct hw_backend_view *view, double answer_bytes)
+{
+    if (view->service_ms > 0)
+        return view->service_ms;
+    return view->ttft_ms + answer_bytes * 1000 / rate(view->decode_bytes_s);
+}
+
+/* Behind those that fill the backend and those that wait for it, each takes its turn; beside those
+ * that do not fill it, a query is a little slower. */
+static double
+queue_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
+         double answer_bytes)
+{
+    double slots = hw_backend_parallel(backend), busy = view->inflight;
+    double service_ms = hw_expect_service_ms(view, answer_bytes);
+
+    if (busy < slots)
+        return SHARED * busy / slots * service_ms;
+    return (busy - slots + 1 + view->waiting) * service_ms / slots;
 }
 
 /* What the queries in flight at a backend take of its device, which works on several. */
 static double
-work_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend)
+work_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
+        double answer_bytes)
 {
     double parts =
         backend->on->max_inflight > 0 ? backend->on->max_inflight : hw_backend_parallel(backend);
 
-    return view->inflight * service_ms(view) / parts;
+    return view->inflight * hw_expect_service_ms(view, answer_bytes) / parts;
 }
 
 void
 hw_expect_others(const struct hw_snapshot *snapshot, struct hw_backend_view *views)
 {
     const struct hw_conf_backend *backends = snapshot->backends;
+    double answer_bytes = hw_expect_answer_bytes(views, snapshot->backend_count);
 
     for (size_t i = 0; i < snapshot->backend_count; i++)
         views[i].others_ms = 0;
     for (size_t i = 0; i < snapshot->backend_count; i++) {
         if (backends[i].on == NULL || views[i].inflight == 0)
             continue;
-        double ms = work_ms(&views[i], &backends[i]);
+        double ms = work_ms(&views[i], &backends[i], answer_bytes);
         for (size_t j = 0; j < snapshot->backend_count; j++)
             if (j != i && backends[j].on == backends[i].on)
                 views[j].others_ms += ms;
     }
 }
 
+/* How long a backend's answers are is seen through the queries that it happened to get: only a
+ * difference that is plain (a BDH node always says 200 bytes) is its own. */
+static bool
+differs(double own_bytes, double mean_bytes)
+{
+    return own_bytes > 0 && (own_bytes > mean_bytes * PLAINLY || own_bytes * PLAINLY < mean_bytes);
+}
+
 void
 hw_expect(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
-          const struct hw_traits *traits, struct hw_expected *out)
+          const struct hw_traits *traits, double answer_bytes, struct hw_expected *out)
 {
-    uint64_t asked_bytes = (uint64_t)traits->max_tokens * BYTES_PER_TOKEN;
-    double output = GUESSED_ANSWER_BYTES;
-    double decode_ms_per_byte = 1000 / rate(view->decode_bytes_s);
+    double asked_bytes = (double)traits->max_tokens * BYTES_PER_TOKEN;
+    double output = differs(view->answer_bytes, answer_bytes) ? view->answer_bytes : answer_bytes;
 
-    if (asked_bytes > 0 && asked_bytes < GUESSED_ANSWER_BYTES)
-        output = (double)asked_bytes;
+    if (asked_bytes > 0 && asked_bytes < output)
+        output = asked_bytes;
     if (traits->embeds)
         output = 0; /* the prompt is read, and that is all */
-    out->queue_ms =
-        view->inflight * service_ms(view) / hw_backend_parallel(backend) + view->others_ms;
+    out->queue_ms = queue_ms(view, backend, answer_bytes) + view->others_ms;
     out->start_ms = view->ttft_ms;
     out->prefill_ms = (double)traits->prompt_bytes * 1000 / rate(view->prefill_bytes_s);
-    out->decode_ms = output * decode_ms_per_byte;
+    out->decode_ms = output * 1000 / rate(view->decode_bytes_s);
 }
 
 double
 hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
-               const struct hw_traits *traits)
+               const struct hw_traits *traits, double answer_bytes)
 {
     struct hw_expected parts;
 
-    hw_expect(view, backend, traits, &parts);
+    hw_expect(view, backend, traits, answer_bytes, &parts);
     return parts.queue_ms + parts.start_ms + parts.prefill_ms + parts.decode_ms;
 }

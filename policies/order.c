@@ -113,7 +113,7 @@ hw_order_spares(const struct hw_rank_input *input, size_t backend)
 
 static bool
 may_explore(const struct hw_rank_input *input, const struct hw_candidate *candidate,
-            const struct hw_candidate *first)
+            const struct hw_candidate *first, double answer_bytes)
 {
     const struct hw_conf_backend *backends = input->snapshot->backends;
     const struct hw_conf_backend *backend = &backends[candidate->backend];
@@ -126,7 +126,8 @@ may_explore(const struct hw_rank_input *input, const struct hw_candidate *candid
         view->silent_ms < EXPLORE_AFTER_MS || view->breaker != HW_BREAKER_CLOSED)
         return false;
     hw_rank_prior(backend, &prior);
-    double by_nature = hw_expected_ms(&prior, backend, input->traits);
+    prior.service_ms = 0;
+    double by_nature = hw_expected_ms(&prior, backend, input->traits, answer_bytes);
     if (candidate->expected_ms < by_nature)
         by_nature = candidate->expected_ms;
     return by_nature <= EXPLORE_COST * first->expected_ms;
@@ -140,8 +141,10 @@ hw_order_explore(const struct hw_rank_input *input, struct hw_candidate *candida
 
     if (input->dice == 0 || dice % EXPLORE_SHARE != 0)
         return;
+    double answer_bytes = hw_expect_answer_bytes(input->views, input->snapshot->backend_count);
     for (size_t i = 1; i < count; i++) { /* one of them, all alike: the k-th replaces with 1/k */
-        if (may_explore(input, &candidates[i], &candidates[0]) && mix(dice + i) % ++found == 0)
+        if (may_explore(input, &candidates[i], &candidates[0], answer_bytes) &&
+            mix(dice + i) % ++found == 0)
             chosen = i;
     }
     if (chosen == 0)

@@ -30,7 +30,8 @@ struct asked {
 struct round {
     const struct hw_rank_input *input;
     struct asked asked;
-    bool timed; /* some backend's lanes have hours, and they hold for this query */
+    double answer_bytes; /* of a backend that has not taught it */
+    bool timed;          /* some backend's lanes have hours, and they hold for this query */
     struct hw_local_time now;
 };
 
@@ -230,7 +231,7 @@ judge(const struct round *round, size_t i, struct entry *entry)
     candidate->limit = selector->idle ? 1 : backend->max_inflight;
     candidate->full_why = why_full(input, candidate);
     candidate->full = candidate->full_why != NULL;
-    hw_expect(view, backend, input->traits, &expected);
+    hw_expect(view, backend, input->traits, round->answer_bytes, &expected);
     candidate->ahead_ms = expected.queue_ms + expected.prefill_ms;
     candidate->spared = hw_order_spares(input, i);
     candidate->saturated = route->max_wait != 0 && expected.queue_ms > route->max_wait;
@@ -309,7 +310,8 @@ hw_rank(const struct hw_rank_input *input, struct hw_candidate *out)
     size_t total = input->snapshot->backend_count, count = 0;
     struct entry few[16]; /* a small fleet needs no allocation */
     struct entry *entries = few;
-    struct round round = {.input = input};
+    struct round round = {.input = input,
+                          .answer_bytes = hw_expect_answer_bytes(input->views, total)};
     int role;
 
     if (total > sizeof(few) / sizeof(few[0]))
@@ -328,8 +330,10 @@ hw_rank(const struct hw_rank_input *input, struct hw_candidate *out)
         out[i] = entries[i].candidate;
         count += out[i].out == HW_CANDIDATE;
     }
-    if (count > 1 && entries[0].by == HW_BY_LATENCY)
+    if (count > 1 && entries[0].by == HW_BY_LATENCY) {
+        hw_order_wait(input, out, count);
         hw_order_explore(input, out, count);
+    }
     if (entries != few)
         free(entries);
     return count;

@@ -21,6 +21,7 @@ struct hw_backend_view {
     bool up; /* a worker is connected / no probe has failed; breaker apart */
     enum hw_breaker_state breaker;
     uint32_t inflight;      /* of this process */
+    uint32_t waiting;       /* queries that wait for room there, or at one of several */
     uint64_t silent_ms;     /* since its last answer taught its speed; 0: it has taught nothing */
     bool late;              /* breaker open, yet answers would come: late, but come */
     uint64_t recovered_ms;  /* since it came back from being out; 0: long ago, or never */
@@ -28,6 +29,8 @@ struct hw_backend_view {
     double prefill_bytes_s; /* prompt bytes read a second */
     double decode_bytes_s;  /* answer text bytes written a second */
     double others_ms;       /* work ahead on its device that other backends have sent there */
+    double service_ms;      /* learned: a query from its sending to its end; 0: unknown */
+    double answer_bytes;    /* learned: text of an answer; 0: unknown */
 };
 
 enum hw_exclusion {
@@ -63,10 +66,13 @@ struct hw_candidate {
                             * its room is better than losing the query */
     const char *full_why;  /* full: "max_inflight", "idle" (not now), "device"; else NULL */
     bool idle;             /* the query wants it only when nothing else runs there */
+    bool wait;             /* full, and by: latency expects to be answered sooner by waiting for
+                            * room at one of those so marked than by all that have room */
     bool saturated;        /* its queue is expected to last longer than the route's max_wait */
     uint32_t limit;        /* queries at a time there, for this query; 0: none */
     bool spared;           /* just recovered: its peers go first this time */
     double ahead_ms;       /* of expected_ms what queue and prompt take */
+    bool tried;            /* the router's: this query has been sent there */
     bool explored;         /* by: latency: first for once, to see whether it has recovered */
     double expected_ms;    /* from now to the last byte */
     double score;          /* what the route's `by` goes by; lower first */
@@ -107,6 +113,9 @@ double hw_order_score(const struct hw_rank_input *input, enum hw_by by, size_t b
                       double expected_ms, size_t count, uint64_t inflight);
 /* Whether backend i, in its slow start, lets its peers go first this time. */
 bool hw_order_spares(const struct hw_rank_input *input, size_t backend);
+/* by: latency: moves those that are full and worth waiting for to the front. */
+void hw_order_wait(const struct hw_rank_input *input, struct hw_candidate *candidates,
+                   size_t count);
 /* Sometimes moves a candidate to the front that has long not been heard of. */
 void hw_order_explore(const struct hw_rank_input *input, struct hw_candidate *candidates,
                       size_t count);
@@ -114,13 +123,18 @@ void hw_order_explore(const struct hw_rank_input *input, struct hw_candidate *ca
 /* Fills in every view's others_ms: live and background work of several backends on one device is
  * in each other's way. Needed only when the snapshot has devices. */
 void hw_expect_others(const struct hw_snapshot *snapshot, struct hw_backend_view *views);
+/* What an answer of a backend that has not taught it yet is expected to be long: as those of the
+ * others. */
+double hw_expect_answer_bytes(const struct hw_backend_view *views, size_t count);
 void hw_expect(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
-               const struct hw_traits *traits, struct hw_expected *out);
+               const struct hw_traits *traits, double answer_bytes, struct hw_expected *out);
 /* The sum: expected milliseconds from now to the last byte of the answer. */
 double hw_expected_ms(const struct hw_backend_view *view, const struct hw_conf_backend *backend,
-                      const struct hw_traits *traits);
+                      const struct hw_traits *traits, double answer_bytes);
 /* Queries that the backend works on side by side, as far as its configuration tells. */
 double hw_backend_parallel(const struct hw_conf_backend *backend);
+/* Milliseconds that it works on a query of the usual size. */
+double hw_expect_service_ms(const struct hw_backend_view *view, double answer_bytes);
 /* Priors before the first answer, by kind, model and device (DESIGN's fleet table). */
 void hw_rank_prior(const struct hw_conf_backend *backend, struct hw_backend_view *view);
 /* The backend's own word for `model` (a string that lives as long as the snapshot); NULL: it does

@@ -6,7 +6,10 @@
  * backend that nobody would then try again. */
 #include "policies/stats.h"
 
+#include <stdbool.h>
+
 #define ALPHA 0.2
+#define ALPHA_QUERIES 0.05      /* of what differs from query to query more than with time */
 #define SMALL_PROMPT_BYTES 1024 /* its prefill is part of ttft_ms */
 #define MIN_DECODE_BYTES 64     /* shorter answers say nothing about a rate */
 #define MIN_RATE 0.1
@@ -24,12 +27,18 @@ clamp(double value, double low, double high)
 
 /* `samples` counts this one. */
 static double
-learn_time(double old, double seen, uint64_t samples)
+learn_slowly(double old, double seen, uint64_t samples, double least)
 {
     double alpha = 1.0 / (double)(samples + 1);
-    if (alpha < ALPHA)
-        alpha = ALPHA;
+    if (alpha < least)
+        alpha = least;
     return clamp(old + alpha * (seen - old), old / 2, old * 2);
+}
+
+static double
+learn_time(double old, double seen, uint64_t samples)
+{
+    return learn_slowly(old, seen, samples, ALPHA);
 }
 
 static double
@@ -61,6 +70,21 @@ learn_first(struct hw_speed *speed, double first_ms, double prompt_bytes)
                                         (first_ms - speed->ttft_ms) / 1000, speed->samples);
 }
 
+/* The first one stands for itself: there is no prior that would be better. */
+static void
+learn_whole(struct hw_speed *speed, double total_ms, double output_bytes)
+{
+    bool first = speed->samples == 1;
+
+    total_ms = clamp(total_ms, 0.01, 1e7);
+    output_bytes = clamp(output_bytes, 1, 1e9);
+    speed->service_ms =
+        first ? total_ms : learn_slowly(speed->service_ms, total_ms, speed->samples, ALPHA_QUERIES);
+    speed->answer_bytes =
+        first ? output_bytes
+              : learn_slowly(speed->answer_bytes, output_bytes, speed->samples, ALPHA_QUERIES);
+}
+
 void
 hw_speed_learn(struct hw_speed *speed, const struct hw_speed_sample *sample)
 {
@@ -68,6 +92,7 @@ hw_speed_learn(struct hw_speed *speed, const struct hw_speed_sample *sample)
     double prompt = (double)sample->prompt_bytes, output = (double)sample->output_bytes;
 
     speed->samples++;
+    learn_whole(speed, first_ms + (double)sample->decode_us / 1000, output);
     if (sample->decode_us > 0) {
         learn_first(speed, first_ms, prompt);
         if (sample->output_bytes >= MIN_DECODE_BYTES)

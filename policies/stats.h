@@ -13,6 +13,8 @@ struct hw_speed {
     double ttft_ms;
     double prefill_bytes_s;
     double decode_bytes_s;
+    double service_ms;   /* of a whole query; 0: none has come */
+    double answer_bytes; /* the same */
     uint64_t samples;
 };
 

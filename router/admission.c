@@ -63,6 +63,29 @@ hw_admission_destroy(struct hw_admission **admission)
     *admission = NULL;
 }
 
+static void
+count_waiting(const struct hw_waiter *waiter, unsigned by)
+{
+    for (size_t i = 0; i < waiter->count; i++)
+        atomic_fetch_add_explicit(&waiter->rooms[i].backend->waiting, by, memory_order_relaxed);
+}
+
+static void
+queue_push(struct hw_admission *admission, struct hw_waiter *waiter)
+{
+    list_push(&admission->lanes[waiter->asker.lane], waiter);
+    admission->queued++;
+    count_waiting(waiter, 1);
+}
+
+static void
+queue_remove(struct hw_admission *admission, struct hw_waiter *waiter)
+{
+    list_remove(&admission->lanes[waiter->asker.lane], waiter);
+    admission->queued--;
+    count_waiting(waiter, -1u);
+}
+
 static bool
 reserve_locked(const struct hw_room *room, const struct hw_asker *asker, struct hw_slot *slot)
 {
@@ -145,8 +168,7 @@ release_locked(struct hw_admission *admission, struct hw_slot *slot)
     struct hw_waiter *waiter = serve_first_waiter(admission, &freed);
     if (waiter == NULL)
         return;
-    list_remove(&admission->lanes[waiter->asker.lane], waiter);
-    admission->queued--;
+    queue_remove(admission, waiter);
     grant_locked(waiter);
 }
 
@@ -172,8 +194,7 @@ hw_admission_wait(struct hw_admission *admission, struct hw_waiter *waiter, size
         rc = HW_ELIMIT;
     } else if (waiter->state == HW_WAITER_IDLE) {
         waiter->state = HW_WAITER_WAITING;
-        list_push(&admission->lanes[waiter->asker.lane], waiter);
-        admission->queued++;
+        queue_push(admission, waiter);
     }
     pthread_mutex_unlock(&admission->lock);
     return rc;
@@ -184,8 +205,7 @@ hw_admission_leave(struct hw_admission *admission, struct hw_waiter *waiter)
 {
     pthread_mutex_lock(&admission->lock);
     if (waiter->state == HW_WAITER_WAITING) {
-        list_remove(&admission->lanes[waiter->asker.lane], waiter);
-        admission->queued--;
+        queue_remove(admission, waiter);
     } else if (waiter->state == HW_WAITER_READY) {
         list_remove(waiter->ready, waiter);
         release_locked(admission, &waiter->granted);

@@ -163,8 +163,11 @@ hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_v
     view->ttft_ms = backend->speed.ttft_ms;
     view->prefill_bytes_s = backend->speed.prefill_bytes_s;
     view->decode_bytes_s = backend->speed.decode_bytes_s;
+    view->service_ms = backend->speed.service_ms;
+    view->answer_bytes = backend->speed.answer_bytes;
     pthread_mutex_unlock(&backend->lock);
     view->inflight = atomic_load_explicit(&backend->inflight, memory_order_relaxed);
+    view->waiting = atomic_load_explicit(&backend->waiting, memory_order_relaxed);
 }
 
 bool

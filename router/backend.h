@@ -36,6 +36,7 @@ struct hw_backend {
     uint64_t digest;
     /* Answers in the making. Changed under the admission lock only; read anywhere. */
     atomic_uint inflight;
+    atomic_uint waiting; /* queries that wait for room, here or at one of several; the same */
     /* Names the checkpoint that local workers run; 0 until one said hello. */
     _Atomic uint64_t model_digest;
     struct hw_metric *attempts[HW_ATTEMPT_RESULT_COUNT];

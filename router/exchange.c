@@ -245,8 +245,10 @@ on_end(void *ctx, const struct hw_attempt_end *given)
         hw_exchange_remember_failure(ex, &end);
         /* After everybody else its successor is asked. Once: a query under which two workers died
          * is not given a third. */
-        if (end.died && local && ex->deaths++ == 0)
-            hw_exchange_move_candidate(ex, --ex->next_candidate, ex->candidate_count - 1);
+        if (end.died && local && ex->deaths++ == 0) {
+            ex->candidates[--ex->next_candidate].tried = false;
+            hw_exchange_move_candidate(ex, ex->next_candidate, ex->candidate_count - 1);
+        }
         hw_exchange_admit(ex);
     }
 }

@@ -37,7 +37,7 @@ shown_model(struct hw_exchange *ex, const struct hw_conf_backend *conf, const ch
 
 /* Sends to the candidate whose slot is held. False: it failed at once; the slot is given back. */
 static bool
-send_to(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t worker_wait_ms)
+send_to(struct hw_exchange *ex, struct hw_candidate *candidate, uint32_t worker_wait_ms)
 {
     const struct hw_conf_backend *conf = &ex->plan->snapshot->backends[candidate->backend];
     const char *model = model_of(candidate, conf);
@@ -55,6 +55,7 @@ send_to(struct hw_exchange *ex, const struct hw_candidate *candidate, uint32_t w
 
     ex->attempts++;
     ex->current = candidate;
+    candidate->tried = true;
     hw_buf_clear(&ex->held);
     ex->held_too_much = false;
     hw_answer_free(&ex->answer);
@@ -196,13 +197,16 @@ static size_t
 gather_full(struct hw_exchange *ex)
 {
     struct hw_waiter *waiter = &ex->waiter;
+    bool chosen = false;
 
     waiter->count = 0;
+    for (size_t i = 0; i < ex->candidate_count; i++)
+        chosen = chosen || (ex->candidates[i].full && ex->candidates[i].wait);
     for (size_t i = 0; i < ex->candidate_count; i++) {
         const struct hw_candidate *candidate = &ex->candidates[i];
         if (waiter->count > 0 && waits_for_its_own(ex, candidate))
             break;
-        if (!candidate->full)
+        if (!candidate->full || (chosen && !candidate->wait))
             continue;
         waiter->rooms[waiter->count++] = room_of(ex, candidate);
     }
@@ -278,6 +282,8 @@ try_candidate(struct hw_exchange *ex, struct hw_candidate *candidate, uint32_t w
     struct hw_room room = room_of(ex, candidate);
     struct hw_asker asker = asker_of(ex);
 
+    if (candidate->tried) /* before a wait for room */
+        return false;
     candidate->full = !hw_admission_reserve(admission, &room, &asker, &ex->slot);
     if (candidate->full)
         return false;
@@ -304,8 +310,11 @@ hw_exchange_admit(struct hw_exchange *ex)
             bool last = ex->next_candidate == ex->candidate_count;
             if (try_candidate(ex, candidate, last ? last_wait_ms : 0, &spent))
                 return;
+            if (candidate->full && candidate->wait && ex->attempts == 0 &&
+                (last || !ex->candidates[ex->next_candidate].wait))
+                break; /* what comes behind would answer later than these after a wait */
         }
-        if (ex->attempts == 0 && gather_full(ex) > 0) {
+        if (!spent && gather_full(ex) > 0 && may_try(ex)) {
             wait_for_room(ex);
             return;
         }

@@ -184,7 +184,9 @@ candidate_json(const struct hw_decision *decision, const struct hw_candidate *ca
     struct hw_expected parts;
     cJSON *item = cJSON_CreateObject();
 
-    hw_expect(view, conf, &decision->traits, &parts);
+    double answer_bytes =
+        hw_expect_answer_bytes(decision->views, decision->snapshot->backend_count);
+    hw_expect(view, conf, &decision->traits, answer_bytes, &parts);
     cJSON_AddStringToObject(item, "backend", conf->name);
     cJSON_AddNumberToObject(item, "expected_ms", candidate->expected_ms);
     cJSON_AddBoolToObject(item, "overflow", candidate->overflow);
@@ -192,11 +194,13 @@ candidate_json(const struct hw_decision *decision, const struct hw_candidate *ca
     cJSON_AddBoolToObject(item, "full", candidate->full);
     if (candidate->full)
         cJSON_AddStringToObject(item, "full_why", candidate->full_why);
+    cJSON_AddBoolToObject(item, "wait", candidate->wait);
     cJSON_AddBoolToObject(item, "saturated", candidate->saturated);
     cJSON_AddNumberToObject(item, "slow_start", hw_slow_start(decision->snapshot, view));
     cJSON_AddNumberToObject(item, "quality", conf->quality);
     cJSON_AddNumberToObject(item, "score", candidate->score);
     cJSON_AddNumberToObject(item, "inflight", view->inflight);
+    cJSON_AddNumberToObject(item, "waiting", view->waiting);
     cJSON_AddNumberToObject(item, "queue_ms", parts.queue_ms);
     cJSON_AddNumberToObject(item, "start_ms", parts.start_ms);
     cJSON_AddNumberToObject(item, "prefill_ms", parts.prefill_ms);

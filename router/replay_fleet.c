@@ -222,6 +222,12 @@ work_ms(const struct hw_backend_view *view, const struct hw_record *record,
     return parts->start_ms + parts->prefill_ms + decode_ms;
 }
 
+static double
+usual_bytes(const struct hw_fleet *fleet)
+{
+    return hw_expect_answer_bytes(fleet->views, fleet->snapshot->backend_count);
+}
+
 double
 hw_fleet_latency_ms(const struct hw_fleet *fleet, const struct hw_record *record,
                     const struct hw_traits *traits, size_t backend)
@@ -229,7 +235,7 @@ hw_fleet_latency_ms(const struct hw_fleet *fleet, const struct hw_record *record
     const struct hw_backend_view *view = &fleet->views[backend];
     struct hw_expected parts;
 
-    hw_expect(view, &fleet->snapshot->backends[backend], traits, &parts);
+    hw_expect(view, &fleet->snapshot->backends[backend], traits, usual_bytes(fleet), &parts);
     return parts.queue_ms + work_ms(view, record, &parts);
 }
 
@@ -244,7 +250,7 @@ hw_fleet_send(struct hw_fleet *fleet, const struct hw_record *record, size_t bac
                                .embeds = record->embeds};
     struct hw_expected parts;
 
-    hw_expect(view, &fleet->snapshot->backends[backend], &traits, &parts);
+    hw_expect(view, &fleet->snapshot->backends[backend], &traits, usual_bytes(fleet), &parts);
     load->queries++;
     load->busy_ms += work_ms(view, record, &parts);
     hw_latencies_add(&fleet->latencies[backend], latency_ms);

@@ -325,9 +325,9 @@ one_device_for_two(void **state)
     assert_float_equal(views[BLUEFIN].others_ms, 800, 1e-6); /* two, three side by side */
     assert_float_equal(views[REDFIN].others_ms, 0, 1e-6);
     assert_float_equal(views[HATCHLING].others_ms, 0, 1e-6);
-    double alone = hw_expected_ms(&views[CLOUD], &built.backends[BLUEFIN], &traits);
+    double alone = hw_expected_ms(&views[CLOUD], &built.backends[BLUEFIN], &traits, 1024);
     views[CLOUD].others_ms = 800;
-    assert_float_equal(hw_expected_ms(&views[CLOUD], &built.backends[BLUEFIN], &traits),
+    assert_float_equal(hw_expected_ms(&views[CLOUD], &built.backends[BLUEFIN], &traits, 1024),
                        alone + 800, 1e-6);
 
     traits.lane = HW_LANE_BACKGROUND;
@@ -454,17 +454,108 @@ priors_and_expectation(void **state)
     view =
         (struct hw_backend_view){.ttft_ms = 100, .prefill_bytes_s = 1000, .decode_bytes_s = 1024};
     traits.prompt_bytes = 500;
-    double idle = hw_expected_ms(&view, &built.backends[REDFIN], &traits);
+    double idle = hw_expected_ms(&view, &built.backends[REDFIN], &traits, 1024);
     assert_true(idle > 1599 && idle < 1601);
     traits.max_tokens = 64; /* 256 bytes */
-    double brief = hw_expected_ms(&view, &built.backends[REDFIN], &traits);
+    double brief = hw_expected_ms(&view, &built.backends[REDFIN], &traits, 1024);
     assert_true(brief > 849 && brief < 851);
     view.inflight = 2;
-    double queued = hw_expected_ms(&view, &built.backends[REDFIN], &traits);
+    double queued = hw_expected_ms(&view, &built.backends[REDFIN], &traits, 1024);
     assert_true(queued > 3049 && queued < 3051);
     view = (struct hw_backend_view){0}; /* nothing known: large, not infinite */
     traits.prompt_bytes = UINT64_MAX;
-    assert_true(hw_expected_ms(&view, &built.backends[REDFIN], &traits) < 1e30);
+    assert_true(hw_expected_ms(&view, &built.backends[REDFIN], &traits, 1024) < 1e30);
+}
+
+/* Four at a time: what is beside it costs a little, what fills it costs turns. */
+static void
+room_and_turns(void **state)
+{
+    (void)state;
+    struct hw_conf_backend *backend = &built.backends[REDFIN];
+    struct hw_backend_view view = {.ttft_ms = 100,
+                                   .prefill_bytes_s = 1e9,
+                                   .decode_bytes_s = 1000,
+                                   .service_ms = 400,
+                                   .answer_bytes = 290};
+    struct hw_traits traits = query(-1);
+    struct hw_expected parts;
+
+    backend->max_inflight = 4;
+    view.inflight = 3;
+    hw_expect(&view, backend, &traits, 300, &parts);
+    assert_in_range(parts.queue_ms, 74, 76);
+    assert_in_range(parts.decode_ms, 299, 301); /* as long as everybody's */
+    view.inflight = 4;
+    hw_expect(&view, backend, &traits, 300, &parts);
+    assert_in_range(parts.queue_ms, 99, 101);
+    view.waiting = 3;
+    view.answer_bytes = 100; /* plainly shorter than everybody's */
+    hw_expect(&view, backend, &traits, 300, &parts);
+    assert_in_range(parts.queue_ms, 399, 401);
+    assert_in_range(parts.decode_ms, 99, 101);
+    view.service_ms = 0; /* it has taught nothing yet */
+    hw_expect(&view, backend, &traits, 300, &parts);
+    assert_in_range(parts.queue_ms, 399, 401);
+}
+
+static void
+taught(uint32_t backend, double ms, uint32_t max_inflight, uint32_t inflight)
+{
+    built.backends[backend].general = true;
+    built.backends[backend].max_inflight = max_inflight;
+    views[backend].ttft_ms = 0;
+    views[backend].decode_bytes_s = 1e6 / ms;
+    views[backend].service_ms = ms;
+    views[backend].answer_bytes = 1000;
+    views[backend].inflight = inflight;
+}
+
+/* A fast one that will have room soon, beside a slow one that has. */
+static void
+worth_waiting_for(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(-1);
+
+    built.snapshot.backend_count = SASASS2 + 1;
+    views[HATCHLING].up = false;
+    taught(REDFIN, 200, 4, 4);
+    taught(BLUEFIN, 200, 4, 4);
+    taught(SASASS2, 2000, 1, 0);
+    expect_rank(&traits, "redfin! bluefin! sasass2");
+    assert_true(out[0].wait && out[1].wait && !out[2].wait);
+    views[REDFIN].waiting = views[BLUEFIN].waiting = 40; /* as long as sasass2 takes, or longer */
+    expect_rank(&traits, "sasass2 redfin! bluefin!");
+    assert_false(out[1].wait || out[2].wait);
+    views[REDFIN].waiting = views[BLUEFIN].waiting = 0;
+    views[BLUEFIN].inflight = 3; /* as fast, and it has room */
+    expect_rank(&traits, "bluefin sasass2 redfin!");
+    assert_false(out[2].wait);
+    views[BLUEFIN].inflight = 4;
+    views[SASASS2].inflight = 1; /* all are full: not for the slow one */
+    expect_rank(&traits, "redfin! bluefin! sasass2!");
+    assert_true(out[0].wait && out[1].wait && !out[2].wait);
+}
+
+static void
+the_policy_stands_over_waiting(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(-1);
+
+    built.snapshot.backend_count = SASASS2 + 1;
+    views[HATCHLING].up = false;
+    views[BLUEFIN].up = false;
+    taught(REDFIN, 200, 4, 4);
+    taught(SASASS2, 2000, 1, 0);
+    built.backends[REDFIN].quality = -1; /* not for the sake of one that is asked last */
+    expect_rank(&traits, "sasass2 redfin!");
+    built.backends[REDFIN].quality = 1;
+    expect_rank(&traits, "redfin! sasass2");
+    route->to.by = HW_BY_LEAST_INFLIGHT;
+    expect_rank(&traits, "sasass2 redfin!");
+    assert_false(out[1].wait);
 }
 
 /* --- by: who of two traders, redfin or bluefin, is first, over many throws of the dice --- */
@@ -645,6 +736,9 @@ main(void)
         cmocka_unit_test_setup(many_backends, setup),
         cmocka_unit_test_setup(names_resolve, setup),
         cmocka_unit_test_setup(priors_and_expectation, setup),
+        cmocka_unit_test_setup(room_and_turns, setup),
+        cmocka_unit_test_setup(worth_waiting_for, setup),
+        cmocka_unit_test_setup(the_policy_stands_over_waiting, setup),
         cmocka_unit_test_setup(weighted, setup),
         cmocka_unit_test_setup(affinity, setup),
         cmocka_unit_test_setup(cost_and_energy, setup),

@@ -62,6 +62,30 @@ learns_from_whole_answers(void **state)
     assert_near(speed.decode_bytes_s, 629);
 }
 
+/* What a query takes, and how long its answer is: the first one counts whole, the rest slowly. */
+static void
+learns_whole_queries(void **state)
+{
+    (void)state;
+    struct hw_speed speed = speed_of(100, 1000, 50);
+    struct hw_speed_sample sample = {.ttft_us = 100000, .output_bytes = 800, .decode_us = 300000};
+
+    assert_true(speed.service_ms <= 0 && speed.answer_bytes <= 0);
+    hw_speed_learn(&speed, &sample);
+    assert_near(speed.service_ms, 400);
+    assert_near(speed.answer_bytes, 800);
+    for (int i = 0; i < 100; i++)
+        hw_speed_learn(&speed, &sample);
+    sample = (struct hw_speed_sample){.ttft_us = 800000, .output_bytes = 80};
+    hw_speed_learn(&speed, &sample);
+    assert_near(speed.service_ms, 420);
+    assert_near(speed.answer_bytes, 764);
+    for (int i = 0; i < 200; i++)
+        hw_speed_learn(&speed, &sample);
+    assert_near(speed.service_ms, 800);
+    assert_near(speed.answer_bytes, 80);
+}
+
 static void
 an_outlier_moves_it_by_two_at_most(void **state)
 {
@@ -124,6 +148,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(learns_from_streams),
         cmocka_unit_test(learns_from_whole_answers),
+        cmocka_unit_test(learns_whole_queries),
         cmocka_unit_test(an_outlier_moves_it_by_two_at_most),
         cmocka_unit_test(zero_priors_do_no_harm),
         cmocka_unit_test(retries_are_a_share_of_queries),
