@@ -210,6 +210,7 @@ hw_check_all(struct hw_load *load, const struct hw_node *root)
     if (load->diags->errors > 0) /* half a configuration has many a loose end */
         return;
     hw_warn_about_routes(load, root);
+    hw_warn_about_lanes(load, root);
     hw_warn_about_keywords(load, root);
     warn_about_roles(load, root);
     warn_about_idle_backends(load, root);

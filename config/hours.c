@@ -9,7 +9,6 @@
 #include "config/scalar.h"
 #include "config/sections.h"
 
-#define DAY_MINUTES (24 * 60)
 #define SCHEDULE_MAX 8 /* windows of awake, and of dream */
 #define HOURS_MAX 16   /* entries of a list of hours */
 /* Two lists of n windows leave at most 2n + 1 gaps. */
@@ -51,14 +50,14 @@ set_own_windows(struct hw_load *load, const struct hw_node *node, const struct h
         hw_conf_report(load, node, "list at least one window, such as 22-06");
 }
 
-static void
-mark_minutes(const struct hw_conf_windows *windows, bool *taken)
+void
+hw_mark_minutes(const struct hw_conf_windows *windows, bool *taken)
 {
     for (size_t i = 0; i < windows->count; i++) {
         unsigned minute = windows->items[i].begin;
         do {
             taken[minute] = true;
-            minute = (minute + 1) % DAY_MINUTES;
+            minute = (minute + 1) % HW_DAY_MINUTES;
         } while (minute != windows->items[i].end);
     }
 }
@@ -80,17 +79,17 @@ static void
 fill_rest(struct hw_load *load, struct hw_conf_windows *rest)
 {
     const struct hw_conf_schedule *schedule = &load->snapshot->schedule;
-    bool taken[DAY_MINUTES] = {false};
-    mark_minutes(&schedule->awake, taken);
-    mark_minutes(&schedule->dream, taken);
+    bool taken[HW_DAY_MINUTES] = {false};
+    hw_mark_minutes(&schedule->awake, taken);
+    hw_mark_minutes(&schedule->dream, taken);
     rest->items = hw_conf_arena_array(load->arena, WINDOWS_MAX, sizeof(*rest->items));
     rest->count = 0;
-    for (unsigned begin = 0; begin < DAY_MINUTES; begin++) {
+    for (unsigned begin = 0; begin < HW_DAY_MINUTES; begin++) {
         unsigned end = begin;
-        if (taken[begin] || !taken[(begin + DAY_MINUTES - 1) % DAY_MINUTES])
+        if (taken[begin] || !taken[(begin + HW_DAY_MINUTES - 1) % HW_DAY_MINUTES])
             continue;
         while (!taken[end])
-            end = (end + 1) % DAY_MINUTES;
+            end = (end + 1) % HW_DAY_MINUTES;
         add_gap(load, rest, begin, end);
     }
 }

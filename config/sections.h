@@ -56,6 +56,12 @@ bool hw_conf_has_model(const struct hw_conf_backend *backend, const char *model)
 bool hw_conf_selects(const struct hw_conf_selector *selector, uint64_t same_role_mask,
                      const struct hw_conf_backend *backend, size_t i);
 
+#define HW_DAY_MINUTES (24 * 60)
+/* Sets those of a day's minutes that are in one of the windows. */
+void hw_mark_minutes(const struct hw_conf_windows *windows, bool *minutes);
+
+/* check_lanes.c: routes whose lane nobody takes, or never when they have queries. */
+void hw_warn_about_lanes(struct hw_load *load, const struct hw_node *root);
 /* check_routes.c */
 void hw_warn_about_routes(struct hw_load *load, const struct hw_node *root);
 void hw_warn_about_keywords(struct hw_load *load, const struct hw_node *root);

@@ -206,13 +206,38 @@ overflow(void **state)
                    "t.yaml:6:5: warning: routes[0]: the overflow of route 'r' selects no backend");
 }
 
+static void
+lanes_that_nobody_takes(void **state)
+{
+    (void)state;
+#define FLEET                                                                                      \
+    "backends:\n" OLLAMA("a", ", lanes: [realtime]")                                               \
+        OLLAMA("b", ", lanes: { interactive: any, background: dream }") "routes:\n"
+    expect_mistake(FLEET "- { name: r, to: { backend: a }, lane: background }\n- { name: s }\n",
+                   "t.yaml:5:3: warning: routes[0]: no backend of route 'r' takes background "
+                   "queries");
+    expect_mistake(FLEET "- { name: r, when: { lane: background, hours: 12-14 } }\n- { name: s }\n",
+                   "t.yaml:5:3: warning: routes[0]: the backends of route 'r' take background at "
+                   "other hours than it has");
+    struct hw_snapshot *s = load(
+        FLEET "- { name: r, when: { lane: background, hours: 05-14 } }\n"
+              "- { name: now, when: { lane: background, hours: 15-16 }, on_demand: true }\n"
+              "- { name: t, to: { backend: a }, lane: background, fallback: { backend: b } }\n");
+    assert_string_equal(messages, "");
+    hw_snapshot_unref(s);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(devices),       cmocka_unit_test(device_mistakes),
-        cmocka_unit_test(device_shares), cmocka_unit_test(lanes_and_hours),
-        cmocka_unit_test(lane_mistakes), cmocka_unit_test(overflow),
+        cmocka_unit_test(devices),
+        cmocka_unit_test(device_mistakes),
+        cmocka_unit_test(device_shares),
+        cmocka_unit_test(lanes_and_hours),
+        cmocka_unit_test(lane_mistakes),
+        cmocka_unit_test(overflow),
+        cmocka_unit_test(lanes_that_nobody_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
