@@ -464,6 +464,43 @@ hw_classify_explain(const struct hw_classifier *classifier, const struct hw_trai
     }
 }
 
+static int
+compare_scores(const void *a, const void *b)
+{
+    const struct hw_role_score *x = a, *y = b;
+
+    if (x->keywords < y->keywords || x->keywords > y->keywords)
+        return x->keywords > y->keywords ? -1 : 1;
+    if (x->learned != y->learned)
+        return x->learned ? -1 : 1;
+    if (x->score < y->score || x->score > y->score)
+        return x->score > y->score ? -1 : 1;
+    return x->role - y->role;
+}
+
+void
+hw_classify_scores(const struct hw_classifier *classifier, const struct hw_traits *traits,
+                   struct hw_role_score *scores)
+{
+    uint64_t hashes[WINDOW_BYTES];
+    float learned[HW_MAX_ROLES];
+    struct match match = {.count = 0};
+
+    if (traits->text != NULL && classifier->phrase_count > 0)
+        match_words(classifier, hashes, split_window(traits->text, traits->text_len, hashes),
+                    &match);
+    for (size_t i = 0; i < classifier->role_count; i++)
+        scores[i] = (struct hw_role_score){.role = (int)i, .keywords = match.weights[i]};
+    if (traits->text != NULL && classifier->learned != NULL) {
+        hw_learned_scores(classifier->learned, traits->text, traits->text_len, learned);
+        for (size_t c = 0; c < hw_learned_classes(classifier->learned); c++) {
+            scores[classifier->learned_roles[c]].learned = true;
+            scores[classifier->learned_roles[c]].score = learned[c];
+        }
+    }
+    qsort(scores, classifier->role_count, sizeof(*scores), compare_scores);
+}
+
 uint32_t
 hw_estimate_tokens(uint64_t bytes)
 {

@@ -76,6 +76,17 @@ size_t hw_classify_features(const struct hw_classifier *classifier, const char *
  * or "". Costs a classification a word: for `hatchway route`. */
 void hw_classify_explain(const struct hw_classifier *classifier, const struct hw_traits *traits,
                          char *words, size_t size);
+/* What speaks for a role in a text. */
+struct hw_role_score {
+    int role;
+    float keywords; /* weight of its keywords; 0: none is there */
+    bool learned; /* it was learned, and this is its score: about 1 for a plain case, -1 for none */
+    float score;
+};
+/* Of all roles, those that weigh most first; scores has room for role_count. Both kinds, though
+ * keywords decide alone where there are any. */
+void hw_classify_scores(const struct hw_classifier *classifier, const struct hw_traits *traits,
+                        struct hw_role_score *scores);
 /* Whole-word, case-insensitive search of one keyword or phrase. */
 bool hw_text_has_keyword(const char *text, size_t len, const char *keyword);
 

@@ -14,100 +14,146 @@
 #include "policies/route.h"
 #include "router/commands.h"
 #include "router/explain.h"
+#include "router/question.h"
+
+#define ARENA_MAX ((size_t)256 << 20)
+#define BODY_MAX ((size_t)64 << 20)
+#define SCORES_SHOWN 4
 
 static const char help[] =
     "usage: hatchway route -c FILE [options] \"query\"\n"
+    "       hatchway route -c FILE [options] --body FILE\n"
     "\n"
     "Says where the policy in FILE would send a query, and why. Sends nothing; speeds are the "
     "priors\n"
     "of each backend's kind and device.\n"
     "\n"
     "  -c, --config FILE    the YAML (default: config/hatchway.yaml)\n"
-    "      --model NAME     as the agent would ask for it (default: auto)\n"
+    "      --body FILE      a whole request body as JSON, instead of the text alone; -: stdin\n"
+    "      --model NAME     as the agent would ask for it (default: auto, or the body's)\n"
+    "      --role NAME      as x-hatchway-role would say it\n"
     "      --agent NAME     who asks\n"
     "      --lane LANE      realtime, interactive or background\n"
     "      --dialect NAME   openai (default), ollama, anthropic or bdh\n"
-    "      --path PATH      of the request, e.g. /v1/chat/completions\n"
+    "      --path PATH      of the request, e.g. /v1/completions (default: the dialect's chat)\n"
+    "      --header H       \"name: value\"; may stand several times\n"
     "      --tokens N       prompt size, instead of an estimate from the text\n"
-    "      --at TIME        as if it were then, e.g. 03:00 or \"sat 14:30\" (the policy's zone)\n"
+    "      --at TIME        as if it were then, by the policy's clock: 03:00, \"sat 14:30\" or\n"
+    "                       2026-11-21T03:00\n"
     "      --json           machine-readable\n"
     "  -h, --help           this text\n";
 
 struct options {
-    const char *config, *model, *agent, *lane, *dialect, *path, *at, *text;
-    long tokens;
+    const char *config, *body;
+    struct hw_question question;
+    struct hw_arena arena; /* what the question points into */
     bool json;
 };
+
+static int
+usage(const char *what, const char *value)
+{
+    fprintf(stderr, "hatchway: %s, got \"%s\"; see hatchway route --help\n", what, value);
+    return 3;
+}
+
+static int
+read_tokens(const char *text, int64_t *out)
+{
+    char *end;
+
+    errno = 0;
+    *out = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || *out < 0 || errno != 0)
+        return usage("--tokens must be a whole number", text);
+    return 0;
+}
+
+/* "name: value" */
+static int
+read_header(const char *text, struct options *out)
+{
+    struct hw_err err;
+    size_t len = strcspn(text, ":");
+    char name[128];
+
+    if (len == 0 || text[len] == '\0' || len >= sizeof(name))
+        return usage("--header must be \"name: value\"", text);
+    memcpy(name, text, len);
+    name[len] = '\0';
+    text += len + 1;
+    text += strspn(text, " \t");
+    if (hw_question_add_header(&out->question, name, text, &out->arena, &err) != 0)
+        return usage(err.msg, text);
+    return 0;
+}
+
+static int
+read_option(int option, struct options *out)
+{
+    struct hw_question *question = &out->question;
+    const struct {
+        int option;
+        const char **text;
+    } texts[] = {
+        {'c', &out->config},       {'b', &out->body},       {'m', &question->model},
+        {'r', &question->role},    {'a', &question->agent}, {'l', &question->lane},
+        {'d', &question->dialect}, {'p', &question->path},  {'T', &question->at},
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (texts[i].option == option) {
+            *texts[i].text = optarg;
+            return 0;
+        }
+    switch (option) {
+    case 't':
+        return read_tokens(optarg, &question->tokens);
+    case 'H':
+        return read_header(optarg, out);
+    case 'j':
+        out->json = true;
+        return 0;
+    case 'h':
+        fputs(help, stdout);
+        return 1;
+    default:
+        fputs(help, stderr);
+        return 3;
+    }
+}
 
 /* 0: go on; otherwise an exit status + 1. */
 static int
 read_options(int argc, char **argv, struct options *out)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"model", required_argument, NULL, 'm'},
-                                            {"agent", required_argument, NULL, 'a'},
-                                            {"lane", required_argument, NULL, 'l'},
-                                            {"dialect", required_argument, NULL, 'd'},
-                                            {"path", required_argument, NULL, 'p'},
-                                            {"tokens", required_argument, NULL, 't'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"at", required_argument, NULL, 'T'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},  {"body", required_argument, NULL, 'b'},
+        {"model", required_argument, NULL, 'm'},   {"role", required_argument, NULL, 'r'},
+        {"agent", required_argument, NULL, 'a'},   {"lane", required_argument, NULL, 'l'},
+        {"dialect", required_argument, NULL, 'd'}, {"path", required_argument, NULL, 'p'},
+        {"header", required_argument, NULL, 'H'},  {"tokens", required_argument, NULL, 't'},
+        {"at", required_argument, NULL, 'T'},      {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     int option;
-    char *end;
 
-    *out = (struct options){.config = "config/hatchway.yaml", .dialect = "openai", .tokens = -1};
+    out->config = "config/hatchway.yaml";
+    out->question = (struct hw_question){.tokens = -1, .now_s = (int64_t)time(NULL)};
     optind = 1;
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        switch (option) {
-        case 'c':
-            out->config = optarg;
-            break;
-        case 'm':
-            out->model = optarg;
-            break;
-        case 'a':
-            out->agent = optarg;
-            break;
-        case 'l':
-            out->lane = optarg;
-            break;
-        case 'd':
-            out->dialect = optarg;
-            break;
-        case 'p':
-            out->path = optarg;
-            break;
-        case 't':
-            errno = 0;
-            out->tokens = strtol(optarg, &end, 10);
-            if (end == optarg || *end != '\0' || out->tokens < 0 || errno != 0) {
-                fprintf(stderr, "hatchway: --tokens must be a whole number, got \"%s\"\n", optarg);
-                return 3;
-            }
-            break;
-        case 'T':
-            out->at = optarg;
-            break;
-        case 'j':
-            out->json = true;
-            break;
-        case 'h':
-            fputs(help, stdout);
-            return 1;
-        default:
-            fputs(help, stderr);
-            return 3;
-        }
+        int status = read_option(option, out);
+        if (status != 0)
+            return status;
     }
-    if (optind + 1 != argc) {
+    if (optind + (out->body == NULL) != argc) {
         fputs(help, stderr);
         return 3;
     }
-    out->text = argv[optind];
+    out->question.text = argv[optind]; /* NULL beside a body */
     return 0;
 }
+
+/* --- the answer ------------------------------------------------------------------------------ */
 
 static const char *
 role_name(const struct hw_decision *decision)
@@ -117,22 +163,89 @@ role_name(const struct hw_decision *decision)
 }
 
 static void
-print_text(const struct hw_decision *decision)
+print_scores(const struct hw_decision *decision)
 {
-    const struct hw_snapshot *snapshot = decision->snapshot;
+    bool any = false;
+
+    for (size_t i = 0; i < decision->snapshot->role_count && i < SCORES_SHOWN; i++) {
+        const struct hw_role_score *score = &decision->scores[i];
+        const char *name = decision->snapshot->roles[score->role].name;
+        if (score->keywords <= 0 && !score->learned)
+            continue;
+        printf("%s%s", any ? "; " : "scores   ", name);
+        if (score->keywords > 0)
+            printf(" %.1f by keywords", (double)score->keywords);
+        if (score->learned)
+            printf(" %.2f learned", (double)score->score);
+        any = true;
+    }
+    if (any)
+        printf("\n");
+}
+
+static void
+print_traits(const struct hw_decision *decision)
+{
     const struct hw_traits *traits = &decision->traits;
-    char why[256];
 
     printf("role     %s", role_name(decision));
     if (traits->role >= 0)
         printf(" (by %s%s%s%s, confidence %.2f)", hw_role_source_names[traits->role_source],
                traits->matched_keyword[0] != '\0' || decision->words[0] != '\0' ? ": " : "",
                traits->matched_keyword, decision->words, (double)traits->confidence);
-    printf("\nlane     %s\nsize     about %u tokens\n", hw_lane_names[traits->lane],
-           traits->prompt_tokens);
+    printf("\n");
+    print_scores(decision);
+    printf("lane     %s", hw_lane_names[decision->asked_lane]);
+    if (traits->lane != decision->asked_lane)
+        printf(", put into %s by the route", hw_lane_names[traits->lane]);
+    printf("\nsize     about %u tokens\n", traits->prompt_tokens);
+    if (traits->wants_tools || traits->wants_images || traits->wants_json || traits->stream)
+        printf("wants   %s%s%s%s\n", traits->wants_tools ? " tools" : "",
+               traits->wants_images ? " images" : "", traits->wants_json ? " json" : "",
+               traits->stream ? " a stream" : "");
+}
+
+static void
+print_candidates(const struct hw_decision *decision)
+{
+    const struct hw_snapshot *snapshot = decision->snapshot;
+    double answer_bytes = hw_expect_answer_bytes(decision->views, snapshot->backend_count);
+    char why[256];
+
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_candidate *candidate = &decision->candidates[i];
+        const char *name = snapshot->backends[candidate->backend].name;
+        if (i >= decision->candidate_count) {
+            hw_rank_why(snapshot, &decision->traits, candidate, why, sizeof(why));
+            printf("not      %s: %s\n", name, why);
+            continue;
+        }
+        struct hw_expected parts;
+        hw_expect(&decision->views[candidate->backend], &snapshot->backends[candidate->backend],
+                  &decision->traits, answer_bytes, &parts);
+        printf("%-8s %s%s, expected %.0f ms (queue %.0f, start %.0f, prompt %.0f, answer %.0f)\n",
+               i == 0 ? "backend" : "then", name,
+               candidate->fallback   ? " (fallback)"
+               : candidate->overflow ? " (overflow)"
+                                     : "",
+               candidate->expected_ms, parts.queue_ms, parts.start_ms, parts.prefill_ms,
+               parts.decode_ms);
+    }
+    if (decision->candidate_count == 0)
+        printf("backend  none can answer: the query would get 503\n");
+}
+
+static void
+print_text(const struct hw_decision *decision)
+{
+    const struct hw_snapshot *snapshot = decision->snapshot;
+    struct hw_traits asked = hw_decision_asked(decision);
+    char why[256];
+
+    print_traits(decision);
     size_t shown = decision->route >= 0 ? (size_t)decision->route : snapshot->route_count;
     for (size_t i = 0; i < shown; i++)
-        if (!hw_route_explain(snapshot, i, traits, why, sizeof(why)))
+        if (!hw_route_explain(snapshot, i, &asked, why, sizeof(why)))
             printf("route    not %s: %s\n", snapshot->routes[i].name, why);
     if (decision->route < 0) {
         printf("route    none matches: the query would get 404\n");
@@ -140,22 +253,7 @@ print_text(const struct hw_decision *decision)
     }
     printf("route    %s (by %s)\n", snapshot->routes[decision->route].name,
            hw_by_names[snapshot->routes[decision->route].to.by]);
-    for (size_t i = 0; i < snapshot->backend_count; i++) {
-        const struct hw_candidate *candidate = &decision->candidates[i];
-        const char *name = snapshot->backends[candidate->backend].name;
-        if (i < decision->candidate_count)
-            printf("%-8s %s%s, expected %.0f ms\n", i == 0 ? "backend" : "then", name,
-                   candidate->fallback   ? " (fallback)"
-                   : candidate->overflow ? " (overflow)"
-                                         : "",
-                   candidate->expected_ms);
-        else {
-            hw_rank_why(snapshot, traits, candidate, why, sizeof(why));
-            printf("not      %s: %s\n", name, why);
-        }
-    }
-    if (decision->candidate_count == 0)
-        printf("backend  none can answer: the query would get 503\n");
+    print_candidates(decision);
 }
 
 static void
@@ -191,38 +289,75 @@ decide_and_print(const struct options *options, const struct hw_classifier *clas
     free(views);
 }
 
+static int
+read_body(const char *path, struct hw_buf *out, struct hw_err *err)
+{
+    bool stdin_meant = strcmp(path, "-") == 0;
+    FILE *file = stdin_meant ? stdin : fopen(path, "re");
+    size_t got = 1;
+    int rc = 0;
+
+    if (file == NULL)
+        return hw_err_set(err, HW_EIO, "%s: cannot be read: %s", path, strerror(errno));
+    while (rc == 0 && got > 0 && (rc = hw_buf_reserve(out, 65536)) == 0) {
+        got = fread(out->data + out->len, 1, 65536, file);
+        out->len += got;
+    }
+    if (rc != 0)
+        rc = hw_err_set(err, HW_ELIMIT, "%s: it has more than %zu bytes", path, BODY_MAX);
+    else if (ferror(file))
+        rc = hw_err_set(err, HW_EIO, "%s: cannot be read: %s", path, strerror(errno));
+    if (!stdin_meant)
+        fclose(file);
+    return rc;
+}
+
+static int
+route(struct options *options, const struct hw_snapshot *snapshot, struct hw_err *err)
+{
+    struct hw_decision decision = {.snapshot = snapshot};
+    struct hw_classifier *classifier = NULL;
+    struct hw_asked asked;
+    struct hw_buf body;
+
+    hw_buf_init(&body, BODY_MAX);
+    int rc = options->body != NULL ? read_body(options->body, &body, err) : 0;
+    if (options->body != NULL) {
+        options->question.body = body.data;
+        options->question.body_len = body.len;
+    }
+    if (rc == 0)
+        rc = hw_question_read(snapshot, &options->question, &options->arena, &asked, err);
+    if (rc == 0)
+        rc = hw_classifier_create(snapshot, &classifier, err);
+    if (rc == 0) {
+        decision.traits = asked.traits;
+        decision.conversation = asked.conversation;
+        decide_and_print(options, classifier, &decision);
+    }
+    hw_classifier_destroy(&classifier);
+    hw_buf_free(&body);
+    return rc;
+}
+
 int
 hw_command_route(int argc, char **argv)
 {
-    struct options options;
-    struct hw_decision decision = {0};
     struct hw_snapshot *snapshot = NULL;
-    struct hw_classifier *classifier = NULL;
+    struct options options = {.json = false};
     struct hw_err err = {{0}};
 
+    hw_arena_init(&options.arena, ARENA_MAX);
     int status = read_options(argc, argv, &options);
-    if (status != 0)
-        return status - 1;
-    if (hw_command_load(options.config, &snapshot) != 0)
-        return 1;
-    struct hw_question question = {.text = options.text,
-                                   .model = options.model,
-                                   .agent = options.agent,
-                                   .lane = options.lane,
-                                   .dialect = options.dialect,
-                                   .path = options.path,
-                                   .at = options.at,
-                                   .tokens = options.tokens,
-                                   .now_s = (int64_t)time(NULL)};
-    decision.snapshot = snapshot;
-    if (hw_question_traits(snapshot, &question, &decision.traits, &err) != 0 ||
-        hw_classifier_create(snapshot, &classifier, &err) != 0) {
+    if (status != 0) {
+        status--;
+    } else if (hw_command_load(options.config, &snapshot) != 0) {
+        status = 1;
+    } else if (route(&options, snapshot, &err) != 0) {
         fprintf(stderr, "hatchway: %s: %s\n", options.config, err.msg);
         status = 1;
-    } else {
-        decide_and_print(&options, classifier, &decision);
     }
-    hw_classifier_destroy(&classifier);
     hw_snapshot_unref(snapshot);
+    hw_arena_free(&options.arena);
     return status;
 }

@@ -10,6 +10,7 @@
 #include "router/exchange_private.h"
 #include "router/health.h"
 #include "router/loop.h"
+#include "router/question.h"
 
 /* What is passed on into logs and to backends: visible ASCII without quotes. */
 static bool
@@ -85,29 +86,14 @@ fill_traits(struct hw_exchange *ex)
 {
     const struct hw_snapshot *snapshot = ex->plan->snapshot;
     const struct hw_http_head *head = &ex->request->head;
-    const struct hw_query *query = &ex->query;
     struct hw_traits *traits = &ex->traits;
 
-    traits->dialect = query->dialect->name;
-    traits->model = query->model;
+    hw_query_traits(&ex->query, traits);
     traits->agent = ex->agent >= 0 ? snapshot->agents[ex->agent].name : NULL;
-    traits->text = query->last_user != NULL ? query->last_user->text : "";
-    traits->text_len = query->last_user != NULL ? query->last_user->text_len : 0;
-    traits->prompt_bytes = query->prompt_bytes;
-    traits->prompt_tokens = hw_estimate_tokens(query->prompt_bytes);
-    traits->max_tokens = query->has_max_tokens ? query->max_tokens : 0;
-    traits->wants_tools = query->wants_tools;
-    traits->wants_images = query->wants_images;
-    traits->wants_json = query->wants_json;
-    traits->stream = query->stream;
-    traits->embeds = query->embeds;
     traits->path = ex->path;
     traits->header = find_header;
     traits->header_ctx = (void *)(uintptr_t)head; /* only read */
     traits->now_s = (int64_t)time(NULL);
-    traits->asked_role = -1;
-    traits->role = -1;
-    traits->lane = HW_LANE_INTERACTIVE;
     if (ex->agent >= 0) {
         traits->lane = snapshot->agents[ex->agent].lane;
         traits->has_lane = true;
@@ -229,26 +215,6 @@ match_route(struct hw_exchange *ex)
     return true;
 }
 
-/* What stays the same while a conversation grows: who asks, the instructions, the first question.
- * Long ones tell apart by their beginning and their size. */
-uint64_t
-hw_exchange_conversation(const struct hw_exchange *ex)
-{
-    enum { PART_BYTES = 2048 };
-    uint64_t hash = 0xcbf29ce484222325u ^ (uint64_t)(ex->agent + 1);
-
-    for (size_t i = 0; i < ex->query.message_count; i++) {
-        const struct hw_message *message = &ex->query.messages[i];
-        size_t len = message->text_len < PART_BYTES ? message->text_len : PART_BYTES;
-        for (size_t j = 0; j < len; j++)
-            hash = (hash ^ (uint8_t)message->text[j]) * 0x100000001b3u;
-        hash = (hash ^ message->text_len) * 0x100000001b3u;
-        if (message->role == HW_MSG_USER || i == 3)
-            break;
-    }
-    return hash | 1;
-}
-
 static bool
 rank_candidates(struct hw_exchange *ex)
 {
@@ -273,7 +239,7 @@ rank_candidates(struct hw_exchange *ex)
                                   .dice = hw_loop_dice(ex->loop)};
     if (ex->route_conf->to.by == HW_BY_AFFINITY || ex->route_conf->overflow.by == HW_BY_AFFINITY ||
         ex->route_conf->fallback.by == HW_BY_AFFINITY)
-        input.conversation = hw_exchange_conversation(ex);
+        input.conversation = hw_query_conversation(&ex->query, ex->agent);
     ex->candidate_count = hw_rank(&input, ex->candidates);
     ex->excluded_end = count;
     return true;

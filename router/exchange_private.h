@@ -106,9 +106,6 @@ void hw_exchange_store(struct hw_exchange *ex);
 /* Does the agent ask for an answer that is neither kept nor was? */
 bool hw_exchange_forbids_cache(const struct hw_exchange *ex);
 
-/* exchange_begin.c: what stays the same while a conversation grows, as a number; never 0. */
-uint64_t hw_exchange_conversation(const struct hw_exchange *ex);
-
 /* exchange_record.c: the decision log. The first while the request is there and its traits are
  * filled in, the second when all is over. */
 void hw_exchange_note_request(struct hw_exchange *ex, bool lane_by_header);

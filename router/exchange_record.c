@@ -10,6 +10,7 @@
 #include "policies/features.h"
 #include "router/decision_log.h"
 #include "router/exchange_private.h"
+#include "router/question.h"
 
 struct hw_exchange_note {
     struct hw_record_header headers[HW_RECORD_HEADERS_MAX];
@@ -102,7 +103,7 @@ add_text(struct hw_exchange *ex, struct hw_record *record)
     case HW_DECISION_TEXT_COUNT:
         return; /* a conversation's number is made of its text: not told either */
     }
-    record->conversation = hw_exchange_conversation(ex);
+    record->conversation = hw_query_conversation(&ex->query, ex->agent);
 }
 
 static void

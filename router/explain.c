@@ -6,106 +6,10 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
-#include "policies/hours.h"
 #include "policies/route.h"
-#include "router/api/dialect.h"
+#include "router/log_private.h"
 
 const char *const hw_role_source_names[] = {"none", "model", "header", "keyword", "learned"};
-
-static const char *const dialects[] = {"openai", "ollama", "anthropic", "bdh", NULL};
-
-static int
-word_index(const char *word, const char *const *words)
-{
-    for (int i = 0; words[i] != NULL; i++)
-        if (strcmp(words[i], word) == 0)
-            return i;
-    return -1;
-}
-
-static bool
-path_embeds(const char *path)
-{
-    return path != NULL && (strcmp(path, hw_dialect_embeddings.path) == 0 ||
-                            strcmp(path, hw_dialect_ollama_embed.path) == 0 ||
-                            strcmp(path, hw_dialect_ollama_embeddings.path) == 0);
-}
-
-/* "03:00" or "sat 14:30": when the clock of the policy's zone shows it next. */
-static bool
-find_time(const struct hw_snapshot *snapshot, const char *text, int64_t now_s, int64_t *at_s)
-{
-    char day[4] = "";
-    unsigned hour, minute;
-    int weekday = -1, end = 0;
-
-    if (sscanf(text, "%2u:%2u%n", &hour, &minute, &end) != 2) {
-        if (sscanf(text, "%3[a-z] %2u:%2u%n", day, &hour, &minute, &end) != 3)
-            return false;
-        weekday = word_index(day, hw_day_names);
-        if (weekday < 0)
-            return false;
-    }
-    if (text[end] != '\0' || hour > 23 || minute > 59)
-        return false;
-    int64_t seconds = hw_clock_shows_in(snapshot->zone, now_s, weekday, hour * 60 + minute);
-    *at_s = now_s + (seconds >= 0 ? seconds : 0);
-    return seconds >= 0;
-}
-
-int
-hw_question_traits(const struct hw_snapshot *snapshot, const struct hw_question *question,
-                   struct hw_traits *traits, struct hw_err *err)
-{
-    const char *resolved = NULL;
-    size_t len = strlen(question->text);
-
-    *traits =
-        (struct hw_traits){.dialect = question->dialect != NULL ? question->dialect : "openai",
-                           .model = question->model,
-                           .agent = question->agent,
-                           .path = question->path,
-                           .text = question->text,
-                           .text_len = len,
-                           .prompt_bytes = len,
-                           .now_s = question->now_s,
-                           .lane = HW_LANE_INTERACTIVE,
-                           .asked_role = -1,
-                           .role = -1};
-    traits->prompt_tokens = hw_estimate_tokens(len);
-    traits->embeds = path_embeds(question->path);
-    if (question->tokens >= 0) {
-        traits->prompt_tokens =
-            question->tokens < UINT32_MAX ? (uint32_t)question->tokens : UINT32_MAX;
-        traits->prompt_bytes = (uint64_t)traits->prompt_tokens * 4;
-    }
-    if (word_index(traits->dialect, dialects) < 0)
-        return hw_err_set(err, HW_EINVAL,
-                          "there is no dialect '%.64s'; use openai, ollama, anthropic or bdh",
-                          question->dialect);
-    if (question->at != NULL && !find_time(snapshot, question->at, question->now_s, &traits->now_s))
-        return hw_err_set(err, HW_EINVAL,
-                          "'%.64s' is no time; write 03:00, or a day too: sat 14:30", question->at);
-    if (question->lane != NULL) {
-        int lane = word_index(question->lane, hw_lane_names);
-        if (lane < 0)
-            return hw_err_set(err, HW_EINVAL,
-                              "there is no lane '%.64s'; use realtime, interactive or background",
-                              question->lane);
-        traits->lane = (enum hw_lane)lane;
-        traits->has_lane = true;
-    }
-    if (hw_resolve_model(snapshot, question->model, &traits->asked_role, &resolved) ==
-        HW_MODEL_UNKNOWN)
-        return hw_err_set(err, HW_EINVAL, "there is no model, role, alias or backend '%.128s'",
-                          question->model);
-    if (question->role != NULL) {
-        traits->asked_role = hw_snapshot_role(snapshot, question->role, strlen(question->role));
-        if (traits->asked_role < 0)
-            return hw_err_set(err, HW_EINVAL, "there is no role '%.64s'", question->role);
-    }
-    return 0;
-}
 
 void
 hw_decide(const struct hw_classifier *classifier, struct hw_decision *decision)
@@ -113,8 +17,11 @@ hw_decide(const struct hw_classifier *classifier, struct hw_decision *decision)
     const struct hw_snapshot *snapshot = decision->snapshot;
 
     decision->candidates = hw_xcalloc(snapshot->backend_count + 1, sizeof(*decision->candidates));
+    decision->scores = hw_xcalloc(snapshot->role_count + 1, sizeof(*decision->scores));
+    decision->asked_lane = decision->traits.lane;
     hw_classify(classifier, &decision->traits);
     hw_classify_explain(classifier, &decision->traits, decision->words, sizeof(decision->words));
+    hw_classify_scores(classifier, &decision->traits, decision->scores);
     decision->route = hw_route_match(snapshot, &decision->traits);
     if (decision->route < 0)
         return;
@@ -125,7 +32,8 @@ hw_decide(const struct hw_classifier *classifier, struct hw_decision *decision)
                                   .route = route,
                                   .traits = &decision->traits,
                                   .views = decision->views,
-                                  .devices = decision->devices};
+                                  .devices = decision->devices,
+                                  .conversation = decision->conversation};
     decision->candidate_count = hw_rank(&input, decision->candidates);
 }
 
@@ -133,7 +41,62 @@ void
 hw_decision_free(struct hw_decision *decision)
 {
     free(decision->candidates);
+    free(decision->scores);
     decision->candidates = NULL;
+    decision->scores = NULL;
+}
+
+struct hw_traits
+hw_decision_asked(const struct hw_decision *decision)
+{
+    struct hw_traits traits = decision->traits;
+
+    traits.lane = decision->asked_lane;
+    return traits;
+}
+
+/* What conditions look at, beside what stands at the top. */
+static void
+add_asked(const struct hw_decision *decision, cJSON *root)
+{
+    const struct hw_traits *traits = &decision->traits;
+    cJSON *json = cJSON_AddObjectToObject(root, "traits");
+    char time_text[HW_LOG_TIME_BYTES];
+
+    hw_log_time_at((uint64_t)(traits->now_s > 0 ? traits->now_s : 0) * 1000, time_text);
+    cJSON_AddStringToObject(json, "time", time_text);
+    if (traits->agent != NULL)
+        cJSON_AddStringToObject(json, "agent", traits->agent);
+    cJSON_AddStringToObject(json, "dialect", traits->dialect);
+    if (traits->path != NULL)
+        cJSON_AddStringToObject(json, "path", traits->path);
+    cJSON_AddStringToObject(json, "model", traits->model != NULL ? traits->model : "auto");
+    cJSON_AddStringToObject(json, "lane", hw_lane_names[decision->asked_lane]);
+    cJSON_AddNumberToObject(json, "prompt_bytes", (double)traits->prompt_bytes);
+    cJSON_AddNumberToObject(json, "prompt_tokens", traits->prompt_tokens);
+    cJSON_AddNumberToObject(json, "max_tokens", traits->max_tokens);
+    cJSON_AddBoolToObject(json, "tools", traits->wants_tools);
+    cJSON_AddBoolToObject(json, "images", traits->wants_images);
+    cJSON_AddBoolToObject(json, "json", traits->wants_json);
+    cJSON_AddBoolToObject(json, "stream", traits->stream);
+}
+
+static void
+add_scores(const struct hw_decision *decision, cJSON *root)
+{
+    cJSON *list = cJSON_AddArrayToObject(root, "scores");
+
+    for (size_t i = 0; i < decision->snapshot->role_count; i++) {
+        const struct hw_role_score *score = &decision->scores[i];
+        if (score->keywords <= 0 && !score->learned)
+            continue;
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "role", decision->snapshot->roles[score->role].name);
+        cJSON_AddNumberToObject(json, "keywords", (double)score->keywords);
+        if (score->learned)
+            cJSON_AddNumberToObject(json, "learned", (double)score->score);
+        cJSON_AddItemToArray(list, json);
+    }
 }
 
 static void
@@ -158,6 +121,7 @@ add_routes(const struct hw_decision *decision, cJSON *root)
     const struct hw_conf_route *route =
         decision->route >= 0 ? &snapshot->routes[decision->route] : NULL;
     size_t shown = route != NULL ? (size_t)decision->route : snapshot->route_count;
+    struct hw_traits asked = hw_decision_asked(decision);
     char why[256];
 
     cJSON_AddItemToObject(root, "route",
@@ -166,8 +130,8 @@ add_routes(const struct hw_decision *decision, cJSON *root)
         cJSON_AddStringToObject(root, "by", hw_by_names[route->to.by]);
     cJSON *passed = cJSON_AddArrayToObject(root, "routes_passed_over");
     for (size_t i = 0; i < shown; i++) {
-        if (hw_route_explain(snapshot, i, &decision->traits, why, sizeof(why)))
-            continue; /* the route has since put the query into its own lane */
+        if (hw_route_explain(snapshot, i, &asked, why, sizeof(why)))
+            continue;
         cJSON *item = cJSON_CreateObject();
         cJSON_AddStringToObject(item, "route", snapshot->routes[i].name);
         cJSON_AddStringToObject(item, "why", why);
@@ -216,6 +180,8 @@ hw_decision_json(const struct hw_decision *decision)
     char why[256];
 
     add_traits(decision, root);
+    add_asked(decision, root);
+    add_scores(decision, root);
     add_routes(decision, root);
     cJSON *list = cJSON_AddArrayToObject(root, "candidates");
     cJSON *excluded = cJSON_AddArrayToObject(root, "excluded");

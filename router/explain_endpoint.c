@@ -11,6 +11,7 @@
 #include "router/endpoints.h"
 #include "router/explain.h"
 #include "router/health.h"
+#include "router/question.h"
 
 static int
 read_texts(const struct hw_json *root, struct hw_arena *arena, struct hw_question *question,
@@ -39,6 +40,47 @@ read_texts(const struct hw_json *root, struct hw_arena *arena, struct hw_questio
     return 0;
 }
 
+/* {"x-team": "desk"} */
+static int
+read_headers(const struct hw_json *object, struct hw_arena *arena, struct hw_question *question,
+             struct hw_err *err)
+{
+    struct hw_json_iter iter;
+    struct hw_json key, value;
+
+    if (object->type != HW_JSON_OBJECT)
+        return hw_err_set(err, HW_EINVAL, "'headers' must be an object: {\"x-team\": \"desk\"}");
+    hw_json_iter_init(&iter, object);
+    while (hw_json_next(&iter, &key, &value)) {
+        const char *name, *text;
+        size_t name_len, text_len;
+        if (value.type != HW_JSON_STRING)
+            return hw_err_set(err, HW_EINVAL, "a header's value must be a string");
+        int rc = hw_json_string(&key, arena, &name, &name_len, err);
+        if (rc == 0)
+            rc = hw_json_string(&value, arena, &text, &text_len, err);
+        if (rc == 0)
+            rc = hw_question_add_header(question, name, text, arena, err);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int
+read_tokens(const struct hw_json *root, struct hw_question *question, struct hw_err *err)
+{
+    struct hw_json value;
+    uint64_t tokens;
+
+    if (!hw_json_get(root, "tokens", &value))
+        return 0;
+    if (!hw_json_uint(&value, &tokens))
+        return hw_err_set(err, HW_EINVAL, "'tokens' must be a whole number");
+    question->tokens = tokens < UINT32_MAX ? (int64_t)tokens : UINT32_MAX;
+    return 0;
+}
+
 static int
 read_question(struct hw_loop *loop, const struct hw_body *body, struct hw_arena *arena,
               struct hw_question *question, struct hw_err *err)
@@ -46,7 +88,6 @@ read_question(struct hw_loop *loop, const struct hw_body *body, struct hw_arena 
     const struct hw_conf_limits *limits = &loop->plan->snapshot->limits;
     struct hw_json_limits json = {limits->json_depth, limits->json_nodes};
     struct hw_json root, value;
-    uint64_t tokens;
 
     *question = (struct hw_question){.tokens = -1, .now_s = (int64_t)time(NULL)};
     if (body == NULL || body->len == 0)
@@ -57,14 +98,17 @@ read_question(struct hw_loop *loop, const struct hw_body *body, struct hw_arena 
     if (root.type != HW_JSON_OBJECT)
         return hw_err_set(err, HW_EINVAL, "the body must be an object: {\"query\": \"...\"}");
     rc = read_texts(&root, arena, question, err);
-    if (rc == 0 && question->text == NULL)
-        rc = hw_err_set(err, HW_EINVAL, "'query' is missing: the text that an agent would ask");
-    if (rc == 0 && hw_json_get(&root, "tokens", &value)) {
-        if (!hw_json_uint(&value, &tokens))
-            return hw_err_set(err, HW_EINVAL, "'tokens' must be a whole number");
-        question->tokens = tokens < UINT32_MAX ? (int64_t)tokens : UINT32_MAX;
+    if (rc == 0 && hw_json_get(&root, "body", &value)) {
+        question->body = value.p;
+        question->body_len = value.len;
     }
-    return rc;
+    if (rc == 0 && (question->text == NULL) == (question->body == NULL))
+        rc = hw_err_set(err, HW_EINVAL,
+                        "send 'query', the text that an agent would ask, or 'body', its whole "
+                        "request as an object");
+    if (rc == 0 && hw_json_get(&root, "headers", &value))
+        rc = read_headers(&value, arena, question, err);
+    return rc == 0 ? read_tokens(&root, question, err) : rc;
 }
 
 /* What `out` means in detail the gateway knows better than the ranking. */
@@ -86,14 +130,19 @@ add_health(struct hw_loop *loop, cJSON *json)
 }
 
 static cJSON *
-explain(struct hw_loop *loop, const struct hw_question *question, struct hw_err *err)
+explain(struct hw_loop *loop, const struct hw_question *question, struct hw_arena *arena,
+        struct hw_err *err)
 {
     struct hw_plan *plan = loop->plan;
     struct hw_decision decision = {.snapshot = plan->snapshot};
     size_t count = plan->snapshot->backend_count;
 
-    if (hw_question_traits(plan->snapshot, question, &decision.traits, err) != 0)
+    struct hw_asked asked;
+
+    if (hw_question_read(plan->snapshot, question, arena, &asked, err) != 0)
         return NULL;
+    decision.traits = asked.traits;
+    decision.conversation = asked.conversation;
     struct hw_backend_view *views = hw_xcalloc(count + 1, sizeof(*views));
     struct hw_device_view *devices = hw_xcalloc(plan->snapshot->device_count + 1, sizeof(*devices));
     hw_health_views(loop, plan, views, devices);
@@ -119,7 +168,7 @@ hw_operations_explain(struct hw_loop *loop, struct hw_http_stream *stream)
 
     hw_arena_init(&arena, (size_t)loop->plan->snapshot->limits.body * 3 + (1u << 20));
     if (read_question(loop, hw_http_stream_request(stream)->body, &arena, &question, &err) == 0)
-        json = explain(loop, &question, &err);
+        json = explain(loop, &question, &arena, &err);
     int status = json != NULL ? 200 : 400;
     if (json == NULL) {
         json = cJSON_CreateObject();

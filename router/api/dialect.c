@@ -25,6 +25,22 @@ hw_dialect_of_path(const char *path, size_t len)
     return &hw_dialect_openai;
 }
 
+const struct hw_dialect *
+hw_dialect_at_path(const char *path)
+{
+    static const struct hw_dialect *const all[] = {
+        &hw_dialect_openai,     &hw_dialect_responses,       &hw_dialect_completions,
+        &hw_dialect_ollama,     &hw_dialect_ollama_generate, &hw_dialect_anthropic,
+        &hw_dialect_embeddings, &hw_dialect_ollama_embed,    &hw_dialect_ollama_embeddings,
+        &hw_dialect_bdh,
+    };
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (strcmp(all[i]->path, path) == 0)
+            return all[i];
+    return NULL;
+}
+
 void
 hw_reply_init(struct hw_reply *reply)
 {

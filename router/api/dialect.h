@@ -77,5 +77,7 @@ extern const struct hw_dialect hw_dialect_bdh;               /* /api/bdh/ask */
 
 /* The dialect whose error shape a path's asker expects; OpenAI's for what is unknown. */
 const struct hw_dialect *hw_dialect_of_path(const char *path, size_t len);
+/* The one that is asked at this path, to the letter; NULL: none. */
+const struct hw_dialect *hw_dialect_at_path(const char *path);
 
 #endif

@@ -17,10 +17,12 @@ ROUTES = [{"name": "desk", "when": {"header": {"x-team": "desk"}}, "to": {"by": 
 
 
 def decisions(path, count):
+    """In the order of asking: one loop may write before another."""
     def lines():
         whole = path.read_text().splitlines() if path.exists() else []
         return whole if len(whole) >= count else None
-    return [json.loads(line) for line in until(lines, what=f"{count} decisions in {path}")]
+    found = [json.loads(line) for line in until(lines, what=f"{count} decisions in {path}")]
+    return sorted(found, key=lambda line: line["request_id"])
 
 
 def start(hatchway, backend, tmp_path, answers=(openai("o", "k"),), roles=ROLES, **more):
