@@ -1,5 +1,9 @@
 /* bench/sim/load.c - dice, and queries as they arrive. */
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "bench/sim/sim.h"
 
@@ -91,4 +95,53 @@ sim_load_generate(const struct sim_load *load, uint64_t seed, struct sim_query *
             queries[i].noise = 0.8 + 0.4 * sim_dice_uniform(&dice);
         }
     }
+}
+
+static int
+read_rows(FILE *file, const char *path, struct sim_query **queries, size_t *count,
+          struct hw_err *err)
+{
+    size_t room = 0, n = 0;
+    double last_ms = 0;
+    char line[256];
+
+    *queries = NULL;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        struct sim_query query = {.noise = 1, .role = -1};
+        if (sscanf(line, "%lf %u %u", &query.arrive_ms, &query.prompt_bytes, &query.output_bytes) !=
+                3 ||
+            !(query.arrive_ms >= last_ms) || query.arrive_ms > 1e12)
+            return hw_err_set(err, HW_EINVAL,
+                              "%s:%zu: expected milliseconds (not before the line above), prompt "
+                              "bytes and answer bytes",
+                              path, n + 1);
+        last_ms = query.arrive_ms;
+        if (n == room) {
+            room = room > 0 ? 2 * room : 1024;
+            void *more = realloc(*queries, room * sizeof(query));
+            if (more == NULL)
+                return hw_err_set(err, HW_ENOMEM, "%s: no memory for %zu queries", path, room);
+            *queries = more;
+        }
+        (*queries)[n++] = query;
+    }
+    if (n < 100)
+        return hw_err_set(err, HW_EINVAL, "%s: at least 100 queries are needed, it has %zu", path,
+                          n);
+    *count = n;
+    return 0;
+}
+
+int
+sim_load_read(const char *path, struct sim_query **queries, size_t *count, struct hw_err *err)
+{
+    FILE *file = fopen(path, "r");
+
+    if (file == NULL)
+        return hw_err_set(err, HW_EIO, "%s: cannot be read: %s", path, strerror(errno));
+    int rc = read_rows(file, path, queries, count, err);
+    fclose(file);
+    if (rc != 0)
+        free(*queries);
+    return rc;
 }

@@ -5,10 +5,11 @@
 #include <string.h>
 
 #include "bench/sim/scenarios.h"
+#include "bench/sim/split.h"
 #include "hatchway/assert.h"
 
 static const char help[] =
-    "usage: simulate [--queries N] [--runs N] [--seed N] [--check]\n"
+    "usage: simulate [--queries N] [--runs N] [--seed N] [--check | --split | --load FILE]\n"
     "\n"
     "Simulates the fleet and prints Markdown tables: mean and 99th percentile of the time to the\n"
     "complete answer, chosen by the gateway's policy code, by what others do, and by an oracle.\n"
@@ -17,6 +18,11 @@ static const char help[] =
     "      --queries N   of each run (20000)\n"
     "      --runs N      of each scenario, with seeds N, N+1, ... (20)\n"
     "      --seed N      (1)\n"
+    "      --split       the other table: three specialists on three GPUs, each for its own role "
+    "or\n"
+    "                    helping each other out, against one big model split over them\n"
+    "      --load FILE   the fleet under a recorded load: bench/load_of_log.py makes FILE of a\n"
+    "                    decision log\n"
     "      --check       exit 1 unless the policy is ahead of all others in every scenario\n"
     "  -h, --help        this text\n";
 
@@ -26,36 +32,52 @@ static const struct sim_chooser *const choosers[] = {
 };
 #define CHOOSERS (sizeof(choosers) / sizeof(choosers[0]))
 #define HATCHWAY 4
+#define GROWS_MS 5000 /* a queue that only ends with the load */
 #define ORACLE 5
 
 struct options {
     size_t queries, runs;
     uint64_t seed;
-    bool check;
+    bool check, split;
+    const char *load;
+    struct sim_query *recorded; /* what is in it; NULL: generated */
+    size_t recorded_count;
 };
 
-/* Mean over the runs of each run's figure. */
+static struct sim_result
+run_one(const struct sim_scenario *scenario, const struct sim_chooser *chooser,
+        struct sim_query *queries, size_t count, uint64_t seed)
+{
+    struct sim_place places[SIM_PLACES_MAX];
+    struct sim_result result;
+
+    sim_scenario_places(scenario, queries[count - 1].arrive_ms, places);
+    struct sim sim = {.places = places,
+                      .place_count = scenario->place_count,
+                      .chooser = chooser,
+                      .queries = queries,
+                      .query_count = count};
+    sim_run(&sim, seed ^ 0x5eed);
+    sim_result_of(&sim, &result);
+    return result;
+}
+
+/* Mean over the runs of each run's figure; a recorded load is run once. */
 static struct sim_result
 run_all(const struct sim_scenario *scenario, const struct sim_chooser *chooser,
         const struct options *options)
 {
-    struct sim_query *queries = hw_xcalloc(options->queries, sizeof(*queries));
     struct sim_result sum = {0};
     double runs = (double)options->runs;
 
+    if (options->recorded != NULL)
+        return run_one(scenario, chooser, options->recorded, options->recorded_count,
+                       options->seed);
+    struct sim_query *queries = hw_xcalloc(options->queries, sizeof(*queries));
     for (size_t run = 0; run < options->runs; run++) {
-        struct sim_place places[SIM_PLACES_MAX];
-        struct sim_result one;
         uint64_t seed = options->seed + run;
         sim_load_generate(&scenario->load, seed, queries, options->queries);
-        sim_scenario_places(scenario, queries[options->queries - 1].arrive_ms, places);
-        struct sim sim = {.places = places,
-                          .place_count = scenario->place_count,
-                          .chooser = chooser,
-                          .queries = queries,
-                          .query_count = options->queries};
-        sim_run(&sim, seed ^ 0x5eed);
-        sim_result_of(&sim, &one);
+        struct sim_result one = run_one(scenario, chooser, queries, options->queries, seed);
         sum.mean_ms += one.mean_ms / runs;
         sum.p50_ms += one.p50_ms / runs;
         sum.p99_ms += one.p99_ms / runs;
@@ -75,7 +97,10 @@ compare(const struct sim_scenario *scenario, const struct options *options)
     printf("| %s |", scenario->name);
     for (size_t i = 0; i < CHOOSERS; i++) {
         results[i] = run_all(scenario, choosers[i], options);
-        printf(" %.0f / %.0f |", results[i].mean_ms, results[i].p99_ms);
+        if (results[i].mean_ms > GROWS_MS)
+            printf(" grows |");
+        else
+            printf(" %.0f / %.0f |", results[i].mean_ms, results[i].p99_ms);
         fflush(stdout);
     }
     const struct sim_result *mine = &results[HATCHWAY], *best = &results[ORACLE];
@@ -92,6 +117,7 @@ read_options(int argc, char **argv, struct options *out)
     static const struct option options[] = {
         {"queries", required_argument, NULL, 'q'}, {"runs", required_argument, NULL, 'r'},
         {"seed", required_argument, NULL, 's'},    {"check", no_argument, NULL, 'c'},
+        {"split", no_argument, NULL, 'p'},         {"load", required_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
     int option;
 
@@ -106,6 +132,10 @@ read_options(int argc, char **argv, struct options *out)
             out->seed = number;
         else if (option == 'c')
             out->check = true;
+        else if (option == 'l')
+            out->load = optarg;
+        else if (option == 'p')
+            out->split = true;
         else {
             fputs(help, option == 'h' ? stdout : stderr);
             return option == 'h' ? 0 : 2;
@@ -118,6 +148,36 @@ read_options(int argc, char **argv, struct options *out)
     return -1;
 }
 
+static void
+print_head(void)
+{
+    printf("| mean / p99, ms |");
+    for (size_t i = 0; i < CHOOSERS; i++)
+        printf(" %s |", choosers[i]->name);
+    printf(" hatchway to oracle |\n| --- |");
+    for (size_t i = 0; i <= CHOOSERS; i++)
+        printf(" --- |");
+    printf("\n");
+}
+
+static int
+run_recorded(struct options *options)
+{
+    struct sim_scenario recorded = {.name = "recorded"};
+    struct hw_err err;
+
+    if (sim_load_read(options->load, &options->recorded, &options->recorded_count, &err) != 0) {
+        fprintf(stderr, "simulate: %s\n", err.msg);
+        return 1;
+    }
+    recorded.places = sim_fleet;
+    recorded.place_count = sim_fleet_count;
+    print_head();
+    compare(&recorded, options);
+    free(options->recorded);
+    return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -127,13 +187,13 @@ main(int argc, char **argv)
     int status = read_options(argc, argv, &options);
     if (status >= 0)
         return status;
-    printf("| mean / p99, ms |");
-    for (size_t i = 0; i < CHOOSERS; i++)
-        printf(" %s |", choosers[i]->name);
-    printf(" hatchway to oracle |\n| --- |");
-    for (size_t i = 0; i <= CHOOSERS; i++)
-        printf(" --- |");
-    printf("\n");
+    if (options.load != NULL)
+        return run_recorded(&options);
+    if (options.split) {
+        sim_split_print(options.queries, options.seed);
+        return 0;
+    }
+    print_head();
     for (size_t i = 0; i < sim_scenario_count; i++)
         ahead = compare(&sim_scenarios[i], &options) && ahead;
     return options.check && !ahead ? 1 : 0;

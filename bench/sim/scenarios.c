@@ -18,15 +18,15 @@
 static const struct sim_place gpus[] = {{.name = "bluefin", LLAMA_CUDA},
                                         {.name = "redfin-0", LLAMA_CUDA},
                                         {.name = "redfin-1", LLAMA_CUDA}};
-static const struct sim_place fleet[] = {{.name = "bluefin", LLAMA_CUDA},
-                                         {.name = "redfin-0", LLAMA_CUDA},
-                                         {.name = "redfin-1", LLAMA_CUDA},
-                                         {.name = "sasass2", LLAMA_MPS},
-                                         {.name = "sasass", BDH_CPU, .backup = true}};
+const struct sim_place sim_fleet[] = {{.name = "bluefin", LLAMA_CUDA},
+                                      {.name = "redfin-0", LLAMA_CUDA},
+                                      {.name = "redfin-1", LLAMA_CUDA},
+                                      {.name = "sasass2", LLAMA_MPS},
+                                      {.name = "sasass", BDH_CPU, .backup = true}};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define GPUS .places = gpus, .place_count = COUNT(gpus)
-#define FLEET .places = fleet, .place_count = COUNT(fleet)
+#define FLEET .places = sim_fleet, .place_count = COUNT(sim_fleet)
 #define SIZES                                                                                      \
     .prompt_bytes = 200, .prompt_sigma = 0.8, .output_bytes = 100, .output_sigma = 0.7,            \
     .noise_sigma = 0.1
@@ -49,6 +49,7 @@ const struct sim_scenario sim_scenarios[] = {
      .load = {.rate_s = 30, SIZES},
      .dies = true},
 };
+const size_t sim_fleet_count = COUNT(sim_fleet);
 const size_t sim_scenario_count = COUNT(sim_scenarios);
 
 void

@@ -16,6 +16,9 @@ struct sim_scenario {
 extern const struct sim_scenario sim_scenarios[];
 extern const size_t sim_scenario_count;
 
+extern const struct sim_place sim_fleet[];
+extern const size_t sim_fleet_count;
+
 /* The scenario's places with what happens to them in a run that lasts this long. */
 void sim_scenario_places(const struct sim_scenario *scenario, double run_ms,
                          struct sim_place places[static SIM_PLACES_MAX]);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "config/snapshot.h"
+#include "hatchway/err.h"
 
 #define SIM_PLACES_MAX 16
 #define SIM_SLOTS_MAX 8
@@ -67,6 +68,10 @@ struct sim_load {
 };
 void sim_load_generate(const struct sim_load *load, uint64_t seed, struct sim_query *queries,
                        size_t count);
+
+/* Recorded: lines of "milliseconds, prompt bytes, answer bytes", in the order of their times. On 0
+ * the caller frees *queries. */
+int sim_load_read(const char *path, struct sim_query **queries, size_t *count, struct hw_err *err);
 
 /* --- the run (run.c) --- */
 
