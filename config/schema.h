@@ -14,6 +14,7 @@
 #include "config/snapshot.h"
 #include "config/tree.h"
 
+#define HW_PERCENT_PATTERN "^[0-9][0-9.]*%$"
 #define HW_MAX_BACKENDS 256
 #define HW_MAX_DEVICES 256
 #define HW_MAX_ROUTES 1024
@@ -136,6 +137,7 @@ hw_setter hw_set_duration; /* ms in 4 or 8 bytes */
 hw_setter hw_set_size;     /* bytes in 4 or 8 bytes */
 hw_setter hw_set_int;      /* int, |n| <= max */
 hw_setter hw_set_decimal;  /* double, 0 to max */
+hw_setter hw_set_percent;  /* double, a share: 0.02 for 2%; at most max% */
 hw_setter hw_set_bool;
 hw_setter hw_set_word;    /* enum: index into words */
 hw_setter hw_set_words;   /* uint32_t mask of such */

@@ -14,7 +14,8 @@ extern const struct hw_key hw_keys_lanes[];    /* of struct hw_conf_lane[HW_LANE
 extern const struct hw_key hw_keys_schedule[]; /* of struct hw_conf_schedule */
 extern const struct hw_key hw_keys_when[];     /* of struct hw_conf_when */
 extern const struct hw_key hw_keys_decisions[];
-extern const char *const hw_dialect_words[]; /* NULL-terminated */
+extern const struct hw_key hw_keys_difficulty[]; /* of struct hw_conf_difficulty */
+extern const char *const hw_dialect_words[];     /* NULL-terminated */
 extern const struct hw_records hw_records_agents;
 extern const struct hw_records hw_records_backends;
 extern const struct hw_records hw_records_routes;

@@ -249,6 +249,23 @@ hw_set_texts(struct hw_load *load, const struct hw_node *node, const struct hw_k
 }
 
 void
+hw_set_percent(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+               void *field)
+{
+    double share;
+    if (!hw_want_scalar(load, node, "a percentage such as 2%"))
+        return;
+    if (!hw_scalar_percent(node->text, &share))
+        hw_conf_report(load, node, "expected a percentage such as 2%%, got '%s'",
+                       hw_conf_shown(node->raw));
+    else if (share * 100 > (double)key->max)
+        hw_conf_report(load, node, "must be between 0%% and %u%%, got '%s'", (unsigned)key->max,
+                       hw_conf_shown(node->raw));
+    else
+        *(double *)field = share;
+}
+
+void
 hw_set_section(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
                void *field)
 {

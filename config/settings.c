@@ -248,29 +248,12 @@ static const struct hw_key keys_limits[] = {
     {.name = NULL},
 };
 
-static void
-set_percent(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
-{
-    double share;
-    if (!hw_want_scalar(load, node, "a percentage such as 2%"))
-        return;
-    if (!hw_scalar_percent(node->text, &share))
-        hw_conf_report(load, node, "expected a percentage such as 2%%, got '%s'",
-                       hw_conf_shown(node->raw));
-    else if (share * 100 > (double)key->max)
-        hw_conf_report(load, node, "must be between 0%% and %u%%, got '%s'", (unsigned)key->max,
-                       hw_conf_shown(node->raw));
-    else
-        *(double *)field = share;
-}
-
-#define PERCENT "^[0-9][0-9.]*%$"
 static const struct hw_key keys_classifier[] = {
     {"learned", hw_set_bool, HW_FIELD(hw_conf_classifier, learned), .fallback = "true"},
-    {"abstain", set_percent, HW_FIELD(hw_conf_classifier, abstain), .fallback = "2%", .max = 50,
-     .shape = HW_SHAPE_SCALAR, .pattern = PERCENT},
-    {"confidence", set_percent, HW_FIELD(hw_conf_classifier, confidence), .fallback = "50%",
-     .max = 100, .shape = HW_SHAPE_SCALAR, .pattern = PERCENT},
+    {"abstain", hw_set_percent, HW_FIELD(hw_conf_classifier, abstain), .fallback = "2%", .max = 50,
+     .shape = HW_SHAPE_SCALAR, .pattern = HW_PERCENT_PATTERN},
+    {"confidence", hw_set_percent, HW_FIELD(hw_conf_classifier, confidence), .fallback = "50%",
+     .max = 100, .shape = HW_SHAPE_SCALAR, .pattern = HW_PERCENT_PATTERN},
     {.name = NULL},
 };
 
@@ -338,6 +321,7 @@ const struct hw_key hw_keys_top[] = {
     {"timeouts", hw_set_section, HW_FIELD(hw_snapshot, timeouts), .keys = hw_keys_timeouts},
     {"decisions", hw_set_section, HW_FIELD(hw_snapshot, decisions), .keys = hw_keys_decisions},
     {"classifier", hw_set_section, HW_FIELD(hw_snapshot, classifier), .keys = keys_classifier},
+    {"difficulty", hw_set_section, HW_FIELD(hw_snapshot, difficulty), .keys = hw_keys_difficulty},
     {"roles", hw_set_roles, .offset = 0, .max = HW_MAX_ROLES, .keys = hw_keys_role,
      .shape = HW_SHAPE_NAMED_SECTIONS},
     {"devices", hw_set_devices, .offset = 0, .max = HW_MAX_DEVICES, .keys = hw_keys_device,

@@ -198,7 +198,7 @@ struct hw_conf_when {
     uint64_t role_mask; /* 0: any */
     uint32_t lane_mask;
     uint32_t days_mask; /* bit 0: Sunday. Beside `hours`: of the day on which the window begins */
-    enum hw_wanted tools, images, json, stream;
+    enum hw_wanted tools, images, json, stream, difficult;
     struct hw_conf_range prompt_tokens;
     struct hw_conf_list agent;
     struct hw_conf_list model; /* as the agent asked for it */
@@ -283,6 +283,18 @@ struct hw_conf_limits {
     uint32_t queued;         /* 1024 queries waiting for room */
 };
 
+/* How well a weak and a strong model answered a text, 0..1. */
+struct hw_conf_outcome {
+    char *text;
+    float weak, strong;
+};
+
+struct hw_conf_difficulty {
+    struct hw_conf_outcome *outcomes; /* none: no query is difficult */
+    size_t outcome_count;
+    double strong_share; /* of queries that count as difficult; 0.2 */
+};
+
 struct hw_conf_classifier {
     bool learned;      /* from the roles' examples, for queries without a keyword; true */
     double abstain;    /* share of a role's own queries that may be called none; 0.02 */
@@ -320,6 +332,7 @@ struct hw_snapshot {
     struct hw_conf_limits limits;
     struct hw_conf_timeouts timeouts;
     struct hw_conf_classifier classifier;
+    struct hw_conf_difficulty difficulty;
     struct hw_conf_probes probes;
     struct hw_conf_breaker breaker;
     struct hw_conf_device *devices;

@@ -74,6 +74,17 @@ set_wanted(struct hw_load *load, const struct hw_node *node, const struct hw_key
 }
 
 static void
+set_difficult(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+              void *field)
+{
+    if (load->snapshot->difficulty.outcome_count == 0)
+        hw_conf_report(load, node,
+                       "what is difficult is learned from recorded outcomes: write "
+                       "difficulty: { examples_file: FILE }");
+    set_wanted(load, node, key, field);
+}
+
+static void
 set_hours(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
     struct hw_conf_when *when = field;
@@ -172,6 +183,7 @@ const struct hw_key hw_keys_when[] = {
     {"images", set_wanted, HW_FIELD(hw_conf_when, images), .shape = HW_SHAPE_BOOL},
     {"json", set_wanted, HW_FIELD(hw_conf_when, json), .shape = HW_SHAPE_BOOL},
     {"stream", set_wanted, HW_FIELD(hw_conf_when, stream), .shape = HW_SHAPE_BOOL},
+    {"difficult", set_difficult, HW_FIELD(hw_conf_when, difficult), .shape = HW_SHAPE_BOOL},
     {"hours", set_hours, .offset = 0},
     {"days", hw_set_words, HW_FIELD(hw_conf_when, days_mask), .max = 7, .words = hw_day_names},
     {"all", set_nested, .offset = 0, .max = NESTED_MAX, .keys = hw_keys_when,
@@ -188,11 +200,12 @@ is_present(const struct hw_conf_when *when)
 {
     return when->role_mask != 0 || when->lane_mask != 0 || when->days_mask != 0 ||
            when->tools != HW_WANTED_ANY || when->images != HW_WANTED_ANY ||
-           when->json != HW_WANTED_ANY || when->stream != HW_WANTED_ANY ||
-           when->prompt_tokens.present || when->agent.count > 0 || when->model.count > 0 ||
-           when->dialect.count > 0 || when->path.count > 0 || when->keyword.count > 0 ||
-           when->hours_count > 0 || when->header_count > 0 || when->regex_count > 0 ||
-           when->all_count > 0 || when->any_count > 0 || when->none_count > 0;
+           when->json != HW_WANTED_ANY || when->difficult != HW_WANTED_ANY ||
+           when->stream != HW_WANTED_ANY || when->prompt_tokens.present || when->agent.count > 0 ||
+           when->model.count > 0 || when->dialect.count > 0 || when->path.count > 0 ||
+           when->keyword.count > 0 || when->hours_count > 0 || when->header_count > 0 ||
+           when->regex_count > 0 || when->all_count > 0 || when->any_count > 0 ||
+           when->none_count > 0;
 }
 
 /* How many of any, all and not the key being read stands in, by its path. */

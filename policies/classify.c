@@ -54,6 +54,8 @@ struct hw_classifier {
     struct hw_learned *learned;      /* NULL: keywords only */
     int learned_roles[HW_MAX_ROLES]; /* of each of its classes */
     float least_confidence;
+    struct hw_difficulty *difficulty; /* NULL: nothing is difficult */
+    float difficult_from;             /* this rank on */
 };
 
 struct match {
@@ -204,6 +206,7 @@ hw_classifier_destroy(struct hw_classifier **classifier)
     free(c->slots);
     free(c->keywords);
     hw_learned_destroy(&c->learned);
+    hw_difficulty_destroy(&c->difficulty);
     free(c->kinds);
     free(c);
     *classifier = NULL;
@@ -360,6 +363,9 @@ hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifier **
     if (rc == 0)
         rc = hw_learn_roles(snapshot, has_keyword, classifier, &classifier->learned,
                             classifier->learned_roles, err);
+    if (rc == 0)
+        rc = hw_learn_difficulty(snapshot, &classifier->difficulty, err);
+    classifier->difficult_from = 1.0f - (float)snapshot->difficulty.strong_share;
     if (rc != 0) {
         hw_classifier_destroy(&classifier);
         return rc;
@@ -396,6 +402,8 @@ classify_as_none(struct hw_traits *traits)
     traits->role_source = HW_ROLE_NONE;
     traits->confidence = 0.0f;
     traits->matched_keyword[0] = '\0';
+    traits->difficulty = -1.0f;
+    traits->difficult = false;
 }
 
 void
@@ -411,10 +419,9 @@ hw_classify_buckets(const struct hw_classifier *classifier, const uint16_t *buck
     take_learned(classifier, &answer, traits);
 }
 
-void
-hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits)
+static void
+classify_role(const struct hw_classifier *classifier, struct hw_traits *traits)
 {
-    classify_as_none(traits);
     if (traits->asked_role >= 0 && (size_t)traits->asked_role < classifier->role_count) {
         traits->role = traits->asked_role;
         traits->role_source = asked_source(classifier, traits);
@@ -427,6 +434,17 @@ hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits)
         classify_by_keywords(classifier, traits);
     if (traits->role < 0 && classifier->learned != NULL)
         classify_by_learning(classifier, traits);
+}
+
+void
+hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits)
+{
+    classify_as_none(traits);
+    classify_role(classifier, traits);
+    if (classifier->difficulty == NULL || traits->text == NULL)
+        return;
+    traits->difficulty = hw_difficulty_rank(classifier->difficulty, traits->text, traits->text_len);
+    traits->difficult = traits->difficulty > classifier->difficult_from;
 }
 
 size_t

@@ -57,6 +57,8 @@ struct hw_traits {
     enum hw_role_source role_source;
     float confidence;         /* 0..1 */
     char matched_keyword[48]; /* the one that weighed most; "" */
+    float difficulty; /* 0..1: the share of queries that are easier; below 0: nothing is known */
+    bool difficult;   /* it is among those that the policy sends to the strong model */
 };
 
 struct hw_classifier;

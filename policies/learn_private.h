@@ -73,6 +73,17 @@ hw_learn_dice(uint64_t *state)
     return *state * 0x2545f4914f6cdd1du;
 }
 
+static inline void
+hw_learn_shuffle(uint32_t *order, size_t count, uint64_t *dice)
+{
+    for (size_t i = count; i > 1; i--) {
+        size_t j = (size_t)(hw_learn_dice(dice) >> 11) % i;
+        uint32_t kept = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = kept;
+    }
+}
+
 /* Labels are printed between tabs, and "-" stands for none of them. */
 bool hw_learn_label_ok(const char *label, size_t len);
 

@@ -79,3 +79,26 @@ hw_learn_roles(const struct hw_snapshot *snapshot, hw_learn_told *told, const vo
     hw_examples_destroy(&teaching.examples);
     return rc;
 }
+
+int
+hw_learn_difficulty(const struct hw_snapshot *snapshot, struct hw_difficulty **out,
+                    struct hw_err *err)
+{
+    const struct hw_conf_difficulty *conf = &snapshot->difficulty;
+    int rc = 0;
+
+    *out = NULL;
+    if (conf->outcome_count == 0)
+        return 0;
+    struct hw_outcomes *outcomes = hw_outcomes_create();
+    for (size_t i = 0; i < conf->outcome_count && rc == 0; i++) {
+        const struct hw_conf_outcome *row = &conf->outcomes[i];
+        rc = hw_outcomes_add(outcomes, row->text, strlen(row->text), row->weak, row->strong, err);
+    }
+    if (rc == 0)
+        rc = hw_difficulty_learn(outcomes, out, NULL, err);
+    if (rc != 0)
+        hw_err_prefix(err, "difficulty");
+    hw_outcomes_destroy(&outcomes);
+    return rc;
+}

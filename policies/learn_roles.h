@@ -3,6 +3,7 @@
 #define HW_POLICIES_LEARN_ROLES_H
 
 #include "config/snapshot.h"
+#include "policies/difficulty.h"
 #include "policies/learn.h"
 
 /* A role with fewer examples is left to its keywords. */
@@ -16,5 +17,9 @@ typedef bool hw_learn_told(const void *ctx, const char *text, size_t len);
  * room for HW_MAX_ROLES, says which role each class of the model is. */
 int hw_learn_roles(const struct hw_snapshot *snapshot, hw_learn_told *told, const void *ctx,
                    struct hw_learned **out, int *roles, struct hw_err *err);
+
+/* *out stays NULL where the policy records no outcomes. */
+int hw_learn_difficulty(const struct hw_snapshot *snapshot, struct hw_difficulty **out,
+                        struct hw_err *err);
 
 #endif

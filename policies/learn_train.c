@@ -149,17 +149,6 @@ learn_one(struct hw_weights *weights, struct step *step, int label, float rate)
     add_row(weights->bias, step->scores, -rate * BIAS_RATE, weights->width);
 }
 
-static void
-shuffle(uint32_t *order, size_t count, uint64_t *dice)
-{
-    for (size_t i = count; i > 1; i--) {
-        size_t j = (size_t)(hw_learn_dice(dice) >> 11) % i;
-        uint32_t kept = order[i - 1];
-        order[i - 1] = order[j];
-        order[j] = kept;
-    }
-}
-
 HW_LEARN_INLINE void
 descend(const struct hw_examples *examples, const struct hw_learn_conf *conf, uint32_t *order,
         size_t count, struct hw_weights *weights)
@@ -169,7 +158,7 @@ descend(const struct hw_examples *examples, const struct hw_learn_conf *conf, ui
     float steps = (float)conf->epochs * (float)count;
 
     for (uint32_t epoch = 0; epoch < conf->epochs; epoch++) {
-        shuffle(order, count, &dice);
+        hw_learn_shuffle(order, count, &dice);
         for (size_t i = 0; i < count; i++) {
             uint32_t example = order[i];
             size_t start = examples->starts[example];

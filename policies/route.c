@@ -215,6 +215,20 @@ wishes_hold(const struct hw_conf_when *when, const struct hw_traits *traits, str
 }
 
 static bool
+difficult_holds(const struct hw_conf_when *when, const struct hw_traits *traits,
+                struct reason *reason)
+{
+    if (when->difficult == HW_WANTED_ANY)
+        return true;
+    if (hangs_on(traits, HW_UNKNOWN_TEXT, reason))
+        return reason->assume;
+    if (wanted_holds("difficult", when->difficult, traits->difficult, reason))
+        return true;
+    say(reason, " (%.0f %% of queries are easier)", 100.0 * (double)traits->difficulty);
+    return false;
+}
+
+static bool
 path_holds(const struct hw_conf_when *when, const struct hw_traits *traits, struct reason *reason)
 {
     const char *path = traits->path != NULL ? traits->path : "";
@@ -391,9 +405,9 @@ when_holds(const struct hw_snapshot *snapshot, const struct hw_conf_when *when,
            word_holds("model", &when->model, traits->model, "auto", reason) &&
            word_holds("dialect", &when->dialect, traits->dialect, "none", reason) &&
            tokens_hold(when, traits, reason) && wishes_hold(when, traits, reason) &&
-           hours_hold(snapshot, when, traits, reason) && path_holds(when, traits, reason) &&
-           headers_hold(when, traits, reason) && all_hold(snapshot, when, traits, reason) &&
-           any_holds(snapshot, when, traits, reason) &&
+           difficult_holds(when, traits, reason) && hours_hold(snapshot, when, traits, reason) &&
+           path_holds(when, traits, reason) && headers_hold(when, traits, reason) &&
+           all_hold(snapshot, when, traits, reason) && any_holds(snapshot, when, traits, reason) &&
            none_holds(snapshot, when, traits, reason) && keyword_holds(when, traits, reason) &&
            regex_holds(when, traits, reason);
 }

@@ -110,6 +110,10 @@ add_traits(const struct hw_decision *decision, cJSON *root)
     cJSON_AddStringToObject(root, "matched_keyword", traits->matched_keyword);
     cJSON_AddStringToObject(root, "words", decision->words);
     cJSON_AddNumberToObject(root, "confidence", (double)traits->confidence);
+    if (traits->difficulty >= 0.0f) {
+        cJSON_AddNumberToObject(root, "difficulty", (double)traits->difficulty);
+        cJSON_AddBoolToObject(root, "difficult", traits->difficult);
+    }
     cJSON_AddStringToObject(root, "lane", hw_lane_names[traits->lane]);
     cJSON_AddNumberToObject(root, "prompt_tokens", traits->prompt_tokens);
 }
