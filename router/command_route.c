@@ -195,6 +195,9 @@ print_traits(const struct hw_decision *decision)
                traits->matched_keyword, decision->words, (double)traits->confidence);
     printf("\n");
     print_scores(decision);
+    if (traits->difficulty >= 0.0f)
+        printf("difficult %s: %.0f %% of queries are easier\n", traits->difficult ? "yes" : "no",
+               100.0 * (double)traits->difficulty);
     printf("lane     %s", hw_lane_names[decision->asked_lane]);
     if (traits->lane != decision->asked_lane)
         printf(", put into %s by the route", hw_lane_names[traits->lane]);

@@ -8,7 +8,8 @@
 int hw_command_serve(int argc, char **argv);
 int hw_command_check(int argc, char **argv);
 int hw_command_policy(int argc, char **argv);
-int hw_command_policy_diff(int argc, char **argv); /* argv[0]: "diff" */
+int hw_command_policy_diff(int argc, char **argv);
+int hw_command_policy_train(int argc, char **argv); /* argv[0]: "diff" */
 int hw_command_route(int argc, char **argv);
 
 /* Loads a configuration; its mistakes go to stderr. Not 0: *out is untouched. */

@@ -102,3 +102,32 @@ def test_route_tells_the_words(tmp_path):
     policy.write_text(policy.read_text() + "classifier: { learned: false }\n")
     said = json.loads(run("route", "-c", policy, "--json", query).stdout)
     assert (said["role"], said["words"]) == ("none", "")
+
+
+def test_difficulty_is_learned_and_routed(tmp_path):
+    """Half of the recorded queries were too hard for the weak model: they all ask for a proof."""
+    outcomes, policy = tmp_path / "outcomes.jsonl", tmp_path / "policy.yaml"
+    outcomes.write_text("".join(
+        json.dumps({"text": f"prove lemma {i} of the theory" if i % 2 else f"say hello {i} times",
+                    "weak": 1 - i % 2, "strong": 1}) + "\n" for i in range(100)))
+    policy.write_text(f"""backends: [{PEER}]
+difficulty: {{ examples_file: outcomes.jsonl, strong_share: 55% }}
+routes: [{{ name: hard, when: {{ difficult: true }}, to: {{ by: latency }} }},
+         {{ name: easy, to: {{ by: latency }} }}]
+""")
+    said = json.loads(run("route", "-c", policy, "--json", "prove lemma 4 of the theory").stdout)
+    assert (said["route"], said["difficult"]) == ("hard", True) and said["difficulty"] > 0.4
+    said = run("route", "-c", policy, "say hello 4 times").stdout.decode()
+    assert "difficult no: " in said and "route    easy" in said
+    assert "not hard: difficult is false, wants true (" in said
+    done = run("policy", "train", "--difficulty", "--data", outcomes, "--try", outcomes)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.decode()
+    assert "cross-validated, 100 rows: weak 50.0 % right, strong 100.0 %" in said
+    assert "   50 % to the strong model: 100.0 % right, 100 % of what it can gain" in said
+    outcomes.write_text("".join(outcomes.read_text().splitlines(True)[:9]) + '{"text": "a"}\n')
+    done = run("policy", "train", "--difficulty", "--data", outcomes)
+    assert done.returncode == 1
+    assert 'outcomes.jsonl:10: this row has no "weak" and "strong"' in done.stderr.decode()
+    for arguments in (["--difficulty"], ["--difficulty", "--data", outcomes, "--out", "x"]):
+        assert run("policy", "train", *arguments).returncode == 2

@@ -187,6 +187,35 @@ how_the_classifier_is_set(void **state)
     }
 }
 
+static void
+outcomes_teach_difficulty(void **state)
+{
+    (void)state;
+    const char *data = HW_SOURCE_DIR "/bench/data/classify/";
+    char yaml[900];
+    snprintf(yaml, sizeof(yaml),
+             BASE
+             "difficulty: { examples_file: %sdifficulty_mmlu.train.jsonl, strong_share: 5%% }\n"
+             "routes: [{ name: hard, when: { difficult: true }, to: { by: latency } }]\n",
+             data);
+    struct hw_snapshot *s = load(yaml);
+    assert_non_null(s);
+    assert_int_equal(s->difficulty.outcome_count, 1500);
+    assert_true(s->difficulty.strong_share > 0.049 && s->difficulty.strong_share < 0.051);
+    assert_true(s->difficulty.outcomes[0].strong == 1.0f);
+    assert_int_equal(s->routes[0].when.difficult, HW_WANTED_TRUE);
+    hw_snapshot_unref(s);
+    assert_null(load(BASE "routes: [{ when: { difficult: true }, to: { by: latency } }]\n"));
+    assert_non_null(strstr(messages, "learned from recorded outcomes: write difficulty:"));
+    snprintf(yaml, sizeof(yaml), BASE "difficulty: { examples_file: %shwu64_role.val.jsonl }\n",
+             data);
+    assert_null(load(yaml));
+    assert_non_null(strstr(messages, "hwu64_role.val.jsonl:1: a row says how well each model"));
+    assert_null(load(BASE "difficulty: { strong_share: 10% }\n"));
+    assert_null(load(BASE "difficulty: { examples_file: /dev/zero }\n"));
+    assert_non_null(strstr(messages, "this is no plain file"));
+}
+
 int
 main(void)
 {
@@ -196,6 +225,7 @@ main(void)
         cmocka_unit_test_setup_teardown(a_file_serves_all_roles, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bad_file_is_named_where_it_is_asked_for, setup, teardown),
         cmocka_unit_test(how_the_classifier_is_set),
+        cmocka_unit_test(outcomes_teach_difficulty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
