@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "config/address.h"
+#include "config/fit.h"
 #include "config/scalar.h"
 #include "config/sections.h"
 
@@ -75,6 +76,20 @@ set_backend_roles(struct hw_load *load, const struct hw_node *node, const struct
         hw_set_texts(load, node, key, &backend->roles);
 }
 
+static void
+set_parameters(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+               void *field)
+{
+    double bits;
+    (void)key;
+    if (!hw_want_scalar(load, node, "a number of parameters such as 14B or 350M"))
+        return;
+    if (strcspn(node->text, "xX-_:/@ ") != strlen(node->text) ||
+        !hw_fit_read_name(node->text, field, &bits))
+        hw_conf_report(load, node, "expected a number of parameters such as 14B or 350M, got '%s'",
+                       hw_conf_shown(node->raw));
+}
+
 static const struct hw_key keys_backend[] = {
     {"name", hw_set_name, HW_FIELD(hw_conf_backend, name), .required = true},
     {"kind", hw_set_word, HW_FIELD(hw_conf_backend, kind), .required = true,
@@ -95,6 +110,10 @@ static const struct hw_key keys_backend[] = {
     {"cost", hw_set_decimal, HW_FIELD(hw_conf_backend, cost), .max = 1000000},
     {"max_inflight", hw_set_count, HW_FIELD(hw_conf_backend, max_inflight), .max = 100000},
     {"context", hw_set_count, HW_FIELD(hw_conf_backend, context), .max = 100000000},
+    {"parameters", set_parameters, HW_FIELD(hw_conf_backend, parameters), .shape = HW_SHAPE_SCALAR,
+     .pattern = "^[0-9]+([.][0-9]+)?[bBmM]$"},
+    {"bits", hw_set_count, HW_FIELD(hw_conf_backend, bits), .min = 1, .max = 32},
+    {"split", hw_set_count, HW_FIELD(hw_conf_backend, split), .fallback = "1", .min = 1, .max = 64},
     {"api_key", set_api_key, HW_FIELD(hw_conf_backend, api_key), .max = API_KEY_BYTES,
      .shape = HW_SHAPE_SCALAR},
     {"lanes", hw_set_lanes, .offset = 0, .max = HW_LANE_COUNT, .words = hw_lane_names,
@@ -165,8 +184,11 @@ end_bdh(struct hw_load *load, const struct hw_node *map, struct hw_conf_backend 
             "both");
         return;
     }
-    if (model != NULL)
+    if (model != NULL) {
+        backend->line = model->line;
+        backend->column = model->column;
         check_model_file(load, model, backend->model);
+    }
 }
 
 /* Base urls of OpenAI's dialect are usually given with the /v1 that each of its paths begins with.

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/fit.h"
 #include "config/sections.h"
 
 #define ALIAS_HOPS_MAX 8
@@ -176,6 +177,24 @@ warn_about_idle_backends(struct hw_load *load, const struct hw_node *root)
     }
 }
 
+static void
+warn_about_devices(struct hw_load *load, const struct hw_node *root)
+{
+    const struct hw_snapshot *snapshot = load->snapshot;
+    struct hw_fit fit;
+    char text[320];
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_conf_backend *backend = &snapshot->backends[i];
+        for (size_t j = 0; j < backend->models.count; j++) {
+            if (!hw_fit_compute(snapshot, backend, backend->models.items[j], 0, &fit) || fit.fits)
+                continue;
+            hw_fit_tell(&fit, text, sizeof(text));
+            hw_conf_warn(load, hw_node_at(hw_node_find(root, "backends"), i), "backends[%zu]: %s",
+                         i, text);
+        }
+    }
+}
+
 /* Each worker holds its model in fp32; a checkpoint's file is that or half of it. */
 static void
 warn_about_memory(struct hw_load *load, const struct hw_node *root)
@@ -214,5 +233,6 @@ hw_check_all(struct hw_load *load, const struct hw_node *root)
     hw_warn_about_keywords(load, root);
     warn_about_roles(load, root);
     warn_about_idle_backends(load, root);
+    warn_about_devices(load, root);
     warn_about_memory(load, root);
 }

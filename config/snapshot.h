@@ -135,6 +135,10 @@ struct hw_conf_backend {
     double cost;           /* by: cost; price of a million tokens, in whatever unit; 0 */
     uint32_t max_inflight; /* 0: no limit of ours */
     uint32_t context;      /* tokens that fit; 0: unknown, or no bound (bdh) */
+    double parameters;     /* of its models, where their names do not tell; 0: they do */
+    uint32_t bits;         /* of a parameter, likewise */
+    uint32_t split;        /* a model lies on so many devices like its own; 1 */
+    uint32_t line, column; /* of `model`, for messages */
     char *api_key;         /* after ${ENV} expansion; NULL: none. A secret: never logged */
     struct hw_conf_lane lanes[HW_LANE_COUNT]; /* all zero: each at any hour */
     struct hw_conf_timeouts timeouts;

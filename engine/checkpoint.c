@@ -282,6 +282,25 @@ load_head(int fd, uint64_t file_bytes, struct hw_safetensors_head **head, uint64
     return rc;
 }
 
+/* The head and the configuration, with every tensor in its place: on 0 the caller owns *head. */
+static int
+open_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_safetensors_head **head,
+                 struct hw_bdh_config *conf, uint64_t *data_start, struct hw_err *err)
+{
+    int rc = load_head(fd, file_bytes, head, data_start, err);
+    if (rc != 0)
+        return rc;
+    if (cJSON_GetObjectItemCaseSensitive((*head)->metadata, "n_layer") != NULL)
+        rc = read_config((*head)->metadata, conf, err);
+    else
+        rc = hw_checkpoint_config_beside(path, conf, err);
+    if (rc == 0)
+        rc = check_tensors(*head, conf, err);
+    if (rc != 0)
+        hw_safetensors_head_destroy(head);
+    return rc;
+}
+
 static int
 load_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_bdh_model **out,
                  struct hw_err *err)
@@ -292,15 +311,10 @@ load_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_bdh_mo
     struct hw_tensor tensors[HW_TENSORS];
     uint64_t data_start = 0;
 
-    int rc = load_head(fd, file_bytes, &head, &data_start, err);
+    int rc = open_safetensors(fd, file_bytes, path, &head, &conf, &data_start, err);
     if (rc != 0)
         return rc;
-    if (cJSON_GetObjectItemCaseSensitive(head->metadata, "n_layer") != NULL)
-        rc = read_config(head->metadata, &conf, err);
-    else
-        rc = hw_checkpoint_config_beside(path, &conf, err);
-    if (rc != 0 || (rc = check_tensors(head, &conf, err)) != 0 ||
-        (rc = hw_bdh_model_create(&conf, &model, err)) != 0 ||
+    if ((rc = hw_bdh_model_create(&conf, &model, err)) != 0 ||
         (rc = read_template(head->metadata, &model->tmpl, err)) != 0)
         goto out;
     hw_list_tensors(model, tensors);
@@ -320,7 +334,7 @@ out:
 
 /* What a file is, its first bytes say, not its name. */
 static int
-load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *err)
+look_at_start(int fd, uint64_t *file_bytes, bool *is_torch, struct hw_err *err)
 {
     struct stat st;
     uint8_t start[4];
@@ -328,8 +342,8 @@ load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *e
 
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
         return hw_err_set(err, HW_EINVAL, "not a regular file");
-    uint64_t file_bytes = (uint64_t)st.st_size;
-    if (file_bytes < 10)
+    *file_bytes = (uint64_t)st.st_size;
+    if (*file_bytes < 10)
         return hw_err_set(err, HW_EINVAL, "not a safetensors or PyTorch file: too short");
     if ((rc = hw_file_read(fd, start, sizeof(start), 0, err)) != 0)
         return rc;
@@ -337,10 +351,20 @@ load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *e
         return hw_err_set(err, HW_EINVAL,
                           "a bare pickle, as PyTorch before 1.6 wrote them: save it again with a "
                           "newer torch.save, or as safetensors");
-    if (memcmp(start, "PK\3\4", sizeof(start)) == 0)
-        rc = hw_torch_load(fd, file_bytes, path, out, err);
-    else
-        rc = load_safetensors(fd, file_bytes, path, out, err);
+    *is_torch = memcmp(start, "PK\3\4", sizeof(start)) == 0;
+    return 0;
+}
+
+static int
+load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *err)
+{
+    uint64_t file_bytes;
+    bool is_torch;
+
+    int rc = look_at_start(fd, &file_bytes, &is_torch, err);
+    if (rc == 0)
+        rc = is_torch ? hw_torch_load(fd, file_bytes, path, out, err)
+                      : load_safetensors(fd, file_bytes, path, out, err);
     if (rc != 0)
         return rc;
     name_by_stem(*out, path);
@@ -348,19 +372,65 @@ load_model(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *e
     return 0;
 }
 
+/* A PyTorch file tells its shapes only as it is read. */
+static int
+read_facts(int fd, const char *path, struct hw_bdh_facts *out, struct hw_err *err)
+{
+    struct hw_safetensors_head *head = NULL;
+    struct hw_bdh_model *model = NULL;
+    struct hw_bdh_config conf = {0};
+    uint64_t file_bytes, data_start;
+    bool is_torch;
+
+    int rc = look_at_start(fd, &file_bytes, &is_torch, err);
+    if (rc == 0 && is_torch) {
+        rc = hw_torch_load(fd, file_bytes, path, &model, err);
+        if (rc == 0)
+            conf = model->conf;
+    } else if (rc == 0) {
+        rc = open_safetensors(fd, file_bytes, path, &head, &conf, &data_start, err);
+    }
+    if (rc == 0)
+        *out = (struct hw_bdh_facts){.conf = conf, .parameters = hw_bdh_param_count(&conf)};
+    hw_safetensors_head_destroy(&head);
+    hw_bdh_model_destroy(&model);
+    return rc;
+}
+
+/* A FIFO must not hold us up. */
+static int
+open_file(const char *path, int *fd, struct hw_err *err)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0)
+        return hw_err_set(err, errno == ENOENT ? HW_ENOTFOUND : HW_EIO, "cannot open: %s",
+                          strerror(errno));
+    return sodium_init() < 0 ? hw_err_set(err, HW_EIO, "libsodium does not start") : 0;
+}
+
 int
 hw_bdh_model_load(const char *path, struct hw_bdh_model **out, struct hw_err *err)
 {
-    int rc;
+    int fd;
+    int rc = open_file(path, &fd, err);
 
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
-    if (fd < 0)
-        rc = hw_err_set(err, errno == ENOENT ? HW_ENOTFOUND : HW_EIO, "cannot open: %s",
-                        strerror(errno));
-    else if (sodium_init() < 0)
-        rc = hw_err_set(err, HW_EIO, "libsodium does not start");
-    else
+    if (rc == 0)
         rc = load_model(fd, path, out, err);
+    if (fd >= 0)
+        close(fd);
+    if (rc != 0)
+        hw_err_prefix(err, "%s", path);
+    return rc;
+}
+
+int
+hw_bdh_model_facts(const char *path, struct hw_bdh_facts *out, struct hw_err *err)
+{
+    int fd;
+    int rc = open_file(path, &fd, err);
+
+    if (rc == 0)
+        rc = read_facts(fd, path, out, err);
     if (fd >= 0)
         close(fd);
     if (rc != 0)

@@ -59,6 +59,12 @@ int hw_bdh_model_create(const struct hw_bdh_config *conf, struct hw_bdh_model **
  * config.json beside it; or PyTorch's .pt (engine/torch.c). A hostile file gets an error naming
  * what is wrong with it. */
 int hw_bdh_model_load(const char *path, struct hw_bdh_model **out, struct hw_err *err);
+/* What a file's head says of the model in it; the weights of a safetensors file are not read. */
+struct hw_bdh_facts {
+    struct hw_bdh_config conf;
+    size_t parameters;
+};
+int hw_bdh_model_facts(const char *path, struct hw_bdh_facts *out, struct hw_err *err);
 /* Writes safetensors atomically (temporary file, fsync, rename). bf16: weights rounded to nearest
  * even; freqs stay f32. */
 int hw_bdh_model_save(const struct hw_bdh_model *model, const char *path, bool bf16,

@@ -1,4 +1,4 @@
-/* router/command_serve.c - `hatchway serve` and `hatchway check`. */
+/* router/command_serve.c - `hatchway serve`. */
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,17 +17,6 @@ static const char serve_help[] =
     "  -h, --help          this text\n"
     "\n"
     "HATCHWAY_TRACE=exchange (or all) prints what each query does.\n";
-
-static const char check_help[] =
-    "usage: hatchway check FILE\n"
-    "       hatchway check --schema\n"
-    "\n"
-    "Reads the configuration FILE and names every mistake as FILE:LINE:COLUMN with what to write\n"
-    "instead; warns of what is no mistake but hardly meant. Exit status 0: it can be served\n"
-    "(warnings are no mistakes); 1: it cannot.\n"
-    "\n"
-    "  --schema     print the JSON Schema of a configuration, for editors (it is also in\n"
-    "               config/hatchway.schema.json)\n";
 
 int
 hw_command_serve(int argc, char **argv)
@@ -56,46 +45,4 @@ hw_command_serve(int argc, char **argv)
         return 2;
     }
     return hw_gateway_run(path);
-}
-
-static int
-print_schema(void)
-{
-    struct hw_buf schema;
-
-    hw_buf_init(&schema, 1u << 20);
-    hw_config_schema(&schema);
-    bool printed = !schema.failed && fwrite(schema.data, 1, schema.len, stdout) == schema.len;
-    hw_buf_free(&schema);
-    return printed ? 0 : 1;
-}
-
-int
-hw_command_check(int argc, char **argv)
-{
-    struct hw_snapshot *snapshot = NULL;
-    struct hw_diags diags = {0};
-    char text[640];
-
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(check_help, stdout);
-        return 0;
-    }
-    if (argc == 2 && strcmp(argv[1], "--schema") == 0)
-        return print_schema();
-    if (argc != 2 || argv[1][0] == '-') {
-        fputs(check_help, stderr);
-        return 2;
-    }
-    int rc = hw_config_load(argv[1], &snapshot, &diags);
-    for (size_t i = 0; i < diags.count; i++) {
-        hw_diag_format(&diags.items[i], argv[1], text, sizeof(text));
-        fprintf(stderr, "hatchway: %s\n", text);
-    }
-    if (rc == 0)
-        printf("%s: ok (%zu backends, %zu roles, %zu routes)\n", argv[1], snapshot->backend_count,
-               snapshot->role_count, snapshot->route_count);
-    hw_diags_free(&diags);
-    hw_snapshot_unref(snapshot);
-    return rc == 0 ? 0 : 1;
 }

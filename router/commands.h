@@ -3,10 +3,14 @@
 #ifndef HW_ROUTER_COMMANDS_H
 #define HW_ROUTER_COMMANDS_H
 
+#include "hatchway/err.h"
+
 #include "config/snapshot.h"
 
 int hw_command_serve(int argc, char **argv);
-int hw_command_check(int argc, char **argv);
+/* What a local model's file says of itself; 0, or err says what is wrong with it. */
+typedef int hw_model_reader(const char *path, double *parameters, struct hw_err *err);
+int hw_command_check(int argc, char **argv, hw_model_reader *read_model);
 int hw_command_policy(int argc, char **argv);
 int hw_command_policy_diff(int argc, char **argv);
 int hw_command_policy_train(int argc, char **argv); /* argv[0]: "diff" */

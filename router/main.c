@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/command.h"
+#include "engine/model.h"
 #include "router/commands.h"
 #include "router/version.h"
 
@@ -17,7 +18,8 @@ static const char help[] =
     "  route -c FILE QUERY   explain where a query would go; sends nothing\n"
     "  policy COMMAND        train, classify: what tells queries apart, learned from examples;\n"
     "                        diff: what an edit would do to recorded queries\n"
-    "  bdh COMMAND           inspect, generate, logits, convert, train, bench, recall: BDH by hand\n"
+    "  bdh COMMAND           inspect, generate, logits, convert, train, bench, recall: BDH by "
+    "hand\n"
     "  worker                what the gateway starts: a process that runs one BDH model\n"
     "  help                  this text\n"
     "\n"
@@ -28,9 +30,27 @@ struct command {
     int (*run)(int argc, char **argv);
 };
 
+static int
+read_model(const char *path, double *parameters, struct hw_err *err)
+{
+    struct hw_bdh_facts facts;
+    int rc = hw_bdh_model_facts(path, &facts, err);
+
+    if (rc == 0)
+        *parameters = (double)facts.parameters;
+    return rc;
+}
+
+static int
+check(int argc, char **argv)
+{
+    return hw_command_check(argc, argv, read_model);
+}
+
 static const struct command commands[] = {
-    {"serve", hw_command_serve},   {"check", hw_command_check},   {"route", hw_command_route},
-    {"policy", hw_command_policy}, {"worker", hw_command_worker}, {"bdh", hw_command_bdh},
+    {"serve", hw_command_serve},   {"check", check},
+    {"route", hw_command_route},   {"policy", hw_command_policy},
+    {"worker", hw_command_worker}, {"bdh", hw_command_bdh},
 };
 
 int

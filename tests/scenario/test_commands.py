@@ -1,5 +1,6 @@
 """The command line: what it prints, where its errors go, and how it exits."""
 import json
+import re
 import struct
 import subprocess
 
@@ -184,3 +185,38 @@ def test_a_reader_that_closes_early_is_no_crash():
         until(lambda: process.poll() is not None, 30, "it ends")
         assert process.returncode in (0, 1, -13), process.stderr.read()
         process.stderr.close()
+
+
+def test_check_reads_the_heads_of_local_models(tmp_path):
+    junk = tmp_path / "junk.safetensors"
+    junk.write_bytes(b"not a model")
+    file = tmp_path / "t.yaml"
+
+    def checked(model, memory="1GiB"):
+        file.write_text(f"devices: {{ cpu0: {{ class: cpu, memory: {memory} }} }}\n"
+                        f"backends:\n- {{ name: hatchling, kind: bdh, model: {model}, device: cpu0, general: true }}\n")
+        return run("check", file)
+
+    bad, good = checked(junk), checked(TINY_MODEL)
+
+    assert bad.returncode == 1
+    assert re.search(rb"t\.yaml:3:40: error: backends\[0\]\.model: this is no model: .*junk\.safetensors: ",
+                     bad.stderr)
+    assert good.returncode == 0 and good.stderr == b""
+    assert re.search(rb"hatchling: 'model.safetensors' needs 0\.0 GiB \(\dM parameters x 32 bits x 1\.2\), "
+                     rb"cpu0 has 1\.0 GiB: one device\n.*ok \(1 backends", good.stdout)
+
+
+def test_check_tells_the_sharding_decision(tmp_path):
+    file = tmp_path / "t.yaml"
+    file.write_text("devices: { gpu0: { class: cuda, memory: 12GiB } }\nbackends:\n"
+                    "- { name: redfin, kind: ollama, url: 'http://127.0.0.1:1', device: gpu0, general: true,\n"
+                    "    models: ['llama3.1:8b', 'qwen2.5:72b'] }\n")
+
+    done = run("check", file)
+
+    assert done.returncode == 0
+    assert b"redfin: 'llama3.1:8b' needs 4.5 GiB (8B parameters x 4 bits x 1.2), gpu0 has 12.0 GiB: " \
+           b"one device\n" in done.stdout
+    assert b"t.yaml:3:3: warning: backends[0]: 'qwen2.5:72b' needs 40.2 GiB" in done.stderr
+    assert b"there is 1: smaller specialists instead, to 21.5B parameters a device\n" in done.stderr
