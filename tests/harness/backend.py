@@ -162,6 +162,12 @@ class Backend:
             except OSError:
                 pass
 
+    def revive(self):
+        """After kill(): it listens again, where it did."""
+        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
+        self.closed = False
+        threading.Thread(target=self.accept, daemon=True).start()
+
     def check(self):
         self.kill()
         assert not self.failures, self.failures
