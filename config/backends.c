@@ -105,6 +105,7 @@ static const struct hw_key keys_backend[] = {
     {"general", hw_set_bool, HW_FIELD(hw_conf_backend, general)},
     {"quality", hw_set_int, HW_FIELD(hw_conf_backend, quality), .max = 1000},
     {"priority", hw_set_count, HW_FIELD(hw_conf_backend, priority), .max = 1000},
+    {"discover", hw_set_bool, HW_FIELD(hw_conf_backend, discover), .fallback = "true"},
     {"probe", hw_set_bool, HW_FIELD(hw_conf_backend, probe), .fallback = "true"},
     {"weight", hw_set_count, HW_FIELD(hw_conf_backend, weight), .fallback = "1", .max = 10000},
     {"cost", hw_set_decimal, HW_FIELD(hw_conf_backend, cost), .max = 1000000},
@@ -214,7 +215,7 @@ end_remote(struct hw_load *load, const struct hw_node *map, struct hw_conf_backe
                        hw_kind_names[backend->kind]);
     if (backend->kind == HW_KIND_OPENAI && backend->url != NULL)
         strip_version(backend);
-    if (backend->kind == HW_KIND_OLLAMA && backend->models.count == 0)
+    if (backend->kind == HW_KIND_OLLAMA && backend->models.count == 0 && !backend->discover)
         hw_conf_warn(
             load, map,
             "no models listed: only queries that name a model themselves can be sent here");
@@ -225,6 +226,12 @@ end_backend(struct hw_load *load, const struct hw_node *map, void *item)
 {
     struct hw_conf_backend *backend = item;
     const struct hw_node *workers = hw_node_find(map, "workers");
+    const struct hw_node *discover = hw_node_find(map, "discover");
+    if (discover != NULL && backend->discover && backend->kind == HW_KIND_BDH)
+        hw_conf_report_key(load, discover,
+                           "a bdh backend has one model: there are none to discover");
+    backend->discover =
+        backend->discover && backend->kind != HW_KIND_BDH && load->snapshot->discover.interval > 0;
     if (backend->kind == HW_KIND_BDH)
         end_bdh(load, map, backend);
     else
@@ -279,8 +286,8 @@ hw_conf_has_model(const struct hw_conf_backend *backend, const char *model)
             (is_with_tag(item, model) || is_with_tag(model, item)))
             return true;
     }
-    if (backend->kind != HW_KIND_BDH)
-        return false;
+    if (backend->kind != HW_KIND_BDH) /* nobody can tell before it was asked */
+        return backend->discover && backend->models.count == 0;
     return strcmp(model, "bdh") == 0 ||
            (backend->model != NULL && is_file_of(backend->model, model));
 }

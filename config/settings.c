@@ -274,6 +274,14 @@ static const struct hw_key keys_breaker[] = {
     {.name = NULL},
 };
 
+static const struct hw_key keys_discover[] = {
+    {"interval", hw_set_duration, HW_FIELD(hw_conf_discover, interval), .fallback = "30s",
+     .max = DAY_MS},
+    {"timeout", hw_set_duration, HW_FIELD(hw_conf_discover, timeout), .fallback = "5s", .min = 10,
+     .max = 60 * SECOND_MS},
+    {.name = NULL},
+};
+
 /* What the fleet's device classes draw at work, as their makers tell. */
 #define WATTS(device) .offset = (device) * sizeof(uint32_t), .size = sizeof(uint32_t), .max = 100000
 static const struct hw_key keys_watts[] = {
@@ -312,6 +320,7 @@ const struct hw_key hw_keys_top[] = {
      .shape = HW_SHAPE_SCALAR, .pattern = "^/"},
     {"probes", hw_set_section, HW_FIELD(hw_snapshot, probes), .keys = keys_probes},
     {"breaker", hw_set_section, HW_FIELD(hw_snapshot, breaker), .keys = keys_breaker},
+    {"discover", hw_set_section, HW_FIELD(hw_snapshot, discover), .keys = keys_discover},
     {"watts", hw_set_section, HW_FIELD(hw_snapshot, watts), .keys = keys_watts},
     {"timezone", hw_set_zone, HW_FIELD(hw_snapshot, zone), .max = 64, .shape = HW_SHAPE_SCALAR},
     {"schedule", hw_set_section, HW_FIELD(hw_snapshot, schedule), .keys = hw_keys_schedule},

@@ -131,6 +131,7 @@ struct hw_conf_backend {
     int quality;
     uint32_t priority;     /* by: priority; lower first; 0 */
     uint32_t weight;       /* by: weighted and affinity; 1; 0: only when nobody else can */
+    bool discover;         /* true: its models are asked for; not for bdh */
     bool probe;            /* true: its health is asked for; not for local workers */
     double cost;           /* by: cost; price of a million tokens, in whatever unit; 0 */
     uint32_t max_inflight; /* 0: no limit of ours */
@@ -273,6 +274,11 @@ struct hw_conf_breaker {
     uint32_t late;       /* 10 times later than usual, a first token is a failure; 0: never */
 };
 
+struct hw_conf_discover {
+    uint32_t interval; /* 30s between two looks at a backend's models; 0: none is taken */
+    uint32_t timeout;  /* 5s */
+};
+
 struct hw_conf_limits {
     uint64_t body;           /* 8MiB */
     uint32_t header_bytes;   /* 32KiB */
@@ -339,6 +345,7 @@ struct hw_snapshot {
     struct hw_conf_difficulty difficulty;
     struct hw_conf_probes probes;
     struct hw_conf_breaker breaker;
+    struct hw_conf_discover discover;
     struct hw_conf_device *devices;
     size_t device_count;
     struct hw_conf_decisions decisions;

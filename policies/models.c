@@ -24,24 +24,13 @@ stem_length(const char *base)
     return dot != NULL && dot != base ? (size_t)(dot - base) : strlen(base);
 }
 
-/* Are a and b one model to an Ollama server? The shorter may leave out ":latest". */
-static bool
-same_but_latest(const char *a, const char *b)
-{
-    size_t a_len = strlen(a), b_len = strlen(b);
-    const char *longer = a_len > b_len ? a : b;
-    size_t shorter = a_len > b_len ? b_len : a_len;
-
-    return memcmp(a, b, shorter) == 0 && strcmp(longer + shorter, ":latest") == 0;
-}
-
 const char *
 hw_backend_model(const struct hw_conf_backend *backend, const char *model)
 {
     for (size_t i = 0; i < backend->models.count; i++) {
         const char *item = backend->models.items[i];
         if (strcmp(item, model) == 0 ||
-            (backend->kind == HW_KIND_OLLAMA && same_but_latest(item, model)))
+            (backend->kind == HW_KIND_OLLAMA && hw_same_model_name(item, model)))
             return item;
     }
     if (backend->kind != HW_KIND_BDH)
@@ -55,6 +44,20 @@ hw_backend_model(const struct hw_conf_backend *backend, const char *model)
     bool same =
         strcmp(base, model) == 0 || (strncmp(base, model, stem) == 0 && model[stem] == '\0');
     return same ? base : NULL;
+}
+
+const char *
+hw_view_model(const struct hw_conf_backend *backend, const struct hw_found *found,
+              const char *model, const char *digest)
+{
+    const char *listed = hw_backend_model(backend, model);
+
+    if (listed != NULL || backend->models.count > 0)
+        return listed;
+    const struct hw_found_model *here = hw_found_by_name(found, model);
+    if (here == NULL)
+        here = hw_found_by_digest(found, digest);
+    return here != NULL ? here->name : NULL;
 }
 
 size_t
@@ -84,6 +87,19 @@ alias_target(const struct hw_snapshot *snapshot, const char *name)
     return NULL;
 }
 
+const char *
+hw_resolve_alias(const struct hw_snapshot *snapshot, const char *model)
+{
+    const char *target;
+
+    for (int hops = 0; (target = alias_target(snapshot, model)) != NULL; hops++) {
+        if (hops == MAX_ALIAS_HOPS)
+            return NULL;
+        model = target;
+    }
+    return model;
+}
+
 static bool
 is_auto(const char *model)
 {
@@ -94,17 +110,13 @@ enum hw_model_meaning
 hw_resolve_model(const struct hw_snapshot *snapshot, const char *model, int *role,
                  const char **resolved)
 {
-    const char *target;
-
     *role = -1;
     *resolved = NULL;
     if (is_auto(model))
         return HW_MODEL_AUTO;
-    for (int hops = 0; (target = alias_target(snapshot, model)) != NULL; hops++) {
-        if (hops == MAX_ALIAS_HOPS)
-            return HW_MODEL_UNKNOWN; /* they go in a circle */
-        model = target;
-    }
+    model = hw_resolve_alias(snapshot, model);
+    if (model == NULL)
+        return HW_MODEL_UNKNOWN;
     if (is_auto(model))
         return HW_MODEL_AUTO;
     for (size_t i = 0; i < snapshot->role_count; i++) {

@@ -23,7 +23,8 @@ const char *const hw_exclusion_names[] = {
 /* What the query's `model` asks for, resolved once. */
 struct asked {
     enum hw_model_meaning meaning;
-    const char *name; /* of the model or the backend */
+    const char *name;   /* of the model or the backend */
+    const char *digest; /* of the model, where it was found; "": unknown */
 };
 
 /* What is the same for all backends of one ranking. */
@@ -63,13 +64,14 @@ query_has_role(const struct hw_conf_backend *backend, const struct hw_traits *tr
 
 /* Does the query's model, its role, the route, or its own generality make it eligible? */
 static bool
-eligible(const struct hw_conf_backend *backend, const struct hw_conf_selector *to,
-         const struct asked *asked, const struct hw_traits *traits)
+eligible(const struct hw_conf_backend *backend, const struct hw_found *found,
+         const struct hw_conf_selector *to, const struct asked *asked,
+         const struct hw_traits *traits)
 {
     if (backend->general || query_has_role(backend, traits) || selector_names(to))
         return true;
     if (asked->meaning == HW_MODEL_MODEL)
-        return hw_backend_model(backend, asked->name) != NULL;
+        return hw_view_model(backend, found, asked->name, asked->digest) != NULL;
     return asked->meaning == HW_MODEL_BACKEND && strcmp(asked->name, backend->name) == 0;
 }
 
@@ -98,17 +100,18 @@ context_fits(const struct hw_conf_backend *backend, const struct hw_traits *trai
 
 /* The model that the backend is to be asked for; false: it has not what is wanted. */
 static bool
-model_fits(const struct hw_conf_backend *backend, const struct hw_conf_selector *to,
-           const struct asked *asked, bool fallback, const char **model)
+model_fits(const struct hw_conf_backend *backend, const struct hw_found *found,
+           const struct hw_conf_selector *to, const struct asked *asked, bool fallback,
+           const char **model)
 {
     *model = NULL;
     if (to->model != NULL) { /* the route's word stands over the query's */
-        *model = hw_backend_model(backend, to->model);
+        *model = hw_view_model(backend, found, to->model, "");
         return *model != NULL;
     }
     switch (asked->meaning) {
     case HW_MODEL_MODEL:
-        *model = hw_backend_model(backend, asked->name);
+        *model = hw_view_model(backend, found, asked->name, asked->digest);
         return *model != NULL || fallback;
     case HW_MODEL_BACKEND:
         return fallback || strcmp(asked->name, backend->name) == 0;
@@ -127,10 +130,11 @@ gate_route(const struct hw_rank_input *input, size_t i, const struct hw_conf_sel
            const struct asked *asked, const char **model)
 {
     const struct hw_conf_backend *backend = &input->snapshot->backends[i];
+    const struct hw_found *found = input->views[i].found;
     bool fallback = to == &input->route->fallback;
 
     *model = NULL;
-    if (!eligible(backend, to, asked, input->traits))
+    if (!eligible(backend, found, to, asked, input->traits))
         return HW_OUT_NOT_NAMED;
     if (to->backend_mask != NULL && (to->backend_mask[i / 64] >> (i % 64) & 1) == 0)
         return HW_OUT_NOT_NAMED;
@@ -140,7 +144,7 @@ gate_route(const struct hw_rank_input *input, size_t i, const struct hw_conf_sel
         return HW_OUT_KIND;
     if (to->device_mask != 0 && (to->device_mask >> backend->device & 1) == 0)
         return HW_OUT_DEVICE;
-    if (!model_fits(backend, to, asked, fallback, model))
+    if (!model_fits(backend, found, to, asked, fallback, model))
         return HW_OUT_MODEL;
     if (input->traits->embeds && backend->kind == HW_KIND_BDH)
         return HW_OUT_EMBEDDINGS;
@@ -208,6 +212,24 @@ why_full(const struct hw_rank_input *input, const struct hw_candidate *candidate
     return candidate->idle && view->inflight > 0 ? "idle" : "device";
 }
 
+/* What was found there: a model for those who named none, and the time that a cold one takes. */
+static void
+take_found(const struct hw_rank_input *input, const struct hw_backend_view *view,
+           struct hw_candidate *candidate)
+{
+    const struct hw_conf_backend *backend = &input->snapshot->backends[candidate->backend];
+    const struct hw_found_model *model;
+
+    if (candidate->model == NULL && backend->models.count == 0) {
+        model = hw_found_first(view->found, input->traits->embeds);
+        candidate->model = model != NULL ? model->name : NULL;
+    } else {
+        const char *name = candidate->model != NULL ? candidate->model : backend->models.items[0];
+        model = hw_found_by_name(view->found, name);
+    }
+    candidate->load_ms = hw_found_load_ms(view->found, model);
+}
+
 static void
 judge(const struct round *round, size_t i, struct entry *entry)
 {
@@ -231,12 +253,14 @@ judge(const struct round *round, size_t i, struct entry *entry)
     candidate->limit = selector->idle ? 1 : backend->max_inflight;
     candidate->full_why = why_full(input, candidate);
     candidate->full = candidate->full_why != NULL;
+    if (view->found != NULL)
+        take_found(input, view, candidate);
     hw_expect(view, backend, input->traits, round->answer_bytes, &expected);
-    candidate->ahead_ms = expected.queue_ms + expected.prefill_ms;
+    candidate->ahead_ms = candidate->load_ms + expected.queue_ms + expected.prefill_ms;
     candidate->spared = hw_order_spares(input, i);
     candidate->saturated = route->max_wait != 0 && expected.queue_ms > route->max_wait;
-    candidate->expected_ms =
-        expected.queue_ms + expected.start_ms + expected.prefill_ms + expected.decode_ms;
+    candidate->expected_ms = candidate->load_ms + expected.queue_ms + expected.start_ms +
+                             expected.prefill_ms + expected.decode_ms;
 }
 
 /* Below 0: a goes first. The snapshot's order decides between equals, so that the order is total.
@@ -304,6 +328,27 @@ admit_late(const struct hw_rank_input *input, struct entry *entries, size_t tota
             entries[i].candidate.out = HW_CANDIDATE;
 }
 
+/* A name that the configuration does not know, some backend may; and who has it goes by the model's
+ * digest too. */
+static void
+ask_found(const struct hw_rank_input *input, struct asked *asked)
+{
+    asked->digest = "";
+    if (asked->meaning == HW_MODEL_UNKNOWN)
+        asked->name = hw_resolve_alias(input->snapshot, input->traits->model);
+    else if (asked->meaning != HW_MODEL_MODEL)
+        return;
+    for (size_t i = 0; asked->name != NULL && i < input->snapshot->backend_count; i++) {
+        const struct hw_found_model *model = hw_found_by_name(input->views[i].found, asked->name);
+        if (model == NULL)
+            continue;
+        if (input->snapshot->backends[i].models.count == 0)
+            asked->meaning = HW_MODEL_MODEL;
+        if (*asked->digest == '\0')
+            asked->digest = model->digest;
+    }
+}
+
 size_t
 hw_rank(const struct hw_rank_input *input, struct hw_candidate *out)
 {
@@ -318,6 +363,7 @@ hw_rank(const struct hw_rank_input *input, struct hw_candidate *out)
         entries = hw_xcalloc(total, sizeof(*entries));
     round.asked.meaning =
         hw_resolve_model(input->snapshot, input->traits->model, &role, &round.asked.name);
+    ask_found(input, &round.asked);
     round.timed = input->snapshot->timed && !input->route->on_demand;
     if (round.timed)
         round.now = hw_zone_local(input->snapshot->zone, input->traits->now_s);

@@ -14,6 +14,7 @@
 #include "config/snapshot.h"
 #include "policies/breaker.h"
 #include "policies/classify.h"
+#include "policies/found.h"
 #include "policies/share.h"
 
 /* What is known of a backend now. In the snapshot's order. */
@@ -31,6 +32,7 @@ struct hw_backend_view {
     double others_ms;       /* work ahead on its device that other backends have sent there */
     double service_ms;      /* learned: a query from its sending to its end; 0: unknown */
     double answer_bytes;    /* learned: text of an answer; 0: unknown */
+    struct hw_found *found; /* the models it was found to have; NULL: nobody looked */
 };
 
 enum hw_exclusion {
@@ -74,6 +76,7 @@ struct hw_candidate {
     double ahead_ms;       /* of expected_ms what queue and prompt take */
     bool tried;            /* the router's: this query has been sent there */
     bool explored;         /* by: latency: first for once, to see whether it has recovered */
+    double load_ms;        /* before its model is loaded; 0: it is, or nobody knows */
     double expected_ms;    /* from now to the last byte */
     double score;          /* what the route's `by` goes by; lower first */
     const char *model;     /* to ask the backend for; NULL: the backend's first or only one */
@@ -157,5 +160,12 @@ enum hw_model_meaning {
  * HW_MODEL_ROLE, *resolved (a string of the snapshot) for HW_MODEL_MODEL and HW_MODEL_BACKEND. */
 enum hw_model_meaning hw_resolve_model(const struct hw_snapshot *snapshot, const char *model,
                                        int *role, const char **resolved);
+/* Where aliases lead from `model` (itself, when it is none); NULL: in a circle. */
+const char *hw_resolve_alias(const struct hw_snapshot *snapshot, const char *model);
+/* The same as hw_backend_model, but what a backend without a list of `models` was found to have
+ * counts too (as long as *found lives). digest: of the model that is meant, or "": a backend that
+ * has it under another name has it. */
+const char *hw_view_model(const struct hw_conf_backend *backend, const struct hw_found *found,
+                          const char *model, const char *digest);
 
 #endif

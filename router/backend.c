@@ -60,6 +60,10 @@ make(struct hw_backends *backends, const struct hw_conf_backend *conf)
         const char *labels[2] = {backend->name, i == 0 ? "failed" : "ok"};
         backend->probes[i] = hw_metric_child(backends->meters->probes, labels);
     }
+    for (int i = 0; i < 2; i++) {
+        const char *labels[2] = {backend->name, i == 0 ? "failed" : "ok"};
+        backend->looks[i] = hw_metric_child(backends->meters->looks, labels);
+    }
     const char *label[1] = {backend->name};
     backend->late = hw_metric_child(backends->meters->late, label);
     backend->first_token = hw_histogram_child(backends->meters->first_token, label);
@@ -98,6 +102,7 @@ hw_backend_unref(struct hw_backends *backends, struct hw_backend *backend)
             link = &(*link)->next;
         *link = backend->next;
         pthread_mutex_destroy(&backend->lock);
+        hw_found_unref(backend->found);
         free(backend);
     }
     pthread_mutex_unlock(&backends->lock);
@@ -270,4 +275,33 @@ hw_backend_open_ms(struct hw_backend *backend, uint64_t now_ms)
         left_ms = backend->breaker.open_until_ms - now_ms;
     pthread_mutex_unlock(&backend->lock);
     return left_ms;
+}
+
+void
+hw_backend_looked(struct hw_backend *backend, struct hw_found *found)
+{
+    struct hw_found *before = NULL;
+
+    hw_metric_add(backend->looks[found != NULL], 1);
+    if (found != NULL) {
+        pthread_mutex_lock(&backend->lock);
+        before = backend->found;
+        backend->found = found;
+        pthread_mutex_unlock(&backend->lock);
+        atomic_store(&backend->model_digest, hw_found_identity(found));
+        atomic_store(&backend->has_found, true);
+    }
+    atomic_store(&backend->looked, true);
+    hw_found_unref(before);
+}
+
+struct hw_found *
+hw_backend_found(struct hw_backend *backend)
+{
+    if (!atomic_load_explicit(&backend->has_found, memory_order_relaxed))
+        return NULL;
+    pthread_mutex_lock(&backend->lock);
+    struct hw_found *found = hw_found_ref(backend->found);
+    pthread_mutex_unlock(&backend->lock);
+    return found;
 }

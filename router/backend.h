@@ -43,12 +43,17 @@ struct hw_backend {
     struct hw_histogram *first_token, *inter_token;
     struct hw_metric *probes[2]; /* failed, ok */
     uint64_t next_probe_ms;      /* loop 0's */
+    uint64_t next_look_ms;       /* loop 0's: when its models are asked for */
+    struct hw_metric *looks[2];  /* for its models: failed, ok */
+    atomic_bool looked;          /* it was asked for its models, whatever came of it */
+    atomic_bool has_found;       /* found is not NULL, and never will be again */
     pthread_mutex_t lock;        /* guards what follows; never held across a callback */
     struct hw_speed speed;
     uint32_t probes_failed; /* in a row */
     bool probe_down;
     char probe_why[160];
-    uint64_t taught_ms; /* when it last did; 0: never */
+    struct hw_found *found; /* the models it has; NULL: unknown */
+    uint64_t taught_ms;     /* when it last did; 0: never */
     struct hw_breaker breaker;
     struct hw_usual usual;
     uint64_t back_ms; /* when a probe last brought it back; 0: never */
@@ -103,6 +108,10 @@ enum hw_probe_news hw_backend_probed(struct hw_backend *backend, const char *why
                                      uint64_t now_ms);
 /* Why probes hold it for down; false: they do not. */
 bool hw_backend_probe_why(struct hw_backend *backend, char *why, size_t size);
+/* A look at its models ended; found: one reference, taken over, or NULL: it failed. */
+void hw_backend_looked(struct hw_backend *backend, struct hw_found *found);
+/* The models it was found to have, with a reference for the caller; NULL: unknown. */
+struct hw_found *hw_backend_found(struct hw_backend *backend);
 /* For how much longer its breaker is open; 0: it is not. */
 uint64_t hw_backend_open_ms(struct hw_backend *backend, uint64_t now_ms);
 /* A local worker's own benchmark replaces the prior, until answers have taught better. */

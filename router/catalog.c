@@ -1,7 +1,8 @@
 /* router/catalog.c - which models can be asked for, as OpenAI's and Ollama's clients look for them.
  *
- * One list for all: auto, roles, aliases and backends' models, each once, with the backends where
- * it lives. What has to do with managing models is refused: that is done at the backend itself. */
+ * One list for all: auto, roles, aliases and backends' models, listed or found, each once, with the
+ * backends where it lives. What has to do with managing models is refused: that is done at the
+ * backend itself. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "hatchway/assert.h"
 #include "policies/rank.h"
+#include "router/discover.h"
 #include "router/api/dialect.h"
 #include "router/endpoints.h"
 #include "router/version.h"
@@ -18,11 +20,15 @@ struct entry {
     char name[256];
     const struct hw_conf_backend *backends[8]; /* none: the policy decides */
     size_t backend_count;
+    const struct hw_found_model *found; /* as the first backend that tells has it, else NULL */
+    bool loaded;                        /* somewhere */
 };
 
 struct catalog {
     struct entry *entries;
     size_t count;
+    size_t view_count;
+    struct hw_backend_view *views; /* hold what was found */
 };
 
 static void
@@ -60,11 +66,15 @@ respond_error(struct hw_loop *loop, struct hw_http_stream *stream, int status, c
 /* ---- the list ---- */
 
 static void
-add(struct catalog *catalog, const char *name, const struct hw_conf_backend *backend)
+add(struct catalog *catalog, const char *name, const struct hw_conf_backend *backend,
+    const struct hw_found_model *found)
 {
     struct entry *entry = catalog->entries;
 
-    while (entry < catalog->entries + catalog->count && strcmp(entry->name, name) != 0)
+    /* Backends spell one model's name in several ways. */
+    while (
+        entry < catalog->entries + catalog->count &&
+        !(found != NULL ? hw_same_model_name(entry->name, name) : strcmp(entry->name, name) == 0))
         entry++;
     if (entry == catalog->entries + catalog->count) {
         catalog->count++;
@@ -73,42 +83,88 @@ add(struct catalog *catalog, const char *name, const struct hw_conf_backend *bac
     if (backend != NULL &&
         entry->backend_count < sizeof(entry->backends) / sizeof(entry->backends[0]))
         entry->backends[entry->backend_count++] = backend;
+    if (entry->found == NULL)
+        entry->found = found;
+    entry->loaded = entry->loaded || (found != NULL && found->loaded);
 }
 
 static void
-collect(const struct hw_snapshot *snapshot, struct catalog *catalog)
+add_backend(struct catalog *catalog, const struct hw_conf_backend *backend,
+            const struct hw_found *found)
 {
+    for (size_t j = 0; j < backend->models.count; j++) {
+        const char *name = backend->models.items[j];
+        add(catalog, name, backend, hw_found_by_name(found, name));
+    }
+    if (backend->models.count > 0)
+        return;
+    for (size_t j = 0; found != NULL && j < found->count; j++)
+        add(catalog, found->models[j].name, backend, &found->models[j]);
+    if (found == NULL) { /* a checkpoint is asked for by its file's stem */
+        char name[128];
+        bool told = hw_backend_model_name(backend, name, sizeof(name)) > 0;
+        add(catalog, told ? name : backend->name, backend, NULL);
+    }
+}
+
+static void
+release(struct catalog *catalog)
+{
+    hw_discover_release(catalog->views, catalog->view_count);
+    free(catalog->views);
+    free(catalog->entries);
+}
+
+static void
+collect(const struct hw_plan *plan, struct catalog *catalog)
+{
+    const struct hw_snapshot *snapshot = plan->snapshot;
     size_t most = 1 + snapshot->role_count + snapshot->alias_count;
 
-    for (size_t i = 0; i < snapshot->backend_count; i++)
-        most += snapshot->backends[i].models.count + 1;
+    catalog->view_count = snapshot->backend_count;
+    catalog->views = hw_xcalloc(snapshot->backend_count + 1, sizeof(*catalog->views));
+    hw_discover_view(plan, catalog->views);
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_found *found = catalog->views[i].found;
+        most += snapshot->backends[i].models.count + 1 + (found != NULL ? found->count : 0);
+    }
     catalog->entries = hw_xcalloc(most, sizeof(struct entry));
     catalog->count = 0;
-    add(catalog, "auto", NULL);
+    add(catalog, "auto", NULL, NULL);
     for (size_t i = 0; i < snapshot->role_count; i++)
-        add(catalog, snapshot->roles[i].name, NULL);
+        add(catalog, snapshot->roles[i].name, NULL, NULL);
     for (size_t i = 0; i < snapshot->alias_count; i++)
-        add(catalog, snapshot->aliases[i].name, NULL);
-    for (size_t i = 0; i < snapshot->backend_count; i++) {
-        const struct hw_conf_backend *backend = &snapshot->backends[i];
-        for (size_t j = 0; j < backend->models.count; j++)
-            add(catalog, backend->models.items[j], backend);
-        if (backend->models.count == 0) { /* a checkpoint is asked for by its file's stem */
-            char name[128];
-            bool told = hw_backend_model_name(backend, name, sizeof(name)) > 0;
-            add(catalog, told ? name : backend->name, backend);
-        }
-    }
+        add(catalog, snapshot->aliases[i].name, NULL, NULL);
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        add_backend(catalog, &snapshot->backends[i], catalog->views[i].found);
 }
 
 static const struct entry *
 find(const struct catalog *catalog, const char *name, size_t len)
 {
+    char text[256];
+
+    if (len >= sizeof(text))
+        return NULL;
+    memcpy(text, name, len);
+    text[len] = '\0';
     for (size_t i = 0; i < catalog->count; i++)
-        if (strlen(catalog->entries[i].name) == len &&
-            memcmp(catalog->entries[i].name, name, len) == 0)
+        if (strcmp(catalog->entries[i].name, text) == 0)
+            return &catalog->entries[i];
+    for (size_t i = 0; i < catalog->count; i++) /* Ollama's tools add ":latest" on their own */
+        if (hw_same_model_name(catalog->entries[i].name, text))
             return &catalog->entries[i];
     return NULL;
+}
+
+/* Ours: where it lives. */
+static void
+add_backends(cJSON *json, const struct entry *entry)
+{
+    cJSON *where = cJSON_AddArrayToObject(json, "backends");
+
+    for (size_t i = 0; i < entry->backend_count; i++)
+        cJSON_AddItemToArray(where, cJSON_CreateString(entry->backends[i]->name));
 }
 
 /* ---- OpenAI ---- */
@@ -123,6 +179,7 @@ openai_model(const struct hw_gateway *gateway, const struct entry *entry)
     cJSON_AddNumberToObject(model, "created", (double)(gateway->started_ms / 1000));
     cJSON_AddStringToObject(model, "owned_by",
                             entry->backend_count > 0 ? entry->backends[0]->name : "hatchway");
+    add_backends(model, entry);
     return model;
 }
 
@@ -133,7 +190,7 @@ hw_catalog_models(struct hw_loop *loop, struct hw_http_stream *stream)
     size_t prefix = strlen("/v1/models/");
     struct catalog catalog;
 
-    collect(loop->plan->snapshot, &catalog);
+    collect(loop->plan, &catalog);
     if (path.len <= prefix) {
         cJSON *root = cJSON_CreateObject();
         cJSON_AddStringToObject(root, "object", "list");
@@ -148,7 +205,7 @@ hw_catalog_models(struct hw_loop *loop, struct hw_http_stream *stream)
         else
             respond_error(loop, stream, 404, "there is no such model; GET /v1/models lists them");
     }
-    free(catalog.entries);
+    release(&catalog);
 }
 
 /* ---- Ollama ---- */
@@ -193,15 +250,20 @@ add_details(cJSON *json, const struct entry *entry, const struct hw_worker_info 
 
     if (info != NULL)
         snprintf(size, sizeof(size), "%.1fM", (double)info->hello.param_count / 1e6);
+    const struct hw_found_model *found = entry->found;
+    const char *format = found != NULL ? found->format : info != NULL ? "safetensors" : "";
     cJSON_AddStringToObject(details, "parent_model", "");
-    cJSON_AddStringToObject(details, "format", info != NULL ? "safetensors" : "");
-    cJSON_AddStringToObject(details, "family", is_bdh(entry) ? "bdh" : "");
+    cJSON_AddStringToObject(details, "format", format);
+    cJSON_AddStringToObject(details, "family",
+                            found != NULL   ? found->family
+                            : is_bdh(entry) ? "bdh"
+                                            : "");
     cJSON_AddNullToObject(details, "families");
-    cJSON_AddStringToObject(details, "parameter_size", size);
-    cJSON_AddStringToObject(details, "quantization_level", "");
-    cJSON *where = cJSON_AddArrayToObject(json, "backends"); /* ours: where it lives */
-    for (size_t i = 0; i < entry->backend_count; i++)
-        cJSON_AddItemToArray(where, cJSON_CreateString(entry->backends[i]->name));
+    cJSON_AddStringToObject(details, "parameter_size",
+                            found != NULL ? found->parameter_size : size);
+    cJSON_AddStringToObject(details, "quantization_level",
+                            found != NULL ? found->quantization : "");
+    add_backends(json, entry);
 }
 
 static cJSON *
@@ -216,9 +278,13 @@ ollama_model(struct hw_loop *loop, const struct entry *entry)
         snprintf(digest + 2 * i, 3, "%02x", info.hello.digest[i]);
     cJSON_AddStringToObject(model, "name", entry->name);
     cJSON_AddStringToObject(model, "model", entry->name);
-    add_time(model, "modified_at", loop->gateway->started_ms);
-    cJSON_AddNumberToObject(model, "size", 0);
-    cJSON_AddStringToObject(model, "digest", digest);
+    const struct hw_found_model *found = entry->found;
+    if (found != NULL && found->modified[0] != '\0')
+        cJSON_AddStringToObject(model, "modified_at", found->modified);
+    else
+        add_time(model, "modified_at", loop->gateway->started_ms);
+    cJSON_AddNumberToObject(model, "size", found != NULL ? (double)found->size : 0);
+    cJSON_AddStringToObject(model, "digest", found != NULL ? found->digest : digest);
     add_details(model, entry, known ? &info : NULL);
     return model;
 }
@@ -230,14 +296,32 @@ hw_catalog_tags(struct hw_loop *loop, struct hw_http_stream *stream)
     cJSON *list = cJSON_AddArrayToObject(root, "models");
     struct catalog catalog;
 
-    collect(loop->plan->snapshot, &catalog);
+    collect(loop->plan, &catalog);
     for (size_t i = 0; i < catalog.count; i++)
         cJSON_AddItemToArray(list, ollama_model(loop, &catalog.entries[i]));
-    free(catalog.entries);
+    release(&catalog);
     respond_json(stream, root);
 }
 
-/* What is loaded here: the models of local workers, which stay. */
+/* One of the found models that is loaded somewhere: as the first such backend tells. */
+static void
+add_loaded(struct hw_loop *loop, const struct catalog *catalog, const struct entry *entry,
+           cJSON *list)
+{
+    for (size_t i = 0; i < catalog->view_count; i++) {
+        const struct hw_found_model *model = hw_found_by_name(catalog->views[i].found, entry->name);
+        if (model == NULL || !model->loaded)
+            continue;
+        cJSON *json = ollama_model(loop, entry);
+        cJSON_AddStringToObject(json, "expires_at", model->expires);
+        cJSON_AddNumberToObject(json, "size_vram", (double)model->size_vram);
+        cJSON_AddNumberToObject(json, "context_length", model->context);
+        cJSON_AddItemToArray(list, json);
+        return;
+    }
+}
+
+/* What is loaded: the models of local workers, which stay, and what backends tell. */
 void
 hw_catalog_ps(struct hw_loop *loop, struct hw_http_stream *stream)
 {
@@ -246,8 +330,10 @@ hw_catalog_ps(struct hw_loop *loop, struct hw_http_stream *stream)
     struct hw_worker_info info;
     struct catalog catalog;
 
-    collect(loop->plan->snapshot, &catalog);
+    collect(loop->plan, &catalog);
     for (size_t i = 0; i < catalog.count; i++) {
+        if (catalog.entries[i].loaded)
+            add_loaded(loop, &catalog, &catalog.entries[i], list);
         if (!worker_of(loop, &catalog.entries[i], &info) || info.up == 0)
             continue;
         cJSON *model = ollama_model(loop, &catalog.entries[i]);
@@ -255,7 +341,7 @@ hw_catalog_ps(struct hw_loop *loop, struct hw_http_stream *stream)
         cJSON_AddNumberToObject(model, "size_vram", 0);
         cJSON_AddItemToArray(list, model);
     }
-    free(catalog.entries);
+    release(&catalog);
     respond_json(stream, root);
 }
 
@@ -275,9 +361,12 @@ show(struct hw_loop *loop, const struct entry *entry)
         cJSON_AddStringToObject(facts, "general.architecture", "bdh");
     if (known)
         cJSON_AddNumberToObject(facts, "general.parameter_count", (double)info.hello.param_count);
+    bool embeds = entry->found != NULL && hw_found_embeds(entry->found);
+    if (entry->found != NULL && entry->found->family[0] != '\0')
+        cJSON_AddStringToObject(facts, "general.architecture", entry->found->family);
     cJSON *capabilities = cJSON_AddArrayToObject(root, "capabilities");
-    cJSON_AddItemToArray(capabilities, cJSON_CreateString("completion"));
-    if (!is_bdh(entry))
+    cJSON_AddItemToArray(capabilities, cJSON_CreateString(embeds ? "embedding" : "completion"));
+    if (!is_bdh(entry) && !embeds)
         cJSON_AddItemToArray(capabilities, cJSON_CreateString("tools"));
     add_time(root, "modified_at", loop->gateway->started_ms);
     return root;
@@ -308,7 +397,6 @@ asked_name(struct hw_loop *loop, const struct hw_body *body, char *out, size_t s
 void
 hw_catalog_show(struct hw_loop *loop, struct hw_http_stream *stream)
 {
-    static const char latest[] = ":latest";
     struct hw_err err = {{0}};
     struct catalog catalog;
     char name[256], message[320];
@@ -318,19 +406,15 @@ hw_catalog_show(struct hw_loop *loop, struct hw_http_stream *stream)
         respond_error(loop, stream, rc == HW_ELIMIT ? 413 : 400, err.msg);
         return;
     }
-    collect(loop->plan->snapshot, &catalog);
-    size_t len = strlen(name);
-    const struct entry *entry = find(&catalog, name, len);
-    if (entry == NULL && len > sizeof(latest) - 1 && /* Ollama's tools add it on their own */
-        strcmp(name + len - (sizeof(latest) - 1), latest) == 0)
-        entry = find(&catalog, name, len - (sizeof(latest) - 1));
+    collect(loop->plan, &catalog);
+    const struct entry *entry = find(&catalog, name, strlen(name));
     if (entry != NULL) {
         respond_json(stream, show(loop, entry));
     } else {
         snprintf(message, sizeof(message), "model '%s' not found; GET /api/tags lists them", name);
         respond_error(loop, stream, 404, message);
     }
-    free(catalog.entries);
+    release(&catalog);
 }
 
 void

@@ -7,6 +7,7 @@
 #include "hatchway/assert.h"
 #include "policies/route.h"
 #include "router/auth.h"
+#include "router/discover.h"
 #include "router/exchange_private.h"
 #include "router/health.h"
 #include "router/loop.h"
@@ -106,46 +107,25 @@ fill_traits(struct hw_exchange *ex)
     hw_exchange_note_request(ex, lane >= 0);
 }
 
-/* The nearest of everything that could have been asked for. */
-static void
-suggest_model(const struct hw_snapshot *snapshot, const char *asked, char *out, size_t size)
-{
-    const char *words[512];
-    size_t n = 0;
-
-    words[n++] = "auto";
-    for (size_t i = 0; i < snapshot->role_count && n < 100; i++)
-        words[n++] = snapshot->roles[i].name;
-    for (size_t i = 0; i < snapshot->alias_count && n < 200; i++)
-        words[n++] = snapshot->aliases[i].name;
-    for (size_t i = 0; i < snapshot->backend_count; i++) {
-        const struct hw_conf_backend *backend = &snapshot->backends[i];
-        if (n < 500)
-            words[n++] = backend->name;
-        for (size_t j = 0; j < backend->models.count && n < 500; j++)
-            words[n++] = backend->models.items[j];
-    }
-    words[n] = NULL;
-    const char *near = hw_nearest_word(asked, words);
-    if (near != NULL)
-        snprintf(out, size, "did you mean '%s'? GET /v1/models lists what can be asked for", near);
-    else
-        snprintf(out, size, "use \"auto\", or a name that GET /v1/models lists");
-}
-
 /* Reads `model` and x-hatchway-role. False: answered. */
 static bool
 resolve_model(struct hw_exchange *ex)
 {
     const struct hw_snapshot *snapshot = ex->plan->snapshot;
     const struct hw_http_slice *role = hw_http_head_find(&ex->request->head, "x-hatchway-role");
-    const char *resolved = NULL;
-    char hint[256];
+    char hint[512];
 
     /* traits.model stays as the agent wrote it: routes match on that, and hw_rank resolves it. */
-    if (hw_resolve_model(snapshot, ex->query.model, &ex->traits.asked_role, &resolved) ==
+    if (hw_discover_resolve(ex->plan, ex->query.model, &ex->traits.asked_role) ==
         HW_MODEL_UNKNOWN) {
-        suggest_model(snapshot, ex->query.model, hint, sizeof(hint));
+        if (hw_discover_is_early(ex->plan)) {
+            hw_exchange_reply_error(ex, 503, "model",
+                                    "nobody knows yet who has '%.128s': the backends are being "
+                                    "asked for their models",
+                                    ex->query.model);
+            return false;
+        }
+        hw_discover_suggest(ex->plan, ex->query.model, hint, sizeof(hint));
         hw_exchange_reply_error(ex, 404, "model", "there is no model '%.128s' here; %s",
                                 ex->query.model, hint);
         return false;
@@ -215,6 +195,26 @@ match_route(struct hw_exchange *ex)
     return true;
 }
 
+/* A found model's name lives no longer than what was found. */
+static bool
+keep_models(struct hw_exchange *ex, struct hw_backend_view *views)
+{
+    size_t count = ex->plan->snapshot->backend_count;
+    bool kept = true;
+
+    for (size_t i = 0; i < count; i++) {
+        struct hw_candidate *candidate = &ex->candidates[i];
+        if (candidate->model == NULL || views[candidate->backend].found == NULL)
+            continue;
+        candidate->model = hw_arena_copy(&ex->arena, candidate->model, strlen(candidate->model));
+        kept = kept && candidate->model != NULL;
+    }
+    hw_discover_release(views, count);
+    if (!kept)
+        hw_exchange_reply_error(ex, 503, NULL, "out of memory for this query");
+    return kept;
+}
+
 static bool
 rank_candidates(struct hw_exchange *ex)
 {
@@ -231,6 +231,7 @@ rank_candidates(struct hw_exchange *ex)
         return false;
     }
     hw_health_views(ex->loop, ex->plan, views, devices);
+    hw_discover_view(ex->plan, views);
     struct hw_rank_input input = {.snapshot = snapshot,
                                   .route = ex->route_conf,
                                   .traits = &ex->traits,
@@ -242,7 +243,7 @@ rank_candidates(struct hw_exchange *ex)
         input.conversation = hw_query_conversation(&ex->query, ex->agent);
     ex->candidate_count = hw_rank(&input, ex->candidates);
     ex->excluded_end = count;
-    return true;
+    return keep_models(ex, views);
 }
 
 bool

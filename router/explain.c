@@ -169,6 +169,9 @@ candidate_json(const struct hw_decision *decision, const struct hw_candidate *ca
     cJSON_AddNumberToObject(item, "score", candidate->score);
     cJSON_AddNumberToObject(item, "inflight", view->inflight);
     cJSON_AddNumberToObject(item, "waiting", view->waiting);
+    if (candidate->model != NULL)
+        cJSON_AddStringToObject(item, "model", candidate->model);
+    cJSON_AddNumberToObject(item, "load_ms", candidate->load_ms);
     cJSON_AddNumberToObject(item, "queue_ms", parts.queue_ms);
     cJSON_AddNumberToObject(item, "start_ms", parts.start_ms);
     cJSON_AddNumberToObject(item, "prefill_ms", parts.prefill_ms);

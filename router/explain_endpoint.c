@@ -8,6 +8,7 @@
 #include "hatchway/assert.h"
 #include "router/api/json.h"
 #include "router/arena.h"
+#include "router/discover.h"
 #include "router/endpoints.h"
 #include "router/explain.h"
 #include "router/health.h"
@@ -129,8 +130,15 @@ add_health(struct hw_loop *loop, cJSON *json)
     }
 }
 
+static bool
+was_found(void *plan, const char *model)
+{
+    int role;
+    return hw_discover_resolve(plan, model, &role) != HW_MODEL_UNKNOWN;
+}
+
 static cJSON *
-explain(struct hw_loop *loop, const struct hw_question *question, struct hw_arena *arena,
+explain(struct hw_loop *loop, struct hw_question *question, struct hw_arena *arena,
         struct hw_err *err)
 {
     struct hw_plan *plan = loop->plan;
@@ -139,6 +147,8 @@ explain(struct hw_loop *loop, const struct hw_question *question, struct hw_aren
 
     struct hw_asked asked;
 
+    question->knows = was_found;
+    question->knows_ctx = plan;
     if (hw_question_read(plan->snapshot, question, arena, &asked, err) != 0)
         return NULL;
     decision.traits = asked.traits;
@@ -146,12 +156,14 @@ explain(struct hw_loop *loop, const struct hw_question *question, struct hw_aren
     struct hw_backend_view *views = hw_xcalloc(count + 1, sizeof(*views));
     struct hw_device_view *devices = hw_xcalloc(plan->snapshot->device_count + 1, sizeof(*devices));
     hw_health_views(loop, plan, views, devices);
+    hw_discover_view(plan, views);
     decision.views = views;
     decision.devices = devices;
     hw_decide(plan->classifier, &decision);
     cJSON *json = hw_decision_json(&decision);
     add_health(loop, json);
     hw_decision_free(&decision);
+    hw_discover_release(views, count);
     free(views);
     free(devices);
     return json;

@@ -15,6 +15,7 @@
 
 #include "config/load.h"
 #include "hatchway/assert.h"
+#include "router/discover.h"
 #include "router/health.h"
 #include "router/loop.h"
 #include "router/version.h"
@@ -148,8 +149,10 @@ hw_gateway_tick(struct hw_gateway *gateway)
     if (offered != NULL)
         put_into_force(gateway, offered);
     learn_of_workers(gateway);
-    if (!atomic_load(&gateway->draining))
+    if (!atomic_load(&gateway->draining)) {
         hw_health_tick(gateway->health);
+        hw_discover_tick(gateway->discover);
+    }
     if (!atomic_load(&gateway->draining) || atomic_load(&gateway->stopping))
         return;
     size_t streams = 0;

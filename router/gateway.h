@@ -25,6 +25,7 @@
 #include "router/workers.h"
 
 struct hw_exchange;
+struct hw_discover;
 struct hw_health;
 
 struct hw_loop {
@@ -47,7 +48,7 @@ struct hw_loop {
     /* what of their counters stands in the meters already */
     struct hw_http_server_stats server_told;
     struct hw_cache_redis_stats redis_told;
-    unsigned closing;                    /* parts that have not called back yet */
+    unsigned closing; /* parts that have not called back yet */
     bool draining;
     atomic_bool stopped; /* written by its own loop, read by loop 0 */
 };
@@ -62,7 +63,8 @@ struct hw_gateway {
     struct hw_admission *admission;
     struct hw_cache_memory *memory; /* NULL: off */
     struct hw_workers_supervisor *supervisor;
-    struct hw_health *health; /* loop 0's */
+    struct hw_health *health;     /* loop 0's */
+    struct hw_discover *discover; /* loop 0's */
     struct hw_access_log *access_log;
     struct hw_decision_log *decision_log;
     const char *config_path;

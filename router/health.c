@@ -68,6 +68,7 @@ conclude(struct probe *probe, const char *why)
         break;
     case HW_PROBE_CAME_BACK:
         hw_log(HW_LOG_INFO, "backend %s is back: its probe succeeded", backend->name);
+        backend->next_look_ms = 0; /* perhaps with other models */
         break;
     case HW_PROBE_NO_NEWS:
         break;

@@ -8,6 +8,7 @@
 #include "hatchway/assert.h"
 #include "router/endpoints.h"
 #include "router/exchange.h"
+#include "router/discover.h"
 #include "router/health.h"
 
 static struct hw_http_limits
@@ -157,6 +158,8 @@ hw_loop_open(struct hw_loop *loop, struct hw_gateway *gateway, unsigned index, s
     loop->client = hw_client_create(&loop->uv);
     if (index == 0)
         gateway->health = hw_health_create(loop);
+    if (index == 0)
+        gateway->discover = hw_discover_create(loop);
     loop->workers = hw_workers_create(&loop->uv, gateway->supervisor);
     loop->redis = open_redis(loop, &snapshot->cache);
     uv_async_init(&loop->uv, &loop->wake, on_wake);
@@ -208,8 +211,10 @@ hw_loop_close(struct hw_loop *loop)
 {
     loop->closing = 5 + (loop->redis != NULL);
     hw_http_server_close(loop->server, on_part_closed, loop);
-    if (loop->index == 0)
+    if (loop->index == 0) {
         hw_health_destroy(&loop->gateway->health);
+        hw_discover_destroy(&loop->gateway->discover);
+    }
     hw_client_close(loop->client, on_part_closed, loop);
     hw_workers_close(loop->workers, on_part_closed, loop);
     if (loop->redis != NULL)

@@ -96,6 +96,12 @@ define_backends(struct hw_meters *m)
     m->probes = hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_probes_total",
                                   "Health probes sent, by how they ended; no load, no attempts.",
                                   "backend,result", 1);
+    m->looks = hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_discoveries_total",
+                                 "Looks at the models that a backend has, by how they ended.",
+                                 "backend,result", 1);
+    m->found = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_models",
+                                 "Models that the backend was found to have; of them loaded.",
+                                 "backend,state", 1);
     m->backend_out =
         hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_out",
                           "1 when the backend is out for this reason.", "backend,reason", 1);

@@ -19,6 +19,8 @@ struct hw_meters {
     struct hw_metric_family *backend_up;      /* backend */
     struct hw_metric_family *inflight;        /* backend */
     struct hw_metric_family *breaker;         /* backend; 0 closed, 1 half-open, 2 open */
+    struct hw_metric_family *looks;           /* backend, result */
+    struct hw_metric_family *found;           /* backend, state */
     struct hw_metric_family *probes;          /* backend, result */
     struct hw_metric_family *backend_out;     /* backend, reason: worker, probe, breaker */
     struct hw_metric_family *late;            /* backend */

@@ -72,6 +72,24 @@ hw_operations_ready(struct hw_loop *loop, struct hw_http_stream *stream)
 /* --- metrics --------------------------------------------------------------------------------- */
 
 static void
+refresh_models(struct hw_meters *meters, struct hw_backend *backend)
+{
+    struct hw_found *found = hw_backend_found(backend);
+    const char *labels[2] = {backend->name, "found"};
+    int64_t loaded = 0;
+
+    if (found == NULL)
+        return;
+    for (size_t i = 0; i < found->count; i++)
+        loaded += found->models[i].loaded;
+    hw_metric_set(hw_metric_child(meters->found, labels), (int64_t)found->count);
+    labels[1] = "loaded";
+    if (found->loaded_known)
+        hw_metric_set(hw_metric_child(meters->found, labels), loaded);
+    hw_found_unref(found);
+}
+
+static void
 refresh_backends(struct hw_loop *loop)
 {
     struct hw_meters *meters = loop->gateway->meters;
@@ -93,6 +111,7 @@ refresh_backends(struct hw_loop *loop)
             hw_metric_set(hw_metric_child(meters->backend_out, labels), out && r == reason);
         }
         hw_lanes_refresh(plan, i);
+        refresh_models(meters, backend);
         hw_metric_set(hw_metric_child(meters->inflight, &label), view.inflight);
         hw_metric_set(hw_metric_child(meters->breaker, &label), (int64_t)view.breaker);
         if (is_local(&plan->snapshot->backends[i]) &&
@@ -164,6 +183,30 @@ add_workers(struct hw_loop *loop, const char *name, cJSON *json)
     cJSON_AddNumberToObject(workers, "state_bytes", (double)info.report.state_bytes);
 }
 
+/* Those it is asked for; and which of all that it has are loaded. */
+static void
+add_models(const struct hw_plan *plan, size_t i, cJSON *json)
+{
+    const struct hw_conf_backend *conf = &plan->snapshot->backends[i];
+    struct hw_found *found = hw_backend_found(plan->backends[i]);
+    cJSON *models = cJSON_AddArrayToObject(json, "models");
+
+    for (size_t j = 0; j < conf->models.count; j++)
+        cJSON_AddItemToArray(models, cJSON_CreateString(conf->models.items[j]));
+    cJSON_AddBoolToObject(json, "discovered", found != NULL);
+    if (found == NULL)
+        return;
+    for (size_t j = 0; conf->models.count == 0 && j < found->count; j++)
+        cJSON_AddItemToArray(models, cJSON_CreateString(found->models[j].name));
+    if (found->loaded_known) {
+        cJSON *loaded = cJSON_AddArrayToObject(json, "loaded");
+        for (size_t j = 0; j < found->count; j++)
+            if (found->models[j].loaded)
+                cJSON_AddItemToArray(loaded, cJSON_CreateString(found->models[j].name));
+    }
+    hw_found_unref(found);
+}
+
 static cJSON *
 backend_json(struct hw_loop *loop, size_t i)
 {
@@ -179,9 +222,7 @@ backend_json(struct hw_loop *loop, size_t i)
     cJSON_AddStringToObject(json, "device", hw_device_names[conf->device]);
     if (conf->url != NULL)
         cJSON_AddStringToObject(json, "url", conf->url);
-    cJSON *models = cJSON_AddArrayToObject(json, "models");
-    for (size_t j = 0; j < conf->models.count; j++)
-        cJSON_AddItemToArray(models, cJSON_CreateString(conf->models.items[j]));
+    add_models(loop->plan, i, json);
     bool out = hw_health_out(loop, loop->plan, i, &reason, why, sizeof(why));
     cJSON_AddBoolToObject(json, "up", !out);
     if (out) {

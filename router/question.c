@@ -205,6 +205,15 @@ read_lane(const struct hw_snapshot *snapshot, const struct hw_question *question
     return 0;
 }
 
+static bool
+some_discover(const struct hw_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        if (snapshot->backends[i].discover && snapshot->backends[i].models.count == 0)
+            return true;
+    return false;
+}
+
 static int
 read_role(const struct hw_snapshot *snapshot, const struct hw_question *question,
           struct hw_asked *out, struct hw_err *err)
@@ -213,9 +222,14 @@ read_role(const struct hw_snapshot *snapshot, const struct hw_question *question
     const char *role = question->role != NULL ? question->role : header;
 
     if (hw_resolve_model(snapshot, out->traits.model, &out->traits.asked_role, &resolved) ==
-        HW_MODEL_UNKNOWN)
-        return hw_err_set(err, HW_EINVAL, "there is no model, role, alias or backend '%.128s'",
-                          out->traits.model);
+            HW_MODEL_UNKNOWN &&
+        !(question->knows != NULL && question->knows(question->knows_ctx, out->traits.model)))
+        return hw_err_set(err, HW_EINVAL, "there is no model, role, alias or backend '%.128s'%s",
+                          out->traits.model,
+                          question->knows == NULL && some_discover(snapshot)
+                              ? " in the configuration; what backends were found to have a running "
+                                "gateway knows: POST /hatchway/explain"
+                              : "");
     if (role == NULL)
         return 0;
     out->traits.asked_role = hw_snapshot_role(snapshot, role, strlen(role));

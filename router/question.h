@@ -23,6 +23,9 @@ struct hw_question {
     const char *at; /* as if it were then: "03:00", "sat 14:30", "2026-11-21T03:00" */
     struct hw_question_header headers[HW_QUESTION_HEADERS_MAX];
     size_t header_count;
+    /* Whether a running gateway has found the model at a backend; NULL: none was asked. */
+    bool (*knows)(void *ctx, const char *model);
+    void *knows_ctx;
     int64_t tokens; /* prompt size instead of an estimate from the text; -1: estimate */
     int64_t now_s;
 };

@@ -85,6 +85,7 @@ class Backend:
         self.requests = []
         self.probes = []    # paths
         self.probe_status = 200
+        self.lists = {}     # path -> what a GET of it is answered; {} for all others
         self.left = []      # when peers left while they were being answered
         self.failures = []  # of the script itself
         self.connections = 0
@@ -138,7 +139,7 @@ class Backend:
             return False
         if request.method == "GET":  # a probe: no query, and not of the script
             self.probes.append(request.path)
-            Reply(self, sock, request).whole({}, self.probe_status)
+            Reply(self, sock, request).whole(self.lists.get(request.path, {}), self.probe_status)
             return True
         with self.lock:
             self.requests.append(request)

@@ -78,7 +78,7 @@ def test_probes_by_kind_are_no_load(hatchway, backend):
         ollama_backend("ollama", peers["ollama"], general=True),
         {"name": "bdh", "kind": "bdh", "url": peers["bdh"].url, "general": True},
         openai_backend("quiet", backend(openai("never asked")), probe=False)],
-        probes=FAST_PROBES, env={"KEY": "sk-probe"})
+        probes=FAST_PROBES, discover={"interval": 0}, env={"KEY": "sk-probe"})
 
     until(lambda: all(len(peer.probes) >= 3 for peer in peers.values()))
 
