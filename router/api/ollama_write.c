@@ -1,7 +1,8 @@
 /* router/api/ollama_write.c - answers in the Ollama dialect: whole, as lines of a stream, errors.
  *
  * A call of a tool is one object with its arguments as an object, so that what a backend streams in
- * pieces is gathered, and written in a line of its own as soon as its arguments are complete. */
+ * pieces is gathered, and written in a line of its own as soon as it and those before it are
+ * complete. */
 #include <time.h>
 
 #include "router/api/ollama.h"
@@ -176,6 +177,19 @@ write_call(struct hw_reply *reply, size_t i, struct hw_buf *out)
     hw_write(out, ",\"done\":false}\n");
 }
 
+/* In the order in which they began: none before one that is still coming. */
+static void
+write_complete_calls(struct hw_reply *reply, struct hw_buf *out)
+{
+    const struct hw_answer *calls = &reply->calls;
+
+    for (size_t i = 0; !calls->overflowed && i < calls->tool_call_count; i++) {
+        if (!calls->tool_calls[i].scan.complete)
+            return;
+        write_call(reply, i, out);
+    }
+}
+
 static void
 write_finish(struct hw_reply *reply, const struct hw_event *event, struct hw_buf *out)
 {
@@ -211,8 +225,7 @@ hw_ollama_write_event(struct hw_reply *reply, const struct hw_event *event, stru
         return;
     case HW_EVENT_TOOL_CALL:
         hw_answer_add(&reply->calls, event);
-        if (!reply->calls.overflowed && reply->calls.tool_calls[event->index].scan.complete)
-            write_call(reply, event->index, out);
+        write_complete_calls(reply, out);
         return;
     case HW_EVENT_FINISH:
         write_finish(reply, event, out);
