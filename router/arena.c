@@ -27,6 +27,12 @@ hw_arena_init(struct hw_arena *arena, size_t max)
     *arena = (struct hw_arena){.max = max};
 }
 
+static size_t
+round_up(size_t size)
+{
+    return size == 0 ? ALIGN : (size + ALIGN - 1) & ~(ALIGN - 1);
+}
+
 static struct hw_arena_block *
 add_block(struct hw_arena *arena, size_t cap, bool behind_front)
 {
@@ -50,7 +56,7 @@ hw_arena_alloc(struct hw_arena *arena, size_t size)
 {
     if (size > SIZE_MAX - ALIGN)
         return NULL;
-    size_t rounded = size == 0 ? ALIGN : (size + ALIGN - 1) & ~(ALIGN - 1);
+    size_t rounded = round_up(size);
     if (rounded > arena->max || arena->total > arena->max - rounded) {
         arena->full = true;
         return NULL;
@@ -78,6 +84,44 @@ hw_arena_alloc(struct hw_arena *arena, size_t size)
     arena->total += rounded;
     memset(p, 0, rounded);
     return p;
+}
+
+/* The link to the block that p has to itself; NULL: it shares one. */
+static struct hw_arena_block **
+own_block(struct hw_arena *arena, const void *p, size_t size)
+{
+    if (size <= BLOCK_BYTES / 2)
+        return NULL;
+    for (struct hw_arena_block **link = &arena->blocks; *link != NULL; link = &(*link)->next)
+        if ((*link)->bytes == p)
+            return (*link)->cap == size ? link : NULL;
+    return NULL;
+}
+
+void *
+hw_arena_grow(struct hw_arena *arena, void *p, size_t old_size, size_t size)
+{
+    size_t old_rounded = round_up(old_size), rounded = round_up(size);
+    struct hw_arena_block **link = own_block(arena, p, old_rounded);
+
+    if (link == NULL) {
+        void *more = hw_arena_alloc(arena, size);
+        if (more != NULL)
+            memcpy(more, p, old_size);
+        return more;
+    }
+    size_t others = arena->total - old_rounded;
+    if (size > SIZE_MAX / 2 || rounded > arena->max || others > arena->max - rounded)
+        return NULL;
+    struct hw_arena_block *grown = realloc(*link, sizeof(*grown) + rounded);
+    if (grown == NULL)
+        return NULL;
+    grown->cap = rounded;
+    if (link == &arena->blocks)
+        arena->used = rounded;
+    *link = grown;
+    arena->total = others + rounded;
+    return grown->bytes;
 }
 
 char *

@@ -23,6 +23,9 @@ struct hw_arena {
 void hw_arena_init(struct hw_arena *arena, size_t max);
 void *hw_arena_alloc(struct hw_arena *arena,
                      size_t size); /* zeroed, 16-byte aligned; NULL: over max */
+/* More room for what p holds, which was allocated so; what is new is not zeroed. NULL: over the
+ * maximum, and p is what it was. A large p grows in place or moves without a copy being left. */
+void *hw_arena_grow(struct hw_arena *arena, void *p, size_t old_size, size_t size);
 char *hw_arena_copy(struct hw_arena *arena, const void *bytes, size_t len); /* with a NUL behind */
 /* For a query that was refused: says how much it may have and which limit that goes by. */
 void hw_arena_explain(const struct hw_arena *arena, struct hw_err *err);

@@ -160,6 +160,21 @@ fill_fields(const struct hw_attempt_request *request, struct hw_http_field *fiel
     return n;
 }
 
+/* What the segments point into: the agent's body, or a translated one, which is handed over rather
+ * than copied. */
+static struct hw_body *
+take_body(const struct hw_query *query, struct hw_outgoing *outgoing)
+{
+    struct hw_buf *text = &outgoing->text;
+
+    if (outgoing->segment_count != 1 || outgoing->segments[0].p != text->data)
+        return hw_body_ref(query->body);
+    struct hw_body *body = hw_xcalloc(1, sizeof(*body));
+    *body = (struct hw_body){.refs = 1, .len = text->len, .cap = text->cap, .bytes = text->data};
+    hw_buf_init(text, 0);
+    return body;
+}
+
 static int
 start_call(struct hw_attempt *attempt, const struct hw_attempt_request *request, struct hw_err *err)
 {
@@ -177,6 +192,7 @@ start_call(struct hw_attempt *attempt, const struct hw_attempt_request *request,
         (size_t)snprintf(path, sizeof(path), "%s%s", conf->path, outgoing.path) >= sizeof(path))
         rc = hw_err_set(err, HW_EINVAL, "the backend's path is too long");
     if (rc == 0) {
+        struct hw_body *body = take_body(request->query, &outgoing);
         struct hw_call_request call = {
             .https = conf->https,
             .host = conf->host,
@@ -186,7 +202,7 @@ start_call(struct hw_attempt *attempt, const struct hw_attempt_request *request,
             .fields = fields,
             .field_count = fill_fields(request, fields, bearer, sizeof(bearer)),
             .segment_count = outgoing.segment_count,
-            .body = request->query->body,
+            .body = body,
             .connect_ms = conf->timeouts.connect,
             /* A whole answer passed on as it is begins when the backend has finished it. */
             .first_byte_ms = attempt->whole ? conf->timeouts.total : conf->timeouts.first_byte,
@@ -199,6 +215,7 @@ start_call(struct hw_attempt *attempt, const struct hw_attempt_request *request,
                             err);
         if (conf->api_key != NULL)
             explicit_bzero(bearer, sizeof(bearer));
+        hw_body_unref(body);
     }
     if (outgoing.dropped.len > 0)
         hw_buf_append(&attempt->dropped, outgoing.dropped.data, outgoing.dropped.len);

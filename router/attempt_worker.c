@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "router/api/text.h"
 #include "router/api/to_worker.h"
 #include "router/attempt_private.h"
 
@@ -98,16 +99,30 @@ int
 hw_attempt_start_worker(struct hw_attempt *attempt, const struct hw_attempt_request *request,
                         struct hw_err *err)
 {
-    size_t count = request->query->message_count;
+    size_t count = request->query->message_count, bytes = 0;
     struct hw_worker_prompt_turn *prompt = calloc(count + 1, sizeof(*prompt));
     struct hw_worker_turn *turns = calloc(count + 1, sizeof(*turns));
     struct hw_frame_open open;
+    char *texts = NULL; /* those that stand in the body, decoded */
     int rc = HW_ENOMEM;
 
     if (prompt != NULL && turns != NULL) {
         count = hw_to_worker(request->query, &open, prompt, &attempt->dropped);
         for (size_t i = 0; i < count; i++)
-            turns[i] = (struct hw_worker_turn){prompt[i].role, prompt[i].bytes, prompt[i].len};
+            bytes += prompt[i].message->text == NULL ? prompt[i].len : 0;
+        texts = malloc(bytes + 1);
+    }
+    if (texts != NULL) {
+        char *text = texts;
+        for (size_t i = 0; i < count; i++) {
+            const struct hw_message *message = prompt[i].message;
+            turns[i] = (struct hw_worker_turn){prompt[i].role, message->text, prompt[i].len};
+            if (message->text != NULL)
+                continue;
+            hw_text_copy(message, text);
+            turns[i].bytes = text;
+            text += prompt[i].len;
+        }
         struct hw_worker_ask ask = {
             .backend = request->conf->name,
             .open = &open,
@@ -124,5 +139,6 @@ hw_attempt_start_worker(struct hw_attempt *attempt, const struct hw_attempt_requ
     }
     free(prompt);
     free(turns);
+    free(texts);
     return rc;
 }

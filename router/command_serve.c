@@ -1,5 +1,6 @@
 /* router/command_serve.c - `hatchway serve`. */
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,16 @@ static const char serve_help[] =
     "  -h, --help          this text\n"
     "\n"
     "HATCHWAY_TRACE=exchange (or all) prints what each query does.\n";
+
+/* A query of megabytes in memory of its own, gone with it. By default glibc keeps more and more on
+ * its heap once such memory was freed, where growing means copying and holes stay. */
+static void
+give_large_memory_back(void)
+{
+    enum { LARGE_BYTES = 512 * 1024 };
+
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+}
 
 int
 hw_command_serve(int argc, char **argv)
@@ -44,5 +55,6 @@ hw_command_serve(int argc, char **argv)
                 argv[optind]);
         return 2;
     }
+    give_large_memory_back();
     return hw_gateway_run(path);
 }

@@ -89,7 +89,7 @@ fill_traits(struct hw_exchange *ex)
     const struct hw_http_head *head = &ex->request->head;
     struct hw_traits *traits = &ex->traits;
 
-    hw_query_traits(&ex->query, traits);
+    hw_query_traits(&ex->query, &ex->arena, traits);
     traits->agent = ex->agent >= 0 ? snapshot->agents[ex->agent].name : NULL;
     traits->path = ex->path;
     traits->header = find_header;

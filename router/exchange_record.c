@@ -70,24 +70,13 @@ compare_buckets(const void *a, const void *b)
 static void
 add_text(struct hw_exchange *ex, struct hw_record *record)
 {
-    enum { WHOLE = HW_RECORD_TEXT_HEAD + HW_RECORD_TEXT_TAIL };
     const struct hw_traits *traits = &ex->traits;
 
-    record->text_bytes = traits->text_len;
+    record->text_bytes = ex->query.last_user != NULL ? ex->query.last_user->text_len : 0;
     switch (ex->plan->snapshot->decisions.text) {
     case HW_DECISION_TEXT_FULL:
         record->text = traits->text;
-        record->text_len = traits->text_len;
-        if (traits->text_len > WHOLE) {
-            char *cut = hw_arena_alloc(&ex->arena, WHOLE + 1);
-            record->text = cut;
-            record->text_len = WHOLE;
-            if (cut == NULL)
-                return;
-            memcpy(cut, traits->text, HW_RECORD_TEXT_HEAD);
-            memcpy(cut + HW_RECORD_TEXT_HEAD, traits->text + traits->text_len - HW_RECORD_TEXT_TAIL,
-                   HW_RECORD_TEXT_TAIL);
-        }
+        record->text_len = traits->text_len; /* head and tail of a long one: text.h */
         break;
     case HW_DECISION_TEXT_FEATURES: {
         uint16_t *buckets = hw_arena_alloc(&ex->arena, HW_FEATURES_MAX * sizeof(uint16_t));

@@ -7,16 +7,19 @@
 
 #include "config/load.h"
 #include "policies/rank.h"
+#include "router/api/text.h"
 
 /* --- what a query tells ---------------------------------------------------------------------- */
 
 void
-hw_query_traits(const struct hw_query *query, struct hw_traits *traits)
+hw_query_traits(const struct hw_query *query, struct hw_arena *arena, struct hw_traits *traits)
 {
     traits->dialect = query->dialect->name;
     traits->model = query->model;
-    traits->text = query->last_user != NULL ? query->last_user->text : "";
-    traits->text_len = query->last_user != NULL ? query->last_user->text_len : 0;
+    traits->text = "";
+    traits->text_len = 0;
+    if (query->last_user != NULL)
+        hw_text_excerpt(query->last_user, arena, &traits->text, &traits->text_len);
     traits->prompt_bytes = query->prompt_bytes;
     traits->prompt_tokens = hw_estimate_tokens(query->prompt_bytes);
     traits->max_tokens = query->has_max_tokens ? query->max_tokens : 0;
@@ -36,13 +39,14 @@ uint64_t
 hw_query_conversation(const struct hw_query *query, int agent)
 {
     enum { PART_BYTES = 2048 };
+    char part[PART_BYTES];
     uint64_t hash = 0xcbf29ce484222325u ^ (uint64_t)(agent + 1);
 
     for (size_t i = 0; i < query->message_count; i++) {
         const struct hw_message *message = &query->messages[i];
-        size_t len = message->text_len < PART_BYTES ? message->text_len : PART_BYTES;
+        size_t len = hw_text_head(message, part, PART_BYTES);
         for (size_t j = 0; j < len; j++)
-            hash = (hash ^ (uint8_t)message->text[j]) * 0x100000001b3u;
+            hash = (hash ^ (uint8_t)part[j]) * 0x100000001b3u;
         hash = (hash ^ message->text_len) * 0x100000001b3u;
         if (message->role == HW_MSG_USER || i == 3)
             break;
@@ -262,7 +266,7 @@ hw_question_read(const struct hw_snapshot *snapshot, const struct hw_question *q
         read_text(question, dialect, out);
     if (rc != 0)
         return rc;
-    hw_query_traits(&out->query, traits);
+    hw_query_traits(&out->query, arena, traits);
     traits->model = question->model != NULL ? question->model : out->query.model;
     traits->path = question->path != NULL ? question->path : dialect->path;
     traits->header = find_header;

@@ -50,7 +50,8 @@ bool hw_question_time(const struct hw_snapshot *snapshot, const char *text, int6
                       int64_t *at_s);
 
 /* What a query itself tells routing; the rest of *traits is untouched. */
-void hw_query_traits(const struct hw_query *query, struct hw_traits *traits);
+void hw_query_traits(const struct hw_query *query, struct hw_arena *arena,
+                     struct hw_traits *traits);
 /* What stays the same while a conversation grows, as a number; never 0. */
 uint64_t hw_query_conversation(const struct hw_query *query, int agent);
 

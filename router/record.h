@@ -19,10 +19,6 @@
 #define HW_RECORD_VERSION 1
 /* Longer lines are neither written nor read. */
 #define HW_RECORD_LINE_MAX ((size_t)256 * 1024)
-/* Of a longer text the first and the last bytes are kept: all that classifying and conditions read.
- */
-#define HW_RECORD_TEXT_HEAD 16384
-#define HW_RECORD_TEXT_TAIL 512
 #define HW_RECORD_HEADER_MAX 1024 /* bytes of a header's value; a longer one is not told */
 #define HW_RECORD_HEADERS_MAX 64
 #define HW_RECORD_CANDIDATES_MAX 16

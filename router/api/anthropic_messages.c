@@ -8,6 +8,7 @@
 #include "router/api/anthropic.h"
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
+#include "router/api/text.h"
 
 struct reading {
     struct hw_arena *arena;
@@ -16,9 +17,7 @@ struct reading {
     size_t at; /* index of the message in the agent's array, for names */
     /* Of the message at hand. */
     bool assistant;
-    char *text; /* in the arena, as long as the array of blocks */
     size_t text_len;
-    struct hw_buf parts; /* content as OpenAI's parts: used when there is an image */
     struct hw_buf calls;
     size_t call_count;
     struct hw_json thoughts; /* the first block of them; .p NULL: none */
@@ -32,6 +31,19 @@ lose(struct reading *reading, size_t block, const char *what)
                   block, what);
 }
 
+/* One more string of a text whose lines they are. */
+static int
+measure_line(const struct hw_json *string, size_t *text_len, const char *name, struct hw_err *err)
+{
+    size_t len;
+    int rc = hw_text_measure(string, &len, err);
+
+    if (rc != 0)
+        return hw_err_set(err, rc, "%s must not contain \\u0000", name);
+    *text_len += len + (*text_len > 0); /* the end of the line before it */
+    return 0;
+}
+
 static int
 add_text(struct reading *reading, const struct hw_json *block)
 {
@@ -39,18 +51,8 @@ add_text(struct reading *reading, const struct hw_json *block)
 
     if (!hw_json_get(block, "text", &text) || text.type != HW_JSON_STRING)
         return hw_err_set(reading->err, HW_EINVAL, "text must be a string");
-    if (reading->text_len > 0)
-        reading->text[reading->text_len++] = '\n';
-    size_t n = hw_json_decode(&text, reading->text + reading->text_len);
-    if (memchr(reading->text + reading->text_len, '\0', n) != NULL)
-        return hw_err_set(reading->err, HW_EINVAL, "text must not contain \\u0000");
-    reading->text_len += n;
     reading->has_own = true;
-    hw_buf_puts(&reading->parts, reading->parts.len > 1 ? "," : "");
-    hw_buf_puts(&reading->parts, "{\"type\":\"text\",\"text\":");
-    hw_buf_append(&reading->parts, text.p, text.len);
-    hw_buf_puts(&reading->parts, "}");
-    return 0;
+    return measure_line(&text, &reading->text_len, "text", reading->err);
 }
 
 /* Beside the message's own text: alone they make no message. */
@@ -77,17 +79,8 @@ add_image(struct reading *reading, const struct hw_json *block)
     if (!hw_json_get(&source, by_url ? "url" : "data", &data) || data.type != HW_JSON_STRING)
         return hw_err_set(reading->err, HW_EINVAL, "source.%s must be a string",
                           by_url ? "url" : "data");
-    hw_buf_puts(&reading->parts, reading->parts.len > 1 ? "," : "");
-    hw_buf_puts(&reading->parts, "{\"type\":\"image_url\",\"image_url\":{\"url\":\"");
-    if (!by_url) {
-        if (!hw_json_get(&source, "media_type", &media) || media.type != HW_JSON_STRING)
-            return hw_err_set(reading->err, HW_EINVAL, "source.media_type must be a string");
-        hw_buf_puts(&reading->parts, "data:");
-        hw_buf_append(&reading->parts, media.p + 1, media.len - 2);
-        hw_buf_puts(&reading->parts, ";base64,");
-    }
-    hw_buf_append(&reading->parts, data.p + 1, data.len - 2);
-    hw_buf_puts(&reading->parts, "\"}}");
+    if (!by_url && (!hw_json_get(&source, "media_type", &media) || media.type != HW_JSON_STRING))
+        return hw_err_set(reading->err, HW_EINVAL, "source.media_type must be a string");
     reading->has_image = reading->has_own = true;
     return 0;
 }
@@ -125,22 +118,16 @@ join_text(struct reading *reading, const char *name, const struct hw_json *value
 {
     struct hw_json_iter iter;
     struct hw_json block, text, type;
-    size_t len = 0;
 
     if (value->type == HW_JSON_STRING) {
-        message->content = *value;
-        int rc =
-            hw_json_string(value, reading->arena, &message->text, &message->text_len, reading->err);
+        int rc = hw_text_set(message, value, reading->arena, reading->err);
         if (rc != 0)
             hw_err_prefix(reading->err, "%s", name);
         return rc;
     }
     if (value->type != HW_JSON_ARRAY)
         return hw_field_wrong(name, "a string or an array of blocks", value, reading->err);
-    char *joined = hw_arena_alloc(reading->arena, value->len + 1);
-    if (joined == NULL)
-        return hw_err_set(reading->err, HW_ELIMIT, "%s takes more memory than one query may have",
-                          name);
+    message->blocks = *value;
     hw_json_iter_init(&iter, value);
     for (size_t i = 0; hw_json_next(&iter, NULL, &block); i++) {
         if (!hw_json_get(&block, "type", &type) || !hw_json_string_is(&type, "text")) {
@@ -149,18 +136,11 @@ join_text(struct reading *reading, const char *name, const struct hw_json *value
         }
         if (!hw_json_get(&block, "text", &text) || text.type != HW_JSON_STRING)
             return hw_err_set(reading->err, HW_EINVAL, "%s[%zu].text must be a string", name, i);
-        if (len > 0)
-            joined[len++] = '\n';
-        size_t n = hw_json_decode(&text, joined + len);
-        if (memchr(joined + len, '\0', n) != NULL)
-            return hw_err_set(reading->err, HW_EINVAL, "%s[%zu].text must not contain \\u0000",
-                              name, i);
-        len += n;
+        int rc = measure_line(&text, &message->text_len, "text", reading->err);
+        if (rc != 0)
+            return hw_query_at(rc, name, i, reading->err);
     }
-    joined[len] = '\0';
-    message->text = joined;
-    message->text_len = len;
-    return 0;
+    return hw_text_settle(message, reading->arena, reading->err);
 }
 
 static int
@@ -212,7 +192,7 @@ read_block(struct reading *reading, const struct hw_json *block, size_t i)
 
 /* The message that what was gathered makes up. */
 static int
-finish_message(struct reading *reading)
+finish_message(struct reading *reading, const struct hw_json *blocks)
 {
     struct hw_message *message = hw_query_add_message(reading->query, reading->arena, reading->err);
 
@@ -221,14 +201,10 @@ finish_message(struct reading *reading)
     message->role = reading->assistant ? HW_MSG_ASSISTANT : HW_MSG_USER;
     message->has_image = reading->has_image;
     message->reasoning = reading->thoughts;
-    message->text = reading->text;
+    message->blocks = *blocks;
     message->text_len = reading->text_len;
-    hw_buf_puts(&reading->parts, "]");
     hw_buf_puts(&reading->calls, "]");
-    int rc = 0;
-    if (reading->has_image)
-        rc = hw_query_keep(&reading->parts, HW_JSON_ARRAY, reading->arena, &message->content,
-                           reading->err);
+    int rc = hw_text_settle(message, reading->arena, reading->err);
     if (rc == 0 && reading->call_count > 0)
         rc = hw_query_keep(&reading->calls, HW_JSON_ARRAY, reading->arena, &message->tool_calls,
                            reading->err);
@@ -242,16 +218,10 @@ read_blocks(struct reading *reading, const struct hw_json *value)
     struct hw_json block;
     int rc = 0;
 
-    reading->text = hw_arena_alloc(reading->arena, value->len + 1);
-    if (reading->text == NULL)
-        return hw_err_set(reading->err, HW_ELIMIT,
-                          "content takes more memory than one query may have");
     reading->text_len = reading->call_count = 0;
     reading->thoughts.p = NULL;
     reading->has_image = reading->has_own = false;
-    hw_buf_init(&reading->parts, value->len * 2 + 256);
     hw_buf_init(&reading->calls, value->len * 8 + 256);
-    hw_buf_puts(&reading->parts, "[");
     hw_buf_puts(&reading->calls, "[");
     hw_json_iter_init(&iter, value);
     size_t before = reading->query->message_count;
@@ -261,8 +231,7 @@ read_blocks(struct reading *reading, const struct hw_json *value)
             hw_query_at(rc, "content", i, reading->err);
     }
     if (rc == 0 && (reading->has_own || reading->query->message_count == before))
-        rc = finish_message(reading);
-    hw_buf_free(&reading->parts);
+        rc = finish_message(reading, value);
     hw_buf_free(&reading->calls);
     return rc;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "router/api/fields.h"
+#include "router/api/text.h"
 
 #define DEFAULT_MAX_TOKENS 200
 
@@ -38,9 +39,7 @@ make_message(struct hw_parse *parse)
         return hw_err_set(parse->err, HW_ELIMIT,
                           "question takes more memory than one query may have");
     message->role = HW_MSG_USER;
-    message->content = parse->prompt;
-    int rc = hw_json_string(&parse->prompt, parse->arena, &message->text, &message->text_len,
-                            parse->err);
+    int rc = hw_text_set(message, &parse->prompt, parse->arena, parse->err);
     if (rc != 0) {
         hw_err_prefix(parse->err, "question");
         return rc;

@@ -8,15 +8,15 @@ struct hw_message *
 hw_query_add_message(struct hw_query *query, struct hw_arena *arena, struct hw_err *err)
 {
     if (query->message_count == query->message_room) {
-        /* The arena keeps what was outgrown: at most as much again. */
-        size_t more = query->message_room == 0 ? 4 : query->message_room * 2;
-        struct hw_message *grown = hw_arena_alloc(arena, more * sizeof(*grown));
+        size_t room = query->message_room, more = room == 0 ? 4 : room * 2;
+        struct hw_message *grown =
+            room == 0 ? hw_arena_alloc(arena, more * sizeof(*grown))
+                      : hw_arena_grow(arena, query->messages, room * sizeof(*grown),
+                                      more * sizeof(*grown));
         if (grown == NULL) {
             hw_err_set(err, HW_ELIMIT, "messages take more memory than one query may have");
             return NULL;
         }
-        if (query->message_count > 0)
-            memcpy(grown, query->messages, query->message_count * sizeof(*grown));
         query->messages = grown;
         query->message_room = more;
     }

@@ -7,6 +7,7 @@
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
 #include "router/api/openai.h"
+#include "router/api/text.h"
 #include "router/api/write.h"
 
 static int
@@ -28,9 +29,8 @@ take_prompt(void *ctx, const struct hw_json *value)
     if (message == NULL)
         return HW_ELIMIT;
     message->role = HW_MSG_USER;
-    message->content = prompt;
     parse->prompt = prompt;
-    int rc = hw_json_string(&prompt, parse->arena, &message->text, &message->text_len, parse->err);
+    int rc = hw_text_set(message, &prompt, parse->arena, parse->err);
     if (rc != 0)
         hw_err_prefix(parse->err, "prompt");
     return rc;

@@ -61,6 +61,8 @@ int hw_json_string(const struct hw_json *string, struct hw_arena *arena, const c
 /* Decodes into out, which has room for string->len bytes, and returns how many it wrote. \u0000
  * becomes a byte 0, no NUL is put behind. */
 size_t hw_json_decode(const struct hw_json *string, char *out);
+/* The escape at *p (its backslash): writes up to 4 bytes and moves *p behind it. */
+size_t hw_json_decode_escape(const char **p, char *out);
 int hw_json_append_decoded(const struct hw_json *string, struct hw_buf *out);
 bool hw_json_bool(const struct hw_json *value, bool *out);
 bool hw_json_number(const struct hw_json *value, double *out); /* finite, at most 127 characters */

@@ -23,9 +23,8 @@ hex4(const char *p)
     return value;
 }
 
-/* The escape at p (its backslash): writes up to 4 bytes and moves p behind it. */
-static size_t
-decode_escape(const char **p, char *out)
+size_t
+hw_json_decode_escape(const char **p, char *out)
 {
     const char *at = *p;
 
@@ -74,7 +73,7 @@ hw_json_decode(const struct hw_json *string, char *out)
         to += run;
         p += run;
         if (slash != NULL)
-            to += decode_escape(&p, to);
+            to += hw_json_decode_escape(&p, to);
     }
     return (size_t)(to - out);
 }
@@ -110,7 +109,7 @@ hw_json_string_is(const struct hw_json *string, const char *text)
         char unit[4];
         size_t n = 1;
         if (*p == '\\')
-            n = decode_escape(&p, unit);
+            n = hw_json_decode_escape(&p, unit);
         else
             unit[0] = *p++;
         if (n > len - at)

@@ -9,6 +9,7 @@
 
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
+#include "router/api/text.h"
 
 static int
 take_messages(void *ctx, const struct hw_json *value)
@@ -219,8 +220,7 @@ add_text(struct hw_parse *parse, enum hw_role_of_message role, const char *name,
     if (message == NULL)
         return HW_ELIMIT;
     message->role = role;
-    message->content = *text;
-    int rc = hw_json_string(text, parse->arena, &message->text, &message->text_len, parse->err);
+    int rc = hw_text_set(message, text, parse->arena, parse->err);
     if (rc != 0)
         hw_err_prefix(parse->err, "%s", name);
     return rc;

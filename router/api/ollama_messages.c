@@ -8,6 +8,7 @@
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
 #include "router/api/ollama.h"
+#include "router/api/text.h"
 
 struct reading {
     struct hw_arena *arena;
@@ -49,9 +50,7 @@ read_content(void *ctx, const struct hw_json *value)
 
     if (value->type != HW_JSON_STRING)
         return hw_field_wrong("content", "a string", value, reading->err);
-    message->content = *value;
-    int rc =
-        hw_json_string(value, reading->arena, &message->text, &message->text_len, reading->err);
+    int rc = hw_text_set(message, value, reading->arena, reading->err);
     if (rc != 0)
         hw_err_prefix(reading->err, "content");
     return rc;

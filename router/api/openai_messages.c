@@ -8,6 +8,7 @@
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
 #include "router/api/openai.h"
+#include "router/api/text.h"
 
 #define CONTENT "a string or an array of parts"
 
@@ -16,9 +17,6 @@ struct reading {
     struct hw_message *message;
     struct hw_err *err;
     bool has_role;
-    /* Of the part at hand. */
-    char *text;
-    size_t text_len;
 };
 
 static int
@@ -56,10 +54,11 @@ add_text(struct reading *reading, const struct hw_json *part, const char *name)
         return hw_err_set(reading->err, HW_EINVAL, "%s is missing", name);
     if (text.type != HW_JSON_STRING)
         return hw_field_wrong(name, "a string", &text, reading->err);
-    size_t n = hw_json_decode(&text, reading->text + reading->text_len);
-    if (memchr(reading->text + reading->text_len, '\0', n) != NULL)
-        return hw_err_set(reading->err, HW_EINVAL, "%s must not contain \\u0000", name);
-    reading->text_len += n;
+    size_t len;
+    int rc = hw_text_measure(&text, &len, reading->err);
+    if (rc != 0)
+        return hw_err_set(reading->err, rc, "%s must not contain \\u0000", name);
+    reading->message->text_len += len;
     return 0;
 }
 
@@ -105,12 +104,6 @@ read_parts(struct reading *reading, const struct hw_json *value)
     struct hw_json_iter iter;
     struct hw_json part;
 
-    /* All texts together are no longer than the array that holds them. */
-    reading->text = hw_arena_alloc(reading->arena, value->len);
-    reading->text_len = 0;
-    if (reading->text == NULL)
-        return hw_err_set(reading->err, HW_ELIMIT,
-                          "content takes more memory than one query may have");
     hw_json_iter_init(&iter, value);
     for (size_t i = 0; hw_json_next(&iter, NULL, &part); i++) {
         int rc = read_part(reading, &part);
@@ -119,10 +112,10 @@ read_parts(struct reading *reading, const struct hw_json *value)
             return rc;
         }
     }
-    reading->text[reading->text_len] = '\0';
-    reading->message->text = reading->text;
-    reading->message->text_len = reading->text_len;
-    return 0;
+    int rc = hw_text_settle(reading->message, reading->arena, reading->err);
+    if (rc != 0)
+        hw_err_prefix(reading->err, "content");
+    return rc;
 }
 
 static int
@@ -138,8 +131,7 @@ read_content(void *ctx, const struct hw_json *value)
         return read_parts(reading, value);
     if (value->type != HW_JSON_STRING)
         return hw_field_wrong("content", CONTENT, value, reading->err);
-    int rc =
-        hw_json_string(value, reading->arena, &message->text, &message->text_len, reading->err);
+    int rc = hw_text_set(message, value, reading->arena, reading->err);
     if (rc != 0)
         hw_err_prefix(reading->err, "content");
     return rc;

@@ -17,6 +17,8 @@ void hw_outgoing_drop_options(struct hw_outgoing *out, const struct hw_query *qu
                               const char *const *carried);
 /* Lists content that is neither text nor an image, as "messages[N].content". */
 void hw_outgoing_drop_parts(struct hw_outgoing *out, const struct hw_query *query);
+/* Appends `,"images": [...]`, Ollama's, when the message has any; names what cannot be carried. */
+void hw_outgoing_put_images(struct hw_outgoing *out, const struct hw_query *query, size_t at);
 /* The agent's own body, around the model's name; to a backend of the same dialect. */
 int hw_outgoing_pass(const struct hw_query *query, const char *model, struct hw_outgoing *out,
                      struct hw_err *err);
@@ -26,8 +28,6 @@ struct hw_json hw_query_root(const struct hw_query *query);
 /* Appends "name": (with a comma before it unless it is the first of its object). */
 void hw_put_key(struct hw_buf *buf, const char *name);
 void hw_put_raw(struct hw_buf *buf, const struct hw_json *value);
-/* A message's content as one JSON string: as sent where it was one, else its joined text. */
-void hw_put_content(struct hw_buf *buf, const struct hw_message *message);
 /* A number as the agent spelt it, or in our spelling where it did not. */
 void hw_put_number(struct hw_buf *buf, const struct hw_json *raw, double value);
 /* Makes out->text the only segment. 0, or why it failed. */

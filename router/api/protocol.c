@@ -118,15 +118,6 @@ hw_put_raw(struct hw_buf *buf, const struct hw_json *value)
 }
 
 void
-hw_put_content(struct hw_buf *buf, const struct hw_message *message)
-{
-    if (message->content.p != NULL && message->content.type == HW_JSON_STRING)
-        hw_put_raw(buf, &message->content);
-    else
-        hw_json_write_string(buf, message->text, message->text_len);
-}
-
-void
 hw_put_number(struct hw_buf *buf, const struct hw_json *raw, double value)
 {
     if (raw->p != NULL)

@@ -18,13 +18,16 @@ enum hw_role_of_message { HW_MSG_SYSTEM, HW_MSG_USER, HW_MSG_ASSISTANT, HW_MSG_T
 
 struct hw_message {
     enum hw_role_of_message role;
-    const char *text; /* all text parts joined; NUL-terminated; "" when there is none */
+    /* All text parts joined, NUL-terminated, "" when there is none; NULL: it is long, and text.h
+     * reads it where it stands. */
+    const char *text;
     size_t text_len;
     struct hw_json content;      /* as sent; .p NULL when absent */
     struct hw_json tool_calls;   /* .p NULL when absent */
     struct hw_json tool_call_id; /* the same */
     struct hw_json reasoning;    /* an assistant's thoughts, a string; the same */
     struct hw_json images;       /* Ollama's: bare base64, beside the content; the same */
+    struct hw_json blocks;       /* Anthropic's content, where it is no string; the same */
     bool has_image;
 };
 

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "router/api/text.h"
 #include "router/api/utf8.h"
 
 #define MAX_SAID 400 /* bytes of a backend's own words in an error */
@@ -286,8 +287,15 @@ skip_echo(const struct hw_query *query, const char **text, size_t *len)
 {
     const struct hw_message *asked = query->last_user;
 
-    if (asked == NULL || asked->text_len == 0 || *len < asked->text_len ||
-        memcmp(*text, asked->text, asked->text_len) != 0)
+    if (asked == NULL || asked->text_len == 0 || *len < asked->text_len)
+        return;
+    char *question = malloc(asked->text_len);
+    if (question == NULL)
+        return;
+    hw_text_copy(asked, question);
+    bool echoed = memcmp(*text, question, asked->text_len) == 0;
+    free(question);
+    if (!echoed)
         return;
     *text += asked->text_len;
     *len -= asked->text_len;

@@ -6,6 +6,7 @@
 #include "router/api/protocol.h"
 
 #include "router/api/outgoing.h"
+#include "router/api/text.h"
 
 static void
 drop_turns(const struct hw_query *query, struct hw_outgoing *out)
@@ -48,7 +49,7 @@ write_request(const struct hw_query *query, const char *model, struct hw_outgoin
         return hw_err_set(err, HW_EINVAL, "a bdh node needs a user message with text in it");
     hw_buf_puts(&out->text, "{");
     hw_put_key(&out->text, "question");
-    hw_put_content(&out->text, query->last_user);
+    hw_text_put(&out->text, query->last_user);
     hw_buf_puts(&out->text, "}");
     drop_turns(query, out);
     hw_outgoing_drop_others(out, query, carried);

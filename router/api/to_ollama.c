@@ -6,11 +6,11 @@
 #include "router/api/protocol.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "router/api/dialect.h"
 #include "router/api/embeddings.h"
 #include "router/api/outgoing.h"
+#include "router/api/text.h"
 
 /* How many calls a tool's answer looks back through for the one it answers. */
 #define MAX_LOOKED_AT 128
@@ -28,73 +28,6 @@ drop_at(struct writing *writing, size_t message, const char *what)
     int n = snprintf(name, sizeof(name), "messages[%zu].%s", message, what);
 
     hw_outgoing_drop(writing->out, name, (size_t)n);
-}
-
-/* The bare base64 of a data: URL with an image that Ollama reads; false for everything else. raw is
- * the inside of the URL's JSON string. */
-static bool
-put_image(struct hw_buf *text, const struct hw_json *url)
-{
-    static const char *const heads[] = {"data:image/png;base64,", "data:image/jpeg;base64,",
-                                        "data:image/jpg;base64,", "data:image/webp;base64,"};
-    struct hw_buf decoded;
-    const char *p = url->p + 1;
-    size_t len = url->len - 2;
-    bool done = false;
-
-    /* Some encoders write base64's slash as \/. */
-    hw_buf_init(&decoded, url->len);
-    if (memchr(p, '\\', len) != NULL) {
-        if (hw_json_append_decoded(url, &decoded) != 0)
-            return false;
-        p = decoded.data;
-        len = decoded.len;
-    }
-    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]) && !done; i++) {
-        size_t head = strlen(heads[i]);
-        if (len <= head || strncasecmp(p, heads[i], head) != 0)
-            continue;
-        hw_json_write_string(text, p + head, len - head);
-        done = true;
-    }
-    hw_buf_free(&decoded);
-    return done;
-}
-
-static void
-put_images(struct writing *writing, size_t at)
-{
-    struct hw_buf *text = writing->text;
-    struct hw_json_iter iter;
-    struct hw_json part, type, image, url;
-    bool any = false;
-
-    hw_json_iter_init(&iter, &writing->query->messages[at].content);
-    while (hw_json_next(&iter, NULL, &part)) {
-        if (!hw_json_get(&part, "type", &type) || hw_json_string_is(&type, "text") ||
-            hw_json_string_is(&type, "refusal"))
-            continue;
-        if (!hw_json_string_is(&type, "image_url")) {
-            drop_at(writing, at, "content");
-            continue;
-        }
-        if (!hw_json_get(&part, "image_url", &image) || !hw_json_get(&image, "url", &url))
-            continue;
-        size_t before = text->len;
-        if (any)
-            hw_buf_puts(text, ",");
-        else
-            hw_buf_puts(text, ",\"images\":[");
-        if (put_image(text, &url)) {
-            any = true;
-        } else {
-            /* Nothing is fetched on an agent's word. */
-            text->len = before;
-            drop_at(writing, at, "image_url");
-        }
-    }
-    if (any)
-        hw_buf_puts(text, "]");
 }
 
 /* OpenAI's arguments are a string of JSON, Ollama's an object. */
@@ -199,9 +132,10 @@ put_message(struct writing *writing, size_t at)
     hw_buf_puts(text, roles[message->role]);
     hw_buf_puts(text, "\"");
     hw_put_key(text, "content");
-    hw_put_content(text, message);
-    if (message->content.p != NULL && message->content.type == HW_JSON_ARRAY)
-        put_images(writing, at);
+    hw_text_put(text, message);
+    if ((message->content.p != NULL && message->content.type == HW_JSON_ARRAY) ||
+        (message->blocks.p != NULL && message->has_image))
+        hw_outgoing_put_images(writing->out, writing->query, at);
     if (message->reasoning.p != NULL) {
         hw_put_key(text, "thinking");
         hw_put_raw(text, &message->reasoning);
@@ -407,6 +341,7 @@ write_translated(const struct hw_query *query, const char *model, struct hw_outg
     if (model == NULL)
         return hw_err_set(err, HW_EINVAL, "an ollama backend must be asked for a model by name");
     find_extras(query, &extras);
+    hw_buf_reserve(text, query->body->len + 1024); /* at once: it may be megabytes */
     hw_buf_puts(text, "{");
     hw_put_key(text, "model");
     hw_json_write_string(text, model, strlen(model));

@@ -9,6 +9,7 @@
 #include "router/api/dialect.h"
 #include "router/api/embeddings.h"
 #include "router/api/outgoing.h"
+#include "router/api/text.h"
 
 /* What its base64 begins with says which format an image has. */
 static const char *
@@ -34,7 +35,7 @@ put_parts(struct hw_buf *text, const struct hw_message *message)
     struct hw_json image;
 
     hw_buf_puts(text, "[{\"type\":\"text\",\"text\":");
-    hw_put_content(text, message);
+    hw_text_put(text, message);
     hw_buf_puts(text, "}");
     hw_json_iter_init(&iter, &message->images);
     while (hw_json_next(&iter, NULL, &image)) {
@@ -44,6 +45,48 @@ put_parts(struct hw_buf *text, const struct hw_message *message)
         hw_buf_append(text, image.p + 1, image.len - 2);
         hw_buf_puts(text, "\"}}");
     }
+    hw_buf_puts(text, "]");
+}
+
+/* Anthropic's images stand among the blocks, each with its source. */
+static void
+put_block(struct hw_buf *text, const struct hw_json *block)
+{
+    struct hw_json type, value, source, media;
+
+    if (!hw_json_get(block, "type", &type))
+        return;
+    if (hw_json_string_is(&type, "text") && hw_json_get(block, "text", &value)) {
+        hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
+        hw_buf_puts(text, "{\"type\":\"text\",\"text\":");
+        hw_put_raw(text, &value);
+        hw_buf_puts(text, "}");
+    } else if (hw_json_string_is(&type, "image") && hw_json_get(block, "source", &source)) {
+        hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
+        hw_buf_puts(text, "{\"type\":\"image_url\",\"image_url\":{\"url\":\"");
+        if (hw_json_get(&source, "url", &value)) {
+            hw_buf_append(text, value.p + 1, value.len - 2);
+        } else if (hw_json_get(&source, "media_type", &media) &&
+                   hw_json_get(&source, "data", &value)) {
+            hw_buf_puts(text, "data:");
+            hw_buf_append(text, media.p + 1, media.len - 2);
+            hw_buf_puts(text, ";base64,");
+            hw_buf_append(text, value.p + 1, value.len - 2);
+        }
+        hw_buf_puts(text, "\"}}");
+    }
+}
+
+static void
+put_blocks(struct hw_buf *text, const struct hw_message *message)
+{
+    struct hw_json_iter iter;
+    struct hw_json block;
+
+    hw_buf_puts(text, "[");
+    hw_json_iter_init(&iter, &message->blocks);
+    while (!text->failed && hw_json_next(&iter, NULL, &block))
+        put_block(text, &block);
     hw_buf_puts(text, "]");
 }
 
@@ -64,10 +107,12 @@ put_message(struct hw_buf *text, const struct hw_message *message)
     hw_buf_puts(text, "\",\"content\":");
     if (message->images.p != NULL)
         put_parts(text, message);
+    else if (message->blocks.p != NULL && message->has_image)
+        put_blocks(text, message);
     else if (message->content.p != NULL && message->content.type == HW_JSON_ARRAY)
         hw_put_raw(text, &message->content);
     else
-        hw_put_content(text, message);
+        hw_text_put(text, message);
     if (message->reasoning.p != NULL) {
         hw_put_key(text, "reasoning_content");
         hw_put_raw(text, &message->reasoning);
@@ -221,6 +266,7 @@ write_translated(const struct hw_query *query, const char *model, struct hw_outg
         model = query->model;
     if (model == NULL)
         return hw_err_set(err, HW_EINVAL, "an openai backend must be asked for a model by name");
+    hw_buf_reserve(text, query->body->len + 1024); /* at once: it may be megabytes */
     hw_buf_puts(text, "{");
     hw_put_key(text, "model");
     hw_json_write_string(text, model, strlen(model));

@@ -137,7 +137,7 @@ hw_to_worker(const struct hw_query *query, struct hw_frame_open *open,
         if (message->text_len == 0)
             continue;
         turns[count].role = role_of(message->role);
-        turns[count].bytes = message->text;
+        turns[count].message = message;
         turns[count].len = message->text_len;
         count++;
     }

@@ -7,8 +7,8 @@
 
 struct hw_worker_prompt_turn {
     enum hw_frame_role role;
-    const char *bytes;
-    size_t len;
+    const struct hw_message *message;
+    size_t len; /* of its text (text.h) */
 };
 
 /* Fills open and turns[0..query->message_count); returns how many turns. Fields that a BDH worker

@@ -51,6 +51,30 @@ test_bounds(void **state)
 }
 
 static void
+test_grow(void **state)
+{
+    (void)state;
+    struct hw_arena arena;
+    hw_arena_init(&arena, 100000);
+    unsigned char *p = hw_arena_alloc(&arena, 100), *other = hw_arena_alloc(&arena, 3000);
+    memset(p, 7, 100);
+    memset(other, 9, 3000);
+    for (size_t size = 100; size < 50000; size *= 2) {
+        p = hw_arena_grow(&arena, p, size, size * 2);
+        assert_non_null(p);
+        for (size_t i = 0; i < size; i++)
+            assert_int_equal(p[i], 7);
+        memset(p, 7, size * 2);
+        assert_non_null(hw_arena_alloc(&arena, 24)); /* others go on */
+    }
+    for (size_t i = 0; i < 3000; i++)
+        assert_int_equal(other[i], 9);
+    assert_null(hw_arena_grow(&arena, p, 51200, 102400)); /* what it held counts once, not twice */
+    assert_non_null(hw_arena_grow(&arena, p, 51200, 90000));
+    hw_arena_free(&arena);
+}
+
+static void
 test_copy(void **state)
 {
     (void)state;
@@ -68,6 +92,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_grow),
         cmocka_unit_test(test_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,7 +95,7 @@ parts_and_images(void **state)
            "{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x/y.png\"}},"
            "{\"type\":\"text\",\"text\":\"b\"}]}]}",
            "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\\nb\",\"images\":["
-           "\"QUJD\",\"/9j/\"]}],"
+           "\"QUJD\",\"\\/9j\\/\"]}],"
            "\"options\":{},\"stream\":true}",
            "messages[0].image_url");
     expect(
