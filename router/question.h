@@ -49,7 +49,8 @@ int hw_question_read(const struct hw_snapshot *snapshot, const struct hw_questio
 bool hw_question_time(const struct hw_snapshot *snapshot, const char *text, int64_t now_s,
                       int64_t *at_s);
 
-/* What a query itself tells routing; the rest of *traits is untouched. */
+/* What a query itself tells routing; the rest of *traits is untouched. A long text is an excerpt in
+ * the arena. */
 void hw_query_traits(const struct hw_query *query, struct hw_arena *arena,
                      struct hw_traits *traits);
 /* What stays the same while a conversation grows, as a number; never 0. */
