@@ -16,7 +16,6 @@
 
 #define HW_PERCENT_PATTERN "^[0-9][0-9.]*%$"
 #define HW_MAX_BACKENDS 256
-#define HW_MAX_DEVICES 256
 #define HW_MAX_ROUTES 1024
 #define HW_MAX_AGENTS 4096
 #define HW_MAX_ALIASES 256

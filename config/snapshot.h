@@ -90,6 +90,7 @@ struct hw_conf_lane {
 
 /* A part of a device that is kept free for some queries: those of these lanes, or of a role. */
 #define HW_MAX_SHARES 16
+#define HW_MAX_DEVICES 256
 struct hw_conf_share {
     char *name;         /* a lane, `live` for realtime and interactive, or a role */
     uint32_t lane_mask; /* 0: it is a role's */

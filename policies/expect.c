@@ -5,6 +5,7 @@
  * Ollama, BDH under PyTorch) and are scaled by the model's size as its name tells it; the first few
  * answers replace them (stats.c). */
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,16 +134,20 @@ hw_expect_others(const struct hw_snapshot *snapshot, struct hw_backend_view *vie
 {
     const struct hw_conf_backend *backends = snapshot->backends;
     double answer_bytes = hw_expect_answer_bytes(views, snapshot->backend_count);
+    double sums[HW_MAX_DEVICES], own = 0;
 
+    for (size_t i = 0; i < snapshot->device_count; i++)
+        sums[i] = 0;
     for (size_t i = 0; i < snapshot->backend_count; i++)
-        views[i].others_ms = 0;
+        if (backends[i].on != NULL && views[i].inflight > 0)
+            sums[backends[i].on - snapshot->devices] +=
+                work_ms(&views[i], &backends[i], answer_bytes);
     for (size_t i = 0; i < snapshot->backend_count; i++) {
-        if (backends[i].on == NULL || views[i].inflight == 0)
+        views[i].others_ms = 0;
+        if (backends[i].on == NULL)
             continue;
-        double ms = work_ms(&views[i], &backends[i], answer_bytes);
-        for (size_t j = 0; j < snapshot->backend_count; j++)
-            if (j != i && backends[j].on == backends[i].on)
-                views[j].others_ms += ms;
+        own = views[i].inflight > 0 ? work_ms(&views[i], &backends[i], answer_bytes) : 0;
+        views[i].others_ms = fmax(sums[backends[i].on - snapshot->devices] - own, 0);
     }
 }
 

@@ -95,16 +95,30 @@ fill_traits(struct hw_exchange *ex)
     traits->header = find_header;
     traits->header_ctx = (void *)(uintptr_t)head; /* only read */
     traits->now_s = (int64_t)time(NULL);
+}
+
+/* The agent's lane, or the one it asks for. False: answered. */
+static bool
+read_lane(struct hw_exchange *ex)
+{
+    const struct hw_http_slice *asked = hw_http_head_find(&ex->request->head, "x-hatchway-lane");
+    struct hw_traits *traits = &ex->traits;
+
     if (ex->agent >= 0) {
-        traits->lane = snapshot->agents[ex->agent].lane;
+        traits->lane = ex->plan->snapshot->agents[ex->agent].lane;
         traits->has_lane = true;
     }
-    int lane = word_index(hw_http_head_find(head, "x-hatchway-lane"), hw_lane_names);
+    int lane = word_index(asked, hw_lane_names);
     if (lane >= 0) {
         traits->lane = (enum hw_lane)lane;
         traits->has_lane = true;
     }
     hw_exchange_note_request(ex, lane >= 0);
+    if (asked == NULL || lane >= 0)
+        return true;
+    hw_exchange_reply_error(ex, 400, NULL,
+                            "x-hatchway-lane must be realtime, interactive or background");
+    return false;
 }
 
 /* Reads `model` and x-hatchway-role. False: answered. */
@@ -261,7 +275,7 @@ hw_exchange_read_request(struct hw_exchange *ex)
     ex->reply.query = &ex->query;
     ex->reply.id = ex->request_id;
     ex->reply.created_s = (uint64_t)time(NULL);
-    if (!resolve_model(ex) || !match_route(ex))
+    if (!read_lane(ex) || !resolve_model(ex) || !match_route(ex))
         return false;
     if (ex->query.loads) { /* backends load a model when they are asked; there is nothing to say */
         ex->reply.model = ex->query.model;

@@ -33,6 +33,8 @@ def test_background_queries_keep_to_the_hours_of_backends(hatchway, backend):
     assert refused.status == 503
     assert 3600 < int(refused.headers["retry-after"]) <= 7200
     assert "background queries of route all" in refused.error and " h " in refused.error
+    unknown = ask(gateway, "hello", headers={"X-Hatchway-Lane": "slow"})
+    assert unknown.status == 400 and "interactive or background" in unknown.error
     demanded = ask(gateway, "hello", headers={"X-Hatchway-Lane": "background", "X-Dream": "now"})
     assert demanded.text == "dreamer"
 
