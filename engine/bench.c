@@ -7,9 +7,10 @@
 #include <time.h>
 
 #include "engine/blas.h"
+#include "engine/forward_parts.h"
 #include "engine/sample.h"
 
-enum { WARM_UP = 192, GEMM = 512 };
+enum { WARM_UP = 192, GEMM = 512, ROUNDS = 4 };
 
 #define READ_BYTES ((size_t)256 << 20)
 
@@ -82,18 +83,24 @@ static void
 read_meter(const struct meter *meter, enum hw_bench_way way, struct hw_bench_rates *out)
 {
     double all = 0.0, step_us = meter->stepping_s * 1e6 / (double)meter->count;
+    double tokens_s = (double)meter->count / (meter->stepping_s + meter->sampling_s);
 
+    if (tokens_s <= out->tokens_s[way])
+        return;
+    out->tokens_s[way] = tokens_s;
     for (int i = 0; i < HW_BDH_STAGES; i++)
         all += (double)meter->stage_ns[i];
     for (int i = 0; i < HW_BDH_STAGES; i++)
         out->stage_us[way][i] = all > 0.0 ? step_us * (double)meter->stage_ns[i] / all : 0.0;
-    out->tokens_s[way] = (double)meter->count / (meter->stepping_s + meter->sampling_s);
+    if (way == HW_BENCH_SINGLE)
+        out->sample_us = meter->sampling_s * 1e6 / (double)meter->count;
 }
 
 /* Sampled tokens, fed back, of streams that step together. */
 static void
-measure_decode(struct stream *streams, size_t count, double seconds, struct meter *meter)
+measure_decode(struct stream *streams, size_t count, double seconds, struct hw_bench_rates *out)
 {
+    struct meter meter = {0};
     struct hw_bdh_session *sessions[HW_BENCH_SESSIONS];
     float *logits[HW_BENCH_SESSIONS];
     uint32_t tokens[HW_BENCH_SESSIONS];
@@ -102,37 +109,53 @@ measure_decode(struct stream *streams, size_t count, double seconds, struct mete
         sessions[i] = streams[i].session;
         logits[i] = streams[i].logits;
     }
-    hw_bdh_session_profile(sessions[0], meter->stage_ns);
+    hw_bdh_session_profile(sessions[0], meter.stage_ns);
     for (double at = hw_bench_cpu_s(), stop = at + seconds; at < stop;) {
         for (size_t i = 0; i < count; i++)
             tokens[i] = hw_sampler_pick(streams[i].sampler, logits[i]);
         double sampled = hw_bench_cpu_s();
         hw_bdh_sessions_step(sessions, tokens, count, logits);
         double stepped = hw_bench_cpu_s();
-        meter->sampling_s += sampled - at;
-        meter->stepping_s += stepped - sampled;
-        meter->count += count;
+        meter.sampling_s += sampled - at;
+        meter.stepping_s += stepped - sampled;
+        meter.count += count;
         at = stepped;
     }
     hw_bdh_session_profile(sessions[0], NULL);
+    read_meter(&meter, count > 1 ? HW_BENCH_BATCH : HW_BENCH_SINGLE, out);
 }
 
 static void
 measure_prefill(struct stream *s, const struct hw_bench_text *text, double seconds,
-                struct meter *meter)
+                struct hw_bench_rates *out)
 {
     static uint32_t tokens[HW_BENCH_PROMPT];
 
     take_tokens(text, 0, tokens, HW_BENCH_PROMPT);
-    hw_bdh_session_profile(s->session, meter->stage_ns);
-    while (meter->stepping_s < seconds) {
+    for (double used = 0.0; used < seconds;) {
+        struct meter meter = {.count = HW_BENCH_PROMPT};
         hw_bdh_session_reset(s->session);
+        hw_bdh_session_profile(s->session, meter.stage_ns);
         double start = hw_bench_cpu_s();
         hw_bdh_session_feed(s->session, tokens, HW_BENCH_PROMPT, s->logits);
-        meter->stepping_s += hw_bench_cpu_s() - start;
-        meter->count += HW_BENCH_PROMPT;
+        meter.stepping_s = hw_bench_cpu_s() - start;
+        used += meter.stepping_s;
+        read_meter(&meter, HW_BENCH_PREFILL, out);
     }
     hw_bdh_session_profile(s->session, NULL);
+}
+
+/* Of the session's last tokens, as many as a block holds now. */
+static double
+count_touched(const struct hw_bdh_session *session)
+{
+    const struct hw_bdh_engine *e = session->engine;
+    size_t places = (size_t)e->conf.n_layer * e->conf.n_head, sum = 0;
+    size_t tokens = (session->position - 1) % HW_BLOCK + 1;
+
+    for (size_t i = 0; i < places * e->head_width / 2; i++)
+        sum += (size_t)__builtin_popcount(session->touched[i]);
+    return (double)sum / (double)(places * (e->conf.n_neuron / 2) * tokens);
 }
 
 int
@@ -140,20 +163,18 @@ hw_bench_engine(const struct hw_bdh_engine *engine, const struct hw_bench_text *
                 double seconds, struct hw_bench_rates *out, struct hw_err *err)
 {
     struct stream streams[HW_BENCH_SESSIONS] = {0};
-    struct meter meters[HW_BENCH_WAYS] = {0};
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < HW_BENCH_SESSIONS; i++)
         if ((rc = open_stream(engine, i, &streams[i], err)) == 0)
             warm_up(&streams[i], text, i * 997);
+    for (int round = 0; rc == 0 && round < ROUNDS; round++) {
+        measure_decode(streams, HW_BENCH_SESSIONS, seconds / ROUNDS, out);
+        measure_decode(streams, 1, seconds / ROUNDS, out);
+    }
     if (rc == 0) {
-        measure_decode(streams, HW_BENCH_SESSIONS, seconds, &meters[HW_BENCH_BATCH]);
-        measure_decode(streams, 1, seconds, &meters[HW_BENCH_SINGLE]);
-        measure_prefill(streams, text, seconds, &meters[HW_BENCH_PREFILL]);
-        for (int way = 0; way < HW_BENCH_WAYS; way++)
-            read_meter(&meters[way], (enum hw_bench_way)way, out);
-        out->sample_us =
-            meters[HW_BENCH_SINGLE].sampling_s * 1e6 / (double)meters[HW_BENCH_SINGLE].count;
+        out->touched = count_touched(streams[1].session);
+        measure_prefill(streams, text, seconds, out);
     }
     for (size_t i = 0; i < HW_BENCH_SESSIONS; i++)
         close_stream(&streams[i]);

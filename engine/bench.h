@@ -27,11 +27,13 @@ struct hw_bench_rates {
     double tokens_s[HW_BENCH_WAYS];
     double stage_us[HW_BENCH_WAYS][HW_BDH_STAGES]; /* a token */
     double sample_us;
+    double touched; /* share of the state's pairs of rows that a token reads */
 };
 
 /* CPU seconds that this process has used. */
 double hw_bench_cpu_s(void);
-/* Runs about `seconds` for each of the three rates. */
+/* Runs about `seconds` for each of the three rates, in rounds; the best of each counts, for what
+ * disturbs a measurement only ever slows it. */
 int hw_bench_engine(const struct hw_bdh_engine *engine, const struct hw_bench_text *text,
                     double seconds, struct hw_bench_rates *out, struct hw_err *err);
 /* Mean loss in nats a byte, over at most max_bytes of the text. */

@@ -2,6 +2,7 @@
 #include <getopt.h>
 
 #include "engine/bench.h"
+#include "engine/bench_model.h"
 #include "engine/command_parts.h"
 #include "engine/prompt.h"
 #include "engine/train_rows.h"
@@ -9,16 +10,21 @@
 enum { MAX_TEXT_BYTES = 1 << 20, LOSS_BYTES = 16384 };
 
 static const char help[] =
-    "usage: hatchway bdh bench MODEL [--seconds S] [--data FILE]\n"
+    "usage: hatchway bdh bench MODEL [--doubled] [--seconds S] [--data FILE]\n"
+    "       hatchway bdh bench --shape LAYERS,EMBD,HEADS,MULTIPLIER [--seconds S] [--data FILE]\n"
     "\n"
-    "Measures this model on one core, in f32 and fast (int8 encoder, bf16 rest): tokens a second "
-    "of\n"
-    "a single stream, of 16 sessions together and of a 4 KiB prompt; where a token's time goes; "
+    "Measures a model on one core, in f32 and fast (int8 encoder, bf16 rest): tokens a second of "
+    "a\n"
+    "single stream, of 16 sessions together and of a 4 KiB prompt; where a token's time goes; "
     "what\n"
     "fast costs in nats a byte; and the core's memory bandwidth and matrix product in the same "
     "run,\n"
     "to compare machines and hours by. Rates are by CPU time.\n"
     "\n"
+    "  --doubled      the model with every neuron twice, at half its weight: the same answers "
+    "from\n"
+    "                 twice the parameters, to measure a trained model of that shape\n"
+    "  --shape L,D,H,M  random weights of that shape (6,256,4,128 is the published default)\n"
     "  --seconds S    for each measurement (default 2)\n"
     "  --data FILE    text, or *.jsonl with questions and answers (held-out phrasings, if it has\n"
     "                 any): what the model reads, and what the loss is of\n";
@@ -105,31 +111,37 @@ read_text(const char *path, const struct hw_bdh_model *model, struct hw_bench_te
     return rc;
 }
 
+static const char *const way_names[HW_BENCH_WAYS] = {"single stream", "16 sessions, total",
+                                                     "prefill of 4 KiB"};
+
+static void
+print_ratios(const struct hw_bench_rates rates[2], const char *by, double unit)
+{
+    for (int way = 0; way < HW_BENCH_WAYS; way++)
+        printf("%-20s %-18s %9.1f %9.1f\n", way == 0 ? by : "", way_names[way],
+               rates[0].tokens_s[way] / unit, rates[1].tokens_s[way] / unit);
+}
+
 static void
 print_rates(const struct hw_bench_rates rates[2], double gb_s, double gflops)
 {
-    static const char *const names[HW_BENCH_WAYS] = {"single stream", "16 sessions, total",
-                                                     "prefill of 4 KiB"};
     const double *f32 = rates[0].tokens_s, *fast = rates[1].tokens_s;
 
-    printf("\n%-24s %12s %12s\n", "tokens/s", "f32", "fast");
-    for (int way = 0; way < HW_BENCH_WAYS; way++)
-        printf("%-24s %12.0f %12.0f\n", names[way], f32[way], fast[way]);
-    for (int way = 0; way < HW_BENCH_WAYS; way++)
-        if (way != HW_BENCH_SINGLE)
-            printf("%-18s / one %12.2f %12.2f\n", names[way], f32[way] / f32[HW_BENCH_SINGLE],
-                   fast[way] / fast[HW_BENCH_SINGLE]);
-    printf("%-24s %12.1f %12.1f\n", "single / (GB/s)", f32[HW_BENCH_SINGLE] / gb_s,
-           fast[HW_BENCH_SINGLE] / gb_s);
-    printf("%-24s %12.1f %12.1f\n", "single / GFLOPS", f32[HW_BENCH_SINGLE] / gflops,
-           fast[HW_BENCH_SINGLE] / gflops);
+    printf("\n%-39s %9s %9s\n", "tokens/s", "f32", "fast");
+    print_ratios(rates, "", 1.0);
+    for (int way = HW_BENCH_BATCH; way < HW_BENCH_WAYS; way++)
+        printf("%-20s %-18s %9.2f %9.2f\n", way == HW_BENCH_BATCH ? "of a single stream" : "",
+               way_names[way], f32[way] / f32[HW_BENCH_SINGLE], fast[way] / fast[HW_BENCH_SINGLE]);
+    print_ratios(rates, "per GB/s", gb_s);
+    print_ratios(rates, "per GFLOPS", gflops);
 }
 
 /* Where a token's time goes, each way of passing it. */
 static void
 print_stages(const struct hw_bench_rates rates[2])
 {
-    printf("\n%-16s %21s %21s %21s\n", "microseconds", "single stream", "16 sessions", "prefill");
+    printf("\n%-16s %21s %21s %21s\n", "microseconds", "single stream", "16 sessions",
+           "prefill of 4 KiB");
     printf("%-16s %10s %10s %10s %10s %10s %10s\n", "a token", "f32", "fast", "f32", "fast", "f32",
            "fast");
     for (int i = 0; i < HW_BDH_STAGES; i++) {
@@ -150,7 +162,7 @@ bench(const struct hw_bdh_model *model, const struct hw_bench_text *text, double
     char blas[64];
     int rc;
 
-    printf("model %s: %zu parameters, %.1f MiB of state a session\n", model->name,
+    printf("model %s: %zu parameters, %.1f MiB of state a session in f32\n", model->name,
            hw_bdh_param_count(&model->conf), (double)hw_bdh_state_bytes(&model->conf) / 1048576.0);
     if ((rc = hw_bench_machine(seconds / 2, &gb_s, &gflops, blas, err)) != 0)
         return rc;
@@ -172,50 +184,96 @@ bench(const struct hw_bdh_model *model, const struct hw_bench_text *text, double
     }
     print_rates(rates, gb_s, gflops);
     print_stages(rates);
-    printf("\nloss, nats a byte: f32 %.6f, fast %.6f: fast costs %+.1e\n", loss[0], loss[1],
+    printf("\na token reads %.0f %% of the state's rows\n", 100.0 * rates[0].touched);
+    printf("loss, nats a byte: f32 %.6f, fast %.6f: fast costs %+.1e\n", loss[0], loss[1],
            loss[1] - loss[0]);
     return 0;
 }
 
+struct bench_options {
+    const char *model, *data;
+    struct hw_bdh_config shape; /* n_layer 0: none was asked for */
+    bool doubled;
+    double seconds;
+};
+
 static int
-run(const char *path, const char *data, double seconds)
+get_model(const struct bench_options *options, struct hw_bdh_model **out, struct hw_err *err)
+{
+    struct hw_bdh_model *model = NULL;
+
+    if (options->shape.n_layer > 0)
+        return hw_bench_model_random(&options->shape, out, err);
+    int rc = hw_bdh_model_load(options->model, &model, err);
+    if (rc == 0 && options->doubled) {
+        rc = hw_bench_model_doubled(model, out, err);
+        hw_bdh_model_destroy(&model);
+    } else if (rc == 0) {
+        *out = model;
+    }
+    return rc;
+}
+
+static int
+run(const struct bench_options *options)
 {
     static struct hw_bench_text text;
     struct hw_bdh_model *model = NULL;
     struct hw_err err = {{0}};
     int rc = 0;
 
-    if (hw_bdh_model_load(path, &model, &err) != 0 || read_text(data, model, &text, &err) != 0 ||
-        bench(model, &text, seconds, &err) != 0)
+    if (get_model(options, &model, &err) != 0 ||
+        read_text(options->data, model, &text, &err) != 0 ||
+        bench(model, &text, options->seconds, &err) != 0)
         rc = command_failed("%s", err.msg);
     hw_buf_free(&text.bytes);
     hw_bdh_model_destroy(&model);
     return rc != 0 ? rc : command_finish_output();
 }
 
+static bool
+read_shape(const char *text, struct hw_bdh_config *shape)
+{
+    char end;
+
+    *shape = (struct hw_bdh_config){.vocab = 256};
+    if (strspn(text, "0123456789,") == strlen(text) &&
+        sscanf(text, "%9u,%9u,%9u,%9u%c", &shape->n_layer, &shape->n_embd, &shape->n_head,
+               &shape->multiplier, &end) == 4 &&
+        shape->n_layer > 0)
+        return true;
+    command_usage_error("bdh bench: --shape takes LAYERS,EMBD,HEADS,MULTIPLIER");
+    return false;
+}
+
 int
 command_bench(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seconds", required_argument, NULL, 's'},
-        {"data", required_argument, NULL, 'd'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
+    static const struct option names[] = {
+        {"seconds", required_argument, NULL, 's'}, {"data", required_argument, NULL, 'd'},
+        {"shape", required_argument, NULL, 'p'},   {"doubled", no_argument, NULL, '2'},
+        {"help", no_argument, NULL, 'h'},          {0},
     };
-    const char *data = NULL;
-    double seconds = 2.0;
+    struct bench_options options = {.seconds = 2.0};
     int option;
 
     opterr = 0;
     optind = 0;
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":h", names, NULL)) != -1) {
         switch (option) {
         case 's':
-            if (!command_number("--seconds", optarg, 0.01, 3600.0, &seconds))
+            if (!command_number("--seconds", optarg, 0.01, 3600.0, &options.seconds))
                 return EXIT_USAGE;
             break;
         case 'd':
-            data = optarg;
+            options.data = optarg;
+            break;
+        case 'p':
+            if (!read_shape(optarg, &options.shape))
+                return EXIT_USAGE;
+            break;
+        case '2':
+            options.doubled = true;
             break;
         case 'h':
             fputs(help, stdout);
@@ -224,7 +282,9 @@ command_bench(int argc, char **argv)
             return command_bad_option("bdh bench", option, argv);
         }
     }
-    if (argc - optind != 1)
-        return command_usage_error("bdh bench: one MODEL is needed");
-    return run(argv[optind], data, seconds);
+    if (argc - optind != (options.shape.n_layer > 0 ? 0 : 1) ||
+        (options.doubled && options.shape.n_layer > 0))
+        return command_usage_error("bdh bench: one MODEL or a --shape is needed");
+    options.model = argv[optind];
+    return run(&options);
 }

@@ -1,6 +1,7 @@
 """`hatchway bdh ...` and `hatchway worker` by hand: what they print, and how they refuse."""
 import array
 import json
+import re
 import shutil
 
 import pytest
@@ -149,3 +150,28 @@ def test_bench_prints_one_table():
     for row in ("single stream", "16 sessions, total", "prefill of 4 KiB", "encoder", "state",
                 "gathers", "RoPE angles", "sampling", "GB/s read", "GFLOPS", "fast costs"):
         assert row in shown
+
+
+def loss(*args):
+    shown = run("bdh", "bench", *args, "--seconds", "0.02").stdout.decode()
+    return float(re.search(r"f32 ([0-9.]+), fast", shown)[1])
+
+
+def test_bench_of_a_model_doubled_is_of_the_same_answers():
+    model = VECTORS / "tiny_s002" / "model.safetensors"
+    assert abs(loss(model) - loss(model, "--doubled")) < 1e-5
+
+    cannot = run("bdh", "bench", TINY_MODEL, "--doubled")  # 2 * 26 neurons are not what 8 * 20 / 3 is
+    assert cannot.returncode == 1
+    assert "neurons" in cannot.stderr.decode()
+
+
+def test_bench_of_a_shape():
+    shown = run("bdh", "bench", "--shape", "1,16,2,4", "--seconds", "0.02").stdout.decode()
+    assert "model random: 11264 parameters" in shown
+    for wrong in (["--shape", "1,16,2"], ["--shape", "1,16,2,4,5"], ["--shape", "1,16,-2,4"],
+                  ["--shape", "1,16,2,4", TINY_MODEL], ["--shape", "1,16,2,4", "--doubled"], []):
+        assert run("bdh", "bench", *wrong).returncode == 2
+    odd = run("bdh", "bench", "--shape", "1,15,3,1")
+    assert odd.returncode == 1
+    assert "must be" in odd.stderr.decode()

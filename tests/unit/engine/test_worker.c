@@ -584,6 +584,65 @@ test_long_prompt_starves_nobody(void **state)
     expect_exit(pid);
 }
 
+/* Resident bytes of a process. */
+static long
+resident_bytes(pid_t pid)
+{
+    char path[64];
+    long all = 0, resident = 0;
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &all, &resident), 2);
+    fclose(file);
+    return resident * sysconf(_SC_PAGESIZE);
+}
+
+/* A prompt of 100 KB and an answer of 20,000 tokens take under 1 MiB beyond what one of 1 KB took.
+ * Sanitizers keep what is freed: then only that it works is told. */
+static void
+check_memory(bool fast)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    const long allowed = 256L << 20;
+#else
+    const long allowed = 1L << 20;
+#endif
+    const struct hw_frame_open open = {.max_tokens = 20000};
+    pid_t pid = start_worker_as(4, fast);
+    struct peer peer;
+    struct hw_buf text;
+    char *prompt = calloc(1, 100001);
+    assert_non_null(prompt);
+    for (size_t i = 0; i < 100000; i++)
+        prompt[i] = (char)('a' + i * i % 23);
+    hw_buf_init(&text, 1u << 20);
+    peer_connect(&peer);
+    expect_hello(&peer);
+    ask(&peer, 1, &brief, prompt + 99000);
+    read_answer(&peer, 1, &text);
+    long before = resident_bytes(pid);
+    ask(&peer, 2, &open, prompt);
+    struct hw_frame_done done = read_answer(&peer, 2, &text);
+    assert_int_equal(done.prompt_tokens, 100000);
+    assert_int_equal(done.output_tokens, 20000);
+    long grown = resident_bytes(pid) - before;
+    if (grown >= allowed)
+        fail_msg("grown by %ld bytes", grown);
+    hw_buf_free(&text);
+    free(prompt);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
+static void
+test_memory_stays(void **state)
+{
+    (void)state;
+    check_memory(false);
+    check_memory(true);
+}
+
 static void
 expect_error(struct peer *peer, uint32_t stream, int code, const char *why)
 {
@@ -742,6 +801,7 @@ main(void)
         cmocka_unit_test(test_credit_pauses_one_session),
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_long_prompt_starves_nobody),
+        cmocka_unit_test(test_memory_stays),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_hostile_peers),
         cmocka_unit_test(test_report_and_terminate),
