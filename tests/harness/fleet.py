@@ -50,10 +50,10 @@ class Device:
             for piece in ANSWER[:half], ANSWER[half:]:
                 self.work(self.writing / 2, others)
                 reply.chunk(ndjson(ollama_line(model, piece)))
-            reply.chunk(ndjson(ollama_last(model)))
-            reply.end()
         finally:
-            self.hardware.leave(self.what)
+            self.hardware.leave(self.what)  # before its end is said: the next one comes at once
+        reply.chunk(ndjson(ollama_last(model)))
+        reply.end()
 
     def bdh(self, device):
         """As a BDH node says it: whole, and on what."""
@@ -61,10 +61,10 @@ class Device:
             others = self.hardware.enter(self.what)
             try:
                 self.work(self.ttft + self.writing, others)
-                reply.whole({"answer": ANSWER, "model": "bdh-25m", "device": device,
-                             "source": "dragon_hatchling"})
             finally:
                 self.hardware.leave(self.what)
+            reply.whole({"answer": ANSWER, "model": "bdh-25m", "device": device,
+                         "source": "dragon_hatchling"})
         return answer
 
 
