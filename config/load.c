@@ -14,9 +14,8 @@
 #include "config/snapshot_private.h"
 #include "hatchway/assert.h"
 
-/* Folder of path, in arena: "." when it has none. */
-static const char *
-folder_of(struct hw_conf_arena *arena, const char *path)
+const char *
+hw_folder_of(struct hw_conf_arena *arena, const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (slash == NULL)
@@ -34,7 +33,7 @@ set_surroundings(struct hw_load *load, const char *path)
     bool usable = runtime_dir != NULL && *runtime_dir == '/' && strlen(runtime_dir) <= 60;
     snapshot->file = hw_conf_arena_strdup(load->arena, path);
     snapshot->worker_dir = hw_conf_arena_strdup(load->arena, usable ? runtime_dir : "/tmp");
-    load->folder = folder_of(load->arena, path);
+    load->folder = hw_folder_of(load->arena, path);
     hw_zone_load(load->arena, NULL, &snapshot->zone, NULL); /* always finds one, UTC at worst */
 }
 
@@ -109,21 +108,31 @@ read_file(const char *path, char *buf)
     return n < 0 ? -1 : (ssize_t)len;
 }
 
+char *
+hw_read_yaml(const char *path, size_t *len, struct hw_diags *diags)
+{
+    char *buf = hw_xcalloc(1, HW_YAML_BYTES_MAX + 1);
+    ssize_t n = read_file(path, buf);
+    if (n >= 0) {
+        *len = (size_t)n;
+        return buf;
+    }
+    *diags = (struct hw_diags){0};
+    hw_diags_addf(diags, false, 0, 0, "cannot be read: %s",
+                  errno == ESPIPE ? "it is a pipe, not a file" : strerror(errno));
+    free(buf);
+    return NULL;
+}
+
 int
 hw_config_load(const char *path, struct hw_snapshot **out, struct hw_diags *diags)
 {
-    char *buf = hw_xcalloc(1, HW_YAML_BYTES_MAX + 1);
-    int rc;
-    ssize_t len = read_file(path, buf);
-    if (len < 0) {
-        *diags = (struct hw_diags){0};
-        hw_diags_addf(diags, false, 0, 0, "cannot be read: %s",
-                      errno == ESPIPE ? "it is a pipe, not a file" : strerror(errno));
-        rc = HW_EIO;
-    } else {
-        rc = hw_config_parse(path, buf, (size_t)len, out, diags);
-        explicit_bzero(buf, (size_t)len);
-    }
-    free(buf);
+    size_t len;
+    char *yaml = hw_read_yaml(path, &len, diags);
+    if (yaml == NULL)
+        return HW_EIO;
+    int rc = hw_config_parse(path, yaml, len, out, diags);
+    explicit_bzero(yaml, len);
+    free(yaml);
     return rc;
 }

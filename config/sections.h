@@ -33,6 +33,11 @@ hw_setter hw_set_lanes;         /* struct hw_conf_backend: which lanes it takes,
 hw_setter hw_set_when;          /* struct hw_conf_when */
 hw_setter hw_set_zone;          /* struct hw_zone * */
 
+/* Folder of path, in arena: "." when it has none. */
+const char *hw_folder_of(struct hw_conf_arena *arena, const char *path);
+/* The file's bytes, to be given to free(): HW_YAML_BYTES_MAX + 1 of one that is too long. NULL: it
+ * cannot be read, and diags say why. */
+char *hw_read_yaml(const char *path, size_t *len, struct hw_diags *diags);
 /* text, or the same below the file's folder when it is relative. */
 char *hw_resolve_path(struct hw_load *load, const char *text);
 /* In lower case, of characters that a header's name has. */

@@ -27,6 +27,7 @@ enum hw_role_source {
 #define HW_UNKNOWN_ROLE 2u
 #define HW_UNKNOWN_AGENT 4u
 #define HW_UNKNOWN_HEADER 8u
+#define HW_UNKNOWN_MODEL 16u /* a backend may have been found to have it */
 /* What traits->header answers of a header that may have been there or not; for replays. */
 extern const char hw_header_unknown[];
 

@@ -19,6 +19,7 @@ static const char help[] =
     "usage: hatchway policy train --data JSONL --out MODEL   (see hatchway policy train --help)\n"
     "       hatchway policy classify --model MODEL --data JSONL [--timing]\n"
     "       hatchway policy diff OLD NEW --log FILE   (see hatchway policy diff --help)\n"
+    "       hatchway policy test FILE                 (see hatchway policy test --help)\n"
     "\n"
     "classify prints a line a row, in order: label, tab, confidence. The label is - for none of\n"
     "those learned; then the nearest one follows in a third column. Rows that have a label are\n"
@@ -222,6 +223,8 @@ hw_command_policy(int argc, char **argv)
     }
     if (strcmp(verb, "diff") == 0)
         return hw_command_policy_diff(argc - 1, argv + 1);
+    if (strcmp(verb, "test") == 0)
+        return hw_command_policy_test(argc - 1, argv + 1);
     if (strcmp(verb, "train") == 0)
         return hw_command_policy_train(argc - 1, argv + 1);
     if (strcmp(verb, "classify") != 0) {

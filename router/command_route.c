@@ -11,14 +11,12 @@
 #include <time.h>
 
 #include "hatchway/assert.h"
-#include "policies/route.h"
 #include "router/commands.h"
 #include "router/explain.h"
 #include "router/question.h"
 
 #define ARENA_MAX ((size_t)256 << 20)
 #define BODY_MAX ((size_t)64 << 20)
-#define SCORES_SHOWN 4
 
 static const char help[] =
     "usage: hatchway route -c FILE [options] \"query\"\n"
@@ -155,110 +153,6 @@ read_options(int argc, char **argv, struct options *out)
 
 /* --- the answer ------------------------------------------------------------------------------ */
 
-static const char *
-role_name(const struct hw_decision *decision)
-{
-    int role = decision->traits.role;
-    return role >= 0 ? decision->snapshot->roles[role].name : "none";
-}
-
-static void
-print_scores(const struct hw_decision *decision)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < decision->snapshot->role_count && i < SCORES_SHOWN; i++) {
-        const struct hw_role_score *score = &decision->scores[i];
-        const char *name = decision->snapshot->roles[score->role].name;
-        if (score->keywords <= 0 && !score->learned)
-            continue;
-        printf("%s%s", any ? "; " : "scores   ", name);
-        if (score->keywords > 0)
-            printf(" %.1f by keywords", (double)score->keywords);
-        if (score->learned)
-            printf(" %.2f learned", (double)score->score);
-        any = true;
-    }
-    if (any)
-        printf("\n");
-}
-
-static void
-print_traits(const struct hw_decision *decision)
-{
-    const struct hw_traits *traits = &decision->traits;
-
-    printf("role     %s", role_name(decision));
-    if (traits->role >= 0)
-        printf(" (by %s%s%s%s, confidence %.2f)", hw_role_source_names[traits->role_source],
-               traits->matched_keyword[0] != '\0' || decision->words[0] != '\0' ? ": " : "",
-               traits->matched_keyword, decision->words, (double)traits->confidence);
-    printf("\n");
-    print_scores(decision);
-    if (traits->difficulty >= 0.0f)
-        printf("difficult %s: %.0f %% of queries are easier\n", traits->difficult ? "yes" : "no",
-               100.0 * (double)traits->difficulty);
-    printf("lane     %s", hw_lane_names[decision->asked_lane]);
-    if (traits->lane != decision->asked_lane)
-        printf(", put into %s by the route", hw_lane_names[traits->lane]);
-    printf("\nsize     about %u tokens\n", traits->prompt_tokens);
-    if (traits->wants_tools || traits->wants_images || traits->wants_json || traits->stream)
-        printf("wants   %s%s%s%s\n", traits->wants_tools ? " tools" : "",
-               traits->wants_images ? " images" : "", traits->wants_json ? " json" : "",
-               traits->stream ? " a stream" : "");
-}
-
-static void
-print_candidates(const struct hw_decision *decision)
-{
-    const struct hw_snapshot *snapshot = decision->snapshot;
-    double answer_bytes = hw_expect_answer_bytes(decision->views, snapshot->backend_count);
-    char why[256];
-
-    for (size_t i = 0; i < snapshot->backend_count; i++) {
-        const struct hw_candidate *candidate = &decision->candidates[i];
-        const char *name = snapshot->backends[candidate->backend].name;
-        if (i >= decision->candidate_count) {
-            hw_rank_why(snapshot, &decision->traits, candidate, why, sizeof(why));
-            printf("not      %s: %s\n", name, why);
-            continue;
-        }
-        struct hw_expected parts;
-        hw_expect(&decision->views[candidate->backend], &snapshot->backends[candidate->backend],
-                  &decision->traits, answer_bytes, &parts);
-        printf("%-8s %s%s, expected %.0f ms (queue %.0f, start %.0f, prompt %.0f, answer %.0f)\n",
-               i == 0 ? "backend" : "then", name,
-               candidate->fallback   ? " (fallback)"
-               : candidate->overflow ? " (overflow)"
-                                     : "",
-               candidate->expected_ms, parts.queue_ms, parts.start_ms, parts.prefill_ms,
-               parts.decode_ms);
-    }
-    if (decision->candidate_count == 0)
-        printf("backend  none can answer: the query would get 503\n");
-}
-
-static void
-print_text(const struct hw_decision *decision)
-{
-    const struct hw_snapshot *snapshot = decision->snapshot;
-    struct hw_traits asked = hw_decision_asked(decision);
-    char why[256];
-
-    print_traits(decision);
-    size_t shown = decision->route >= 0 ? (size_t)decision->route : snapshot->route_count;
-    for (size_t i = 0; i < shown; i++)
-        if (!hw_route_explain(snapshot, i, &asked, why, sizeof(why)))
-            printf("route    not %s: %s\n", snapshot->routes[i].name, why);
-    if (decision->route < 0) {
-        printf("route    none matches: the query would get 404\n");
-        return;
-    }
-    printf("route    %s (by %s)\n", snapshot->routes[decision->route].name,
-           hw_by_names[snapshot->routes[decision->route].to.by]);
-    print_candidates(decision);
-}
-
 static void
 print_json(const struct hw_decision *decision)
 {
@@ -287,7 +181,7 @@ decide_and_print(const struct options *options, const struct hw_classifier *clas
     if (options->json)
         print_json(decision);
     else
-        print_text(decision);
+        hw_decision_print(decision, "", stdout);
     hw_decision_free(decision);
     free(views);
 }

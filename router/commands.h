@@ -12,8 +12,9 @@ int hw_command_serve(int argc, char **argv);
 typedef int hw_model_reader(const char *path, double *parameters, struct hw_err *err);
 int hw_command_check(int argc, char **argv, hw_model_reader *read_model);
 int hw_command_policy(int argc, char **argv);
-int hw_command_policy_diff(int argc, char **argv);
-int hw_command_policy_train(int argc, char **argv); /* argv[0]: "diff" */
+int hw_command_policy_diff(int argc, char **argv);  /* argv[0]: "diff" */
+int hw_command_policy_test(int argc, char **argv);  /* the same: "test" */
+int hw_command_policy_train(int argc, char **argv); /* "train" */
 int hw_command_route(int argc, char **argv);
 
 /* Loads a configuration; its mistakes go to stderr. Not 0: *out is untouched. */

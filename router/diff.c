@@ -142,6 +142,7 @@ count_unknown(struct hw_diff *diff, uint32_t missing)
     diff->unknown_role += (missing & HW_UNKNOWN_ROLE) != 0;
     diff->unknown_agent += (missing & HW_UNKNOWN_AGENT) != 0;
     diff->unknown_header += (missing & HW_UNKNOWN_HEADER) != 0;
+    diff->unknown_model += (missing & HW_UNKNOWN_MODEL) != 0;
 }
 
 /* Is the old policy the one that made the log? */

@@ -34,7 +34,7 @@ struct hw_diff_move {
 struct hw_diff {
     const struct hw_snapshot *old, *new;
     uint64_t queries, stayed, moved, displaced;
-    uint64_t unknown, unknown_text, unknown_role, unknown_agent, unknown_header;
+    uint64_t unknown, unknown_text, unknown_role, unknown_agent, unknown_header, unknown_model;
     uint64_t unreadable;
     char first_unreadable[600];
     uint64_t first_ms, last_ms;

@@ -81,6 +81,11 @@ print_unknown(const struct hw_diff *diff, FILE *out)
     if (diff->unknown_agent > 0)
         fprintf(out, "  %8" PRIu64 "  hang on who asked (decisions: { agents: all })\n",
                 diff->unknown_agent);
+    if (diff->unknown_model > 0)
+        fprintf(out,
+                "  %8" PRIu64 "  ask for a model that a backend may be found to have (name it in "
+                "the backend's models)\n",
+                diff->unknown_model);
     if (diff->unknown_header > 0)
         fprintf(out,
                 "  %8" PRIu64 "  hang on a header that was not logged (decisions: { headers: [...] "
@@ -285,6 +290,7 @@ hw_diff_print_json(const struct hw_diff *diff, FILE *out)
     cJSON_AddNumberToObject(unknown, "role", (double)diff->unknown_role);
     cJSON_AddNumberToObject(unknown, "agent", (double)diff->unknown_agent);
     cJSON_AddNumberToObject(unknown, "header", (double)diff->unknown_header);
+    cJSON_AddNumberToObject(unknown, "model", (double)diff->unknown_model);
     cJSON_AddNumberToObject(root, "unreadable", (double)diff->unreadable);
     cJSON_AddNumberToObject(root, "agreement", percent(diff->agreed, diff->compared) / 100);
     add_moves(diff, root);

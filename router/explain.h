@@ -4,6 +4,7 @@
 #define HW_ROUTER_EXPLAIN_H
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 
 #include "policies/classify.h"
 #include "policies/rank.h"
@@ -30,6 +31,8 @@ void hw_decide(const struct hw_classifier *classifier, struct hw_decision *decis
 void hw_decision_free(struct hw_decision *decision);
 /* The query's traits as conditions see them: the route may have put it into another lane since. */
 struct hw_traits hw_decision_asked(const struct hw_decision *decision);
+/* explain_print.c: in words, every line begun with indent. */
+void hw_decision_print(const struct hw_decision *decision, const char *indent, FILE *out);
 cJSON *hw_decision_json(const struct hw_decision *decision);
 
 #endif

@@ -17,7 +17,7 @@ static const char help[] =
     "  check FILE            validate a configuration\n"
     "  route -c FILE QUERY   explain where a query would go; sends nothing\n"
     "  policy COMMAND        train, classify: what tells queries apart, learned from examples;\n"
-    "                        diff: what an edit would do to recorded queries\n"
+    "                        diff: what an edit would do to recorded queries; test: expectations\n"
     "  bdh COMMAND           inspect, generate, logits, convert, train, bench, recall: BDH by "
     "hand\n"
     "  worker                what the gateway starts: a process that runs one BDH model\n"

@@ -99,6 +99,16 @@ fill_agent(const struct hw_snapshot *snapshot, const struct hw_record *record,
     return true;
 }
 
+/* Which models such a backend was found to have only a running gateway knows. */
+static bool
+some_discover(const struct hw_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        if (snapshot->backends[i].discover && snapshot->backends[i].models.count == 0)
+            return true;
+    return false;
+}
+
 static enum hw_replay_end
 fill_traits(const struct hw_snapshot *snapshot, const struct hw_record *record,
             struct hw_traits *traits)
@@ -127,8 +137,10 @@ fill_traits(const struct hw_snapshot *snapshot, const struct hw_record *record,
     if (!fill_agent(snapshot, record, traits))
         return HW_REPLAY_NO_AGENT;
     if (hw_resolve_model(snapshot, record->model, &traits->asked_role, &resolved) ==
-        HW_MODEL_UNKNOWN)
-        return HW_REPLAY_NO_MODEL;
+        HW_MODEL_UNKNOWN) {
+        traits->unknown |= some_discover(snapshot) ? HW_UNKNOWN_MODEL : 0;
+        return traits->unknown & HW_UNKNOWN_MODEL ? HW_REPLAY_UNKNOWN : HW_REPLAY_NO_MODEL;
+    }
     if (record->role_source != HW_ROLE_BY_HEADER || record->asked_role == NULL)
         return HW_REPLAY_SENT;
     traits->asked_role = hw_snapshot_role(snapshot, record->asked_role, strlen(record->asked_role));
@@ -165,12 +177,14 @@ dice_of(const struct hw_record *record)
 /* The backend that comes first; -1: none could take it. */
 static int
 first_backend(struct hw_player *player, const struct hw_record *record,
-              const struct hw_traits *traits, int route, const struct hw_backend_view *views)
+              const struct hw_traits *traits, int route, bool idle)
 {
     struct hw_rank_input input = {.snapshot = player->snapshot,
                                   .route = &player->snapshot->routes[route],
                                   .traits = traits,
-                                  .views = views,
+                                  .views = idle ? player->fleet.idle : player->fleet.views,
+                                  .devices =
+                                      idle ? player->fleet.idle_devices : player->fleet.devices,
                                   .dice = dice_of(record),
                                   .conversation = record->conversation};
 
@@ -181,7 +195,7 @@ first_backend(struct hw_player *player, const struct hw_record *record,
 /* Where it would go on this fleet, whatever its role may be; false: that hangs on the role. */
 static bool
 rank(struct hw_player *player, const struct hw_record *record, struct hw_traits *traits, int route,
-     const struct hw_backend_view *views, int *backend)
+     bool idle, int *backend)
 {
     int first = (traits->unknown & HW_UNKNOWN_ROLE) != 0 ? -1 : traits->role;
     int last = (traits->unknown & HW_UNKNOWN_ROLE) != 0 ? (int)player->snapshot->role_count - 1
@@ -189,7 +203,7 @@ rank(struct hw_player *player, const struct hw_record *record, struct hw_traits 
 
     for (int role = first; role <= last; role++) {
         traits->role = role;
-        int found = first_backend(player, record, traits, route, views);
+        int found = first_backend(player, record, traits, route, idle);
         if (role > first && found != *backend)
             return false;
         *backend = found;
@@ -225,13 +239,14 @@ decide_backend(struct hw_player *player, const struct hw_record *record, struct 
 
     if (route->has_lane)
         traits->lane = route->lane;
+    out->lane = traits->lane;
     if (hangs_on_conversation(route, record)) {
         out->end = HW_REPLAY_UNKNOWN;
         out->missing = HW_UNKNOWN_TEXT;
         return;
     }
-    if (!rank(player, record, traits, out->route, player->fleet.idle, &out->idle_backend) ||
-        !rank(player, record, traits, out->route, player->fleet.views, &out->backend)) {
+    if (!rank(player, record, traits, out->route, true, &out->idle_backend) ||
+        !rank(player, record, traits, out->route, false, &out->backend)) {
         out->end = HW_REPLAY_UNKNOWN;
         out->missing = unknown & HW_UNKNOWN_ROLE;
         return;
@@ -253,8 +268,10 @@ hw_player_decide(struct hw_player *player, const struct hw_record *record, struc
     *out = (struct hw_replayed){.role = -1, .route = -1, .backend = -1, .idle_backend = -1};
     hw_fleet_advance(&player->fleet, record->time_ms);
     out->end = fill_traits(player->snapshot, record, &traits);
-    if (out->end != HW_REPLAY_SENT)
+    if (out->end != HW_REPLAY_SENT) {
+        out->missing = traits.unknown & HW_UNKNOWN_MODEL;
         return;
+    }
     classify(player, record, &traits);
     out->role_known = (traits.unknown & HW_UNKNOWN_ROLE) == 0;
     out->role = traits.role;
@@ -272,7 +289,7 @@ hw_player_send(struct hw_player *player, const struct hw_record *record,
                const struct hw_replayed *replayed)
 {
     if (replayed->end == HW_REPLAY_SENT)
-        hw_fleet_send(&player->fleet, record, (size_t)replayed->backend, replayed->latency_ms);
+        hw_fleet_send(&player->fleet, record, replayed);
     else if (replayed->end == HW_REPLAY_HIT)
         hw_latencies_add(&player->fleet.all, replayed->latency_ms);
 }

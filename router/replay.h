@@ -52,6 +52,7 @@ struct hw_replayed {
     int role;         /* -1: none; not with UNKNOWN_ROLE */
     bool role_known;
     int route;         /* -1: none */
+    enum hw_lane lane; /* that the route left it in */
     int backend;       /* -1: none */
     int idle_backend;  /* that an idle fleet would have taken */
     double latency_ms; /* expected; of a hit as measured */

@@ -124,6 +124,8 @@ hw_fleet_init(struct hw_fleet *fleet, const struct hw_snapshot *snapshot,
                                .idle = hw_xcalloc(count + 1, sizeof(*fleet->idle)),
                                .loads = hw_xcalloc(count + 1, sizeof(*fleet->loads)),
                                .latencies = hw_xcalloc(count + 1, sizeof(*fleet->latencies))};
+    fleet->devices = hw_xcalloc(snapshot->device_count + 1, sizeof(*fleet->devices));
+    fleet->idle_devices = hw_xcalloc(snapshot->device_count + 1, sizeof(*fleet->idle_devices));
     for (size_t i = 0; i < count; i++) {
         struct hw_backend_view *view = &fleet->views[i];
         const struct hw_figure *figure = hw_figures_find(figures, snapshot->backends[i].name);
@@ -133,6 +135,8 @@ hw_fleet_init(struct hw_fleet *fleet, const struct hw_snapshot *snapshot,
             view->ttft_ms = figure->speed.ttft_ms;
             view->prefill_bytes_s = figure->speed.prefill_bytes_s;
             view->decode_bytes_s = figure->speed.decode_bytes_s;
+            view->service_ms = figure->speed.service_ms;
+            view->answer_bytes = figure->speed.answer_bytes;
         }
         fleet->idle[i] = *view;
     }
@@ -147,6 +151,8 @@ hw_fleet_free(struct hw_fleet *fleet)
     free(fleet->all.items);
     free(fleet->views);
     free(fleet->idle);
+    free(fleet->devices);
+    free(fleet->idle_devices);
     free(fleet->loads);
     free(fleet->jobs);
 }
@@ -197,13 +203,36 @@ pop_job(struct hw_fleet *fleet)
     }
 }
 
+static struct hw_device_view *
+device_of(const struct hw_fleet *fleet, size_t backend)
+{
+    const struct hw_conf_device *on = fleet->snapshot->backends[backend].on;
+
+    return on != NULL ? &fleet->devices[on - fleet->snapshot->devices] : NULL;
+}
+
+static void
+end_job(struct hw_fleet *fleet, const struct hw_fleet_job *job)
+{
+    struct hw_device_view *device = device_of(fleet, job->backend);
+
+    fleet->views[job->backend].inflight--;
+    if (device == NULL)
+        return;
+    device->inflight--;
+    if (job->share >= 0)
+        device->taken[job->share]--;
+}
+
 void
 hw_fleet_advance(struct hw_fleet *fleet, uint64_t now_ms)
 {
     while (fleet->job_count > 0 && fleet->jobs[0].ends_ms <= now_ms) {
-        fleet->views[fleet->jobs[0].backend].inflight--;
+        end_job(fleet, &fleet->jobs[0]);
         pop_job(fleet);
     }
+    if (fleet->snapshot->device_count > 0)
+        hw_expect_others(fleet->snapshot, fleet->views);
     if (fleet->first_ms == 0 || now_ms < fleet->first_ms)
         fleet->first_ms = now_ms;
     if (now_ms > fleet->last_ms)
@@ -239,10 +268,28 @@ hw_fleet_latency_ms(const struct hw_fleet *fleet, const struct hw_record *record
     return parts.queue_ms + work_ms(view, record, &parts);
 }
 
-void
-hw_fleet_send(struct hw_fleet *fleet, const struct hw_record *record, size_t backend,
-              double latency_ms)
+/* On whose account it runs on its device; one for which there was no room waits on nobody's. */
+static int
+take_share(struct hw_fleet *fleet, const struct hw_replayed *replayed)
 {
+    const struct hw_conf_device *on = fleet->snapshot->backends[replayed->backend].on;
+    struct hw_device_view *device = device_of(fleet, (size_t)replayed->backend);
+
+    if (device == NULL)
+        return HW_SHARE_NONE;
+    int share = hw_share_pick(on, device, replayed->lane, replayed->role, false);
+    device->inflight++;
+    if (share >= 0)
+        device->taken[share]++;
+    return share;
+}
+
+void
+hw_fleet_send(struct hw_fleet *fleet, const struct hw_record *record,
+              const struct hw_replayed *replayed)
+{
+    size_t backend = (size_t)replayed->backend;
+    double latency_ms = replayed->latency_ms < 1e12 ? replayed->latency_ms : 1e12;
     struct hw_backend_view *view = &fleet->views[backend];
     struct hw_replay_load *load = &fleet->loads[backend];
     struct hw_traits traits = {.prompt_bytes = record->prompt_bytes,
@@ -258,10 +305,9 @@ hw_fleet_send(struct hw_fleet *fleet, const struct hw_record *record, size_t bac
     view->inflight++;
     if (view->inflight > load->peak_inflight)
         load->peak_inflight = view->inflight;
-    push_job(fleet,
-             (struct hw_fleet_job){.ends_ms = record->time_ms +
-                                              (uint64_t)(latency_ms < 1e12 ? latency_ms : 1e12),
-                                   .backend = (uint32_t)backend});
+    push_job(fleet, (struct hw_fleet_job){.ends_ms = record->time_ms + (uint64_t)latency_ms,
+                                          .backend = (uint32_t)backend,
+                                          .share = take_share(fleet, replayed)});
 }
 
 const struct hw_replay_load *

@@ -2,6 +2,7 @@
 #ifndef HW_ROUTER_REPLAY_PRIVATE_H
 #define HW_ROUTER_REPLAY_PRIVATE_H
 
+#include "policies/share.h"
 #include "router/replay.h"
 
 struct hw_latencies {
@@ -12,12 +13,14 @@ struct hw_latencies {
 struct hw_fleet_job {
     uint64_t ends_ms;
     uint32_t backend;
+    int share; /* of the backend's device; below 0: none */
 };
 
 struct hw_fleet {
     const struct hw_snapshot *snapshot;
-    struct hw_backend_view *views; /* as they are at the record's time */
-    struct hw_backend_view *idle;  /* as if nobody had asked anything */
+    struct hw_backend_view *views;                 /* as they are at the record's time */
+    struct hw_backend_view *idle;                  /* as if nobody had asked anything */
+    struct hw_device_view *devices, *idle_devices; /* the same */
     struct hw_replay_load *loads;
     struct hw_latencies *latencies; /* of each backend */
     struct hw_latencies all;
@@ -43,8 +46,8 @@ void hw_fleet_advance(struct hw_fleet *fleet, uint64_t now_ms);
 /* From now to the last byte, when it is sent there. */
 double hw_fleet_latency_ms(const struct hw_fleet *fleet, const struct hw_record *record,
                            const struct hw_traits *traits, size_t backend);
-void hw_fleet_send(struct hw_fleet *fleet, const struct hw_record *record, size_t backend,
-                   double latency_ms);
+void hw_fleet_send(struct hw_fleet *fleet, const struct hw_record *record,
+                   const struct hw_replayed *replayed);
 const struct hw_replay_load *hw_fleet_finish(struct hw_fleet *fleet, struct hw_replay_load *all);
 
 #endif

@@ -102,7 +102,8 @@ def test_without_the_text_it_counts_what_it_cannot_know(tmp_path):
     found, words = diff(old, new, log)
 
     # The first hangs on the pattern, the third already on the keyword; the rest is known.
-    assert found["unknown"] == {"queries": 2, "text": 2, "role": 0, "agent": 0, "header": 0}
+    assert found["unknown"] == {"queries": 2, "text": 2, "role": 0, "agent": 0, "header": 0,
+                                "model": 0}
     assert moves(found) == {("redfin", "short", "bluefin"): 1, ("redfin", "pattern", "slow"): 1}
     assert found["stayed"] == 1
     assert "2 (40.0 %) cannot be told" in words and "text: full" in words
@@ -127,7 +128,8 @@ def test_headers_and_agents_that_were_not_logged(tmp_path):
 
     assert moves(found) == {("redfin", "desk", "bluefin"): 1, ("redfin", "hers", "slow"): 1,
                             ("redfin", "-", "no agent of that name"): 1}
-    assert found["unknown"] == {"queries": 2, "text": 0, "role": 0, "agent": 1, "header": 1}
+    assert found["unknown"] == {"queries": 2, "text": 0, "role": 0, "agent": 1, "header": 1,
+                                "model": 0}
     assert found["stayed"] == 1  # neither has that model
     assert "who asked" in words and "header" in words
 
@@ -142,6 +144,17 @@ def test_an_outage_in_the_log_and_a_cache_hit(tmp_path):
     assert moves(found) == {("cache hit", "default", "redfin"): 1}
     assert found["backends"][0]["measured_by"] == 0  # neither tells how fast redfin is
     assert found["all"]["old"]["queries"] == 2
+
+
+def test_a_model_that_only_a_running_gateway_knows(tmp_path):
+    finding = {"name": "finds", "kind": "ollama", "url": "http://127.0.0.9:11434", "general": True,
+               "discover": True}
+    file = tmp_path / "finds.yaml"
+    file.write_text(json.dumps({"backends": [finding]}))
+    log = write_log(tmp_path, [record(1, "hi", traits={"model": "qwen9"}), record(2, "hi")])
+    found, words = diff(file, file, log)
+    assert found["unknown"]["model"] == 1 and found["stayed"] == 1
+    assert "may be found to have" in words
 
 
 def test_a_real_log_without_text_keeps_roles_while_they_are_the_same(hatchway, backend, tmp_path):
