@@ -106,6 +106,8 @@ static const struct hw_key keys_backend[] = {
     {"quality", hw_set_int, HW_FIELD(hw_conf_backend, quality), .max = 1000},
     {"priority", hw_set_count, HW_FIELD(hw_conf_backend, priority), .max = 1000},
     {"discover", hw_set_bool, HW_FIELD(hw_conf_backend, discover), .fallback = "true"},
+    {"manage", hw_set_words, HW_FIELD(hw_conf_backend, manage), .max = HW_MANAGE_COUNT,
+     .words = hw_manage_names},
     {"probe", hw_set_bool, HW_FIELD(hw_conf_backend, probe), .fallback = "true"},
     {"weight", hw_set_count, HW_FIELD(hw_conf_backend, weight), .fallback = "1", .max = 10000},
     {"cost", hw_set_decimal, HW_FIELD(hw_conf_backend, cost), .max = 1000000},
@@ -227,6 +229,9 @@ end_backend(struct hw_load *load, const struct hw_node *map, void *item)
     struct hw_conf_backend *backend = item;
     const struct hw_node *workers = hw_node_find(map, "workers");
     const struct hw_node *discover = hw_node_find(map, "discover");
+    const struct hw_node *manage = hw_node_find(map, "manage");
+    if (manage != NULL && backend->kind != HW_KIND_OLLAMA)
+        hw_conf_report_key(load, manage, "only an ollama backend's models can be managed");
     if (discover != NULL && backend->discover && backend->kind == HW_KIND_BDH)
         hw_conf_report_key(load, discover,
                            "a bdh backend has one model: there are none to discover");

@@ -13,6 +13,8 @@ const char *const hw_lane_names[HW_LANE_COUNT + 1] = {"realtime", "interactive",
 const char *const hw_by_names[HW_BY_COUNT + 1] = {
     "latency", "priority", "least_inflight", "weighted", "affinity", "cost", "energy", NULL};
 const char *const hw_day_names[8] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
+const char *const hw_manage_names[HW_MANAGE_COUNT + 1] = {"pull", "push",   "create",
+                                                          "copy", "delete", NULL};
 const char *const hw_keep_names[HW_KEEP_COUNT + 1] = {"deterministic", "all", "none", NULL};
 
 struct hw_snapshot *

@@ -40,12 +40,22 @@ enum hw_decision_agents {
 };
 enum hw_keep { HW_KEEP_DETERMINISTIC, HW_KEEP_ALL, HW_KEEP_NONE, HW_KEEP_COUNT };
 
+enum hw_manage {
+    HW_MANAGE_PULL,
+    HW_MANAGE_PUSH,
+    HW_MANAGE_CREATE,
+    HW_MANAGE_COPY,
+    HW_MANAGE_DELETE,
+    HW_MANAGE_COUNT
+};
+
 /* The words of the YAML for each; NULL behind the last. */
 extern const char *const hw_kind_names[HW_KIND_COUNT + 1];
 extern const char *const hw_device_names[HW_DEVICE_COUNT + 1];
 extern const char *const hw_precision_names[HW_PRECISION_COUNT + 1];
 extern const char *const hw_lane_names[HW_LANE_COUNT + 1];
 extern const char *const hw_by_names[HW_BY_COUNT + 1];
+extern const char *const hw_manage_names[HW_MANAGE_COUNT + 1];
 extern const char *const hw_keep_names[HW_KEEP_COUNT + 1];
 extern const char *const hw_decision_text_names[HW_DECISION_TEXT_COUNT + 1];
 extern const char *const hw_decision_agents_names[HW_DECISION_AGENTS_COUNT + 1];
@@ -132,6 +142,7 @@ struct hw_conf_backend {
     int quality;
     uint32_t priority;     /* by: priority; lower first; 0 */
     uint32_t weight;       /* by: weighted and affinity; 1; 0: only when nobody else can */
+    uint32_t manage;       /* ollama: bit per enum hw_manage that operators may ask; 0: none */
     bool discover;         /* true: its models are asked for; not for bdh */
     bool probe;            /* true: its health is asked for; not for local workers */
     double cost;           /* by: cost; price of a million tokens, in whatever unit; 0 */

@@ -41,13 +41,13 @@ struct hw_backend {
     _Atomic uint64_t model_digest;
     struct hw_metric *attempts[HW_ATTEMPT_RESULT_COUNT];
     struct hw_histogram *first_token, *inter_token;
-    struct hw_metric *probes[2]; /* failed, ok */
-    uint64_t next_probe_ms;      /* loop 0's */
-    uint64_t next_look_ms;       /* loop 0's: when its models are asked for */
-    struct hw_metric *looks[2];  /* for its models: failed, ok */
-    atomic_bool looked;          /* it was asked for its models, whatever came of it */
-    atomic_bool has_found;       /* found is not NULL, and never will be again */
-    pthread_mutex_t lock;        /* guards what follows; never held across a callback */
+    struct hw_metric *probes[2];   /* failed, ok */
+    uint64_t next_probe_ms;        /* loop 0's */
+    _Atomic uint64_t next_look_ms; /* when loop 0 asks for its models */
+    struct hw_metric *looks[2];    /* for its models: failed, ok */
+    atomic_bool looked;            /* it was asked for its models, whatever came of it */
+    atomic_bool has_found;         /* found is not NULL, and never will be again */
+    pthread_mutex_t lock;          /* guards what follows; never held across a callback */
     struct hw_speed speed;
     uint32_t probes_failed; /* in a row */
     bool probe_down;

@@ -1,8 +1,7 @@
 /* router/catalog.c - which models can be asked for, as OpenAI's and Ollama's clients look for them.
  *
  * One list for all: auto, roles, aliases and backends' models, listed or found, each once, with the
- * backends where it lives. What has to do with managing models is refused: that is done at the
- * backend itself. */
+ * backends where it lives. /api/show asks one of them for what only it knows. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +12,9 @@
 #include "policies/rank.h"
 #include "router/discover.h"
 #include "router/api/dialect.h"
+#include "router/api/json.h"
 #include "router/endpoints.h"
+#include "router/passage.h"
 #include "router/version.h"
 
 struct entry {
@@ -394,6 +395,74 @@ asked_name(struct hw_loop *loop, const struct hw_body *body, char *out, size_t s
     return 0;
 }
 
+/* What the backend said, with where the model lives put before it; or what we know ourselves. */
+static void
+on_shown(struct hw_loop *loop, struct hw_http_stream *stream, const struct hw_passage_end *end)
+{
+    static const struct hw_json_limits limits = {.depth = 64, .nodes = 500000};
+    struct catalog catalog;
+    struct hw_json root, more;
+    struct hw_json_iter iter;
+    struct hw_buf text;
+
+    collect(loop->plan, &catalog);
+    const struct entry *entry = find(&catalog, end->note, strlen(end->note));
+    if (entry == NULL) {
+        respond_error(loop, stream, 404, "this model has just gone; GET /api/tags lists them");
+    } else if (end->status != 200 ||
+               hw_json_validate(end->body->data, end->body->len, &limits, &root, NULL) != 0 ||
+               root.type != HW_JSON_OBJECT) {
+        respond_json(stream, show(loop, entry));
+    } else {
+        hw_json_iter_init(&iter, &root);
+        bool empty = !hw_json_next(&iter, NULL, &more);
+        hw_buf_init(&text, root.len + 4096);
+        hw_buf_puts(&text, "{\"backends\":[");
+        for (size_t i = 0; i < entry->backend_count; i++)
+            hw_buf_printf(&text, "%s\"%s\"", i > 0 ? "," : "", entry->backends[i]->name);
+        hw_buf_puts(&text, empty ? "]" : "],");
+        hw_buf_append(&text, root.p + 1, root.len - 1);
+        respond(stream, 200, text.data, text.len);
+        hw_buf_free(&text);
+    }
+    release(&catalog);
+}
+
+/* An Ollama that was found to have it, and is up, tells the rest (template, parameters, licence).
+ * False: there is none. */
+static bool
+ask_to_show(struct hw_loop *loop, struct hw_http_stream *stream, const struct catalog *catalog,
+            const struct entry *entry)
+{
+    const struct hw_snapshot *snapshot = loop->plan->snapshot;
+    uint32_t timeout_ms = snapshot->discover.timeout;
+
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_conf_backend *conf = &snapshot->backends[i];
+        const struct hw_found_model *model = hw_found_by_name(catalog->views[i].found, entry->name);
+        if (model == NULL || conf->kind != HW_KIND_OLLAMA || !hw_endpoint_backend_up(loop, i))
+            continue;
+        struct hw_passage passage = {.call = {.conf = conf,
+                                              .method = "POST",
+                                              .path = "/api/show",
+                                              .connect_ms = timeout_ms,
+                                              .first_byte_ms = timeout_ms,
+                                              .idle_ms = timeout_ms},
+                                     .whole = on_shown};
+        struct hw_buf text;
+        hw_buf_init(&text, 4096);
+        hw_buf_puts(&text, "{\"model\":");
+        hw_json_write_string(&text, model->name, strlen(model->name));
+        hw_buf_puts(&text, "}");
+        passage.call.text = text.data;
+        snprintf(passage.note, sizeof(passage.note), "%s", entry->name);
+        hw_passage_begin(loop, stream, &passage);
+        hw_buf_free(&text);
+        return true;
+    }
+    return false;
+}
+
 void
 hw_catalog_show(struct hw_loop *loop, struct hw_http_stream *stream)
 {
@@ -408,11 +477,11 @@ hw_catalog_show(struct hw_loop *loop, struct hw_http_stream *stream)
     }
     collect(loop->plan, &catalog);
     const struct entry *entry = find(&catalog, name, strlen(name));
-    if (entry != NULL) {
-        respond_json(stream, show(loop, entry));
-    } else {
+    if (entry == NULL) {
         snprintf(message, sizeof(message), "model '%s' not found; GET /api/tags lists them", name);
         respond_error(loop, stream, 404, message);
+    } else if (!ask_to_show(loop, stream, &catalog, entry)) {
+        respond_json(stream, show(loop, entry));
     }
     release(&catalog);
 }
@@ -424,13 +493,4 @@ hw_catalog_version(struct hw_loop *loop, struct hw_http_stream *stream)
 
     (void)loop;
     respond(stream, 200, body, sizeof(body) - 1);
-}
-
-void
-hw_catalog_refuse(struct hw_loop *loop, struct hw_http_stream *stream)
-{
-    respond_error(
-        loop, stream, 403,
-        "Hatchway does not manage models: pull, push, create, copy and delete them at the "
-        "backend itself");
 }

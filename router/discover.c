@@ -11,6 +11,7 @@
 #include "config/load.h"
 #include "hatchway/assert.h"
 #include "router/api/model_list.h"
+#include "router/backend_call.h"
 #include "router/loop.h"
 
 enum { MAX_LIST_BYTES = 2 << 20, MAX_LOOKS = 32 };
@@ -133,33 +134,20 @@ send_look(struct look *look, const char *behind)
 {
     const struct hw_conf_backend *conf = conf_of(look);
     uint32_t timeout_ms = look->plan->snapshot->discover.timeout;
-    char path[320], bearer[1024];
-    struct hw_http_field field = {"authorization", bearer, 0};
     struct hw_err err = {{0}};
-
-    snprintf(path, sizeof(path), "%s%s", conf->path, behind);
-    struct hw_call_request request = {
-        .https = conf->https,
-        .host = conf->host,
-        .port = conf->port,
+    struct hw_backend_call call = {
+        .conf = conf,
         .method = "GET",
-        .path = path,
-        .fields = &field,
+        .path = behind,
         .connect_ms = timeout_ms,
         .first_byte_ms = timeout_ms,
         .idle_ms = timeout_ms,
         .max_response_bytes = MAX_LIST_BYTES,
     };
-    if (conf->api_key != NULL) {
-        int len = snprintf(bearer, sizeof(bearer), "Bearer %s", conf->api_key);
-        field.value_len = (size_t)len < sizeof(bearer) ? (size_t)len : 0;
-        request.field_count = field.value_len > 0;
-    }
+
     look->status = 0;
-    struct hw_client *client = look->discover->loop->client;
-    int rc = hw_client_send(client, &request, &events, look, &look->call, &err);
-    if (conf->api_key != NULL)
-        explicit_bzero(bearer, sizeof(bearer));
+    int rc =
+        hw_backend_call_send(look->discover->loop->client, &call, &events, look, &look->call, &err);
     if (rc != 0)
         conclude(look, err.msg);
 }

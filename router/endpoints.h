@@ -22,7 +22,9 @@ void hw_catalog_tags(struct hw_loop *loop, struct hw_http_stream *stream);    /*
 void hw_catalog_ps(struct hw_loop *loop, struct hw_http_stream *stream);      /* /api/ps */
 void hw_catalog_show(struct hw_loop *loop, struct hw_http_stream *stream);    /* /api/show */
 void hw_catalog_version(struct hw_loop *loop, struct hw_http_stream *stream); /* /api/version */
-void hw_catalog_refuse(struct hw_loop *loop, struct hw_http_stream *stream);  /* /api/pull ... */
+
+/* manage.c */
+void hw_manage(struct hw_loop *loop, struct hw_http_stream *stream); /* /api/pull ... */
 
 /* operations.c */
 void hw_operations_health(struct hw_loop *loop, struct hw_http_stream *stream);

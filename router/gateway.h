@@ -42,6 +42,7 @@ struct hw_loop {
     uv_async_t wake;               /* a slot was granted, a plan waits, or it is time to stop */
     uv_timer_t sweep;              /* deadlines of exchanges, every HW_SWEEP_MS */
     struct hw_exchange *exchanges; /* all that are not over */
+    struct hw_passing *passings;   /* the same of passages (passage.h) */
     struct hw_waiter_list granted; /* under the admission's lock */
     _Atomic(struct hw_plan *) next_plan; /* put there by a reload, with a reference */
     atomic_int connections;              /* as of the last sweep */

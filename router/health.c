@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "hatchway/assert.h"
+#include "router/backend_call.h"
 #include "router/loop.h"
 
 enum { MAX_RESPONSE_BYTES = 8 << 20, MAX_PROBES = 64 };
@@ -128,8 +129,6 @@ send_probe(struct hw_health *health, struct hw_plan *plan, size_t i)
     const struct hw_conf_backend *conf = &plan->snapshot->backends[i];
     uint32_t timeout_ms = plan->snapshot->probes.timeout;
     struct probe *probe = hw_xcalloc(1, sizeof(*probe));
-    char path[320], bearer[1024];
-    struct hw_http_field field = {"authorization", bearer, 0};
     struct hw_err err = {{0}};
 
     *probe = (struct probe){
@@ -138,27 +137,16 @@ send_probe(struct hw_health *health, struct hw_plan *plan, size_t i)
         probe->next->prev = probe;
     health->probes = probe;
     health->count++;
-    snprintf(path, sizeof(path), "%s%s", conf->path, path_of(conf->kind));
-    struct hw_call_request request = {
-        .https = conf->https,
-        .host = conf->host,
-        .port = conf->port,
+    struct hw_backend_call call = {
+        .conf = conf,
         .method = "GET",
-        .path = path,
-        .fields = &field,
+        .path = path_of(conf->kind),
         .connect_ms = timeout_ms,
         .first_byte_ms = timeout_ms,
         .idle_ms = timeout_ms,
         .max_response_bytes = MAX_RESPONSE_BYTES,
     };
-    if (conf->api_key != NULL) {
-        int len = snprintf(bearer, sizeof(bearer), "Bearer %s", conf->api_key);
-        field.value_len = (size_t)len < sizeof(bearer) ? (size_t)len : 0;
-        request.field_count = field.value_len > 0;
-    }
-    int rc = hw_client_send(health->loop->client, &request, &events, probe, &probe->call, &err);
-    if (conf->api_key != NULL)
-        explicit_bzero(bearer, sizeof(bearer));
+    int rc = hw_backend_call_send(health->loop->client, &call, &events, probe, &probe->call, &err);
     if (rc != 0)
         conclude(probe, err.msg);
 }

@@ -10,6 +10,7 @@
 #include "router/exchange.h"
 #include "router/discover.h"
 #include "router/health.h"
+#include "router/passage.h"
 
 static struct hw_http_limits
 server_limits(const struct hw_snapshot *snapshot, unsigned loop_count)
@@ -53,6 +54,7 @@ follow_gateway(struct hw_loop *loop)
     if (atomic_load(&loop->gateway->stopping) && !atomic_load(&loop->stopped)) {
         atomic_store(&loop->stopped, true);
         hw_exchange_abort_all(loop);
+        hw_passage_abort_all(loop);
         hw_loop_close(loop);
     }
 }
@@ -226,7 +228,7 @@ hw_loop_close(struct hw_loop *loop)
 void
 hw_loop_free(struct hw_loop *loop)
 {
-    HW_ASSERT(loop->closing == 0 && loop->exchanges == NULL);
+    HW_ASSERT(loop->closing == 0 && loop->exchanges == NULL && loop->passings == NULL);
     hw_plan_unref(atomic_exchange(&loop->next_plan, NULL));
     hw_plan_unref(loop->plan);
     int rc = uv_loop_close(&loop->uv);
