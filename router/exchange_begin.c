@@ -193,7 +193,7 @@ match_route(struct hw_exchange *ex)
 {
     const struct hw_snapshot *snapshot = ex->plan->snapshot;
 
-    hw_classify(ex->plan->classifier, &ex->traits);
+    hw_classify(ex->plan->taught.classifier, &ex->traits);
     hw_plan_count_role(ex->plan, ex->traits.role);
     ex->route = hw_route_match(snapshot, &ex->traits);
     if (ex->route < 0) {

@@ -82,8 +82,8 @@ add_text(struct hw_exchange *ex, struct hw_record *record)
         uint16_t *buckets = hw_arena_alloc(&ex->arena, HW_FEATURES_MAX * sizeof(uint16_t));
         if (buckets == NULL)
             return;
-        record->feature_count =
-            hw_classify_features(ex->plan->classifier, traits->text, traits->text_len, buckets);
+        record->feature_count = hw_classify_features(ex->plan->taught.classifier, traits->text,
+                                                     traits->text_len, buckets);
         qsort(buckets, record->feature_count, sizeof(*buckets), compare_buckets);
         record->features = buckets;
         break;
@@ -133,8 +133,8 @@ add_traits(struct hw_exchange *ex, struct hw_record *record)
     record->embeds = traits->embeds;
     record->keepable = ex->query.keepable;
     record->deterministic = ex->query.deterministic;
-    record->keywords_digest = ex->plan->keywords_digest;
-    record->learned_digest = ex->plan->learned_digest;
+    record->keywords_digest = ex->plan->taught.keywords_digest;
+    record->learned_digest = ex->plan->taught.learned_digest;
 }
 
 static void

@@ -159,7 +159,7 @@ explain(struct hw_loop *loop, struct hw_question *question, struct hw_arena *are
     hw_discover_view(plan, views);
     decision.views = views;
     decision.devices = devices;
-    hw_decide(plan->classifier, &decision);
+    hw_decide(plan->taught.classifier, &decision);
     cJSON *json = hw_decision_json(&decision);
     add_health(loop, json);
     hw_decision_free(&decision);

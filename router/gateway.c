@@ -1,4 +1,4 @@
-/* router/gateway.c - starts the loops, takes signals, puts reloads into force, ends it all.
+/* router/gateway.c - starts the loops, takes signals, ends it all.
  *
  * Stopping: SIGTERM -> /ready says no, listeners accept what is queued and close, answers go on
  * until the drain's deadline -> `stopping`: what is left gets its error event, every loop closes
@@ -13,7 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "config/load.h"
 #include "hatchway/assert.h"
 #include "router/discover.h"
 #include "router/health.h"
@@ -31,22 +30,6 @@ wake_all(struct hw_gateway *gateway)
 }
 
 /* --- reload ---------------------------------------------------------------------------------- */
-
-/* Prints every diagnosis; returns 0 when the file can be used. */
-static int
-load(const char *path, struct hw_snapshot **out)
-{
-    struct hw_diags diags = {0};
-    char text[640];
-    int rc = hw_config_load(path, out, &diags);
-
-    for (size_t i = 0; i < diags.count; i++) {
-        hw_diag_format(&diags.items[i], path, text, sizeof(text));
-        fprintf(stderr, "hatchway: %s\n", text);
-    }
-    hw_diags_free(&diags);
-    return rc;
-}
 
 void
 hw_gateway_note_read(struct hw_gateway *gateway)
@@ -68,51 +51,6 @@ hw_gateway_offer(struct hw_gateway *gateway, struct hw_snapshot *snapshot)
 {
     hw_snapshot_unref(atomic_exchange(&gateway->offered, snapshot));
     uv_async_send(&gateway->loops[0].wake);
-}
-
-static bool
-same_text(const char *a, const char *b)
-{
-    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static void
-warn_of_restart_only(const struct hw_snapshot *old, const struct hw_snapshot *new)
-{
-    if (strcmp(old->listen_host, new->listen_host) != 0 || old->listen_port != new->listen_port ||
-        old->loops != new->loops)
-        hw_log(HW_LOG_WARN, "listen and loops change on restart only");
-    if (old->cache.memory != new->cache.memory ||
-        !same_text(old->cache.redis_host, new->cache.redis_host) ||
-        old->cache.redis_port != new->cache.redis_port)
-        hw_log(HW_LOG_WARN, "cache.memory and cache.redis change on restart only");
-}
-
-static void
-put_into_force(struct hw_gateway *gateway, struct hw_snapshot *snapshot)
-{
-    struct hw_plan *plan = NULL;
-    struct hw_err err = {{0}};
-    int rc = hw_plan_create(snapshot, gateway->backends, gateway->meters, &plan, &err);
-
-    if (rc != 0)
-        hw_snapshot_unref(snapshot);
-    else
-        rc = hw_workers_supervisor_apply(gateway->supervisor, snapshot, &err);
-    if (rc != 0) {
-        hw_log(HW_LOG_ERROR, "reload: %s", err.msg);
-        hw_plan_unref(plan);
-        hw_gateway_reload_failed(gateway);
-        return;
-    }
-    warn_of_restart_only(gateway->loops[0].plan->snapshot, snapshot);
-    hw_decision_log_apply(gateway->decision_log, &snapshot->decisions);
-    for (unsigned i = 0; i < gateway->loop_count; i++)
-        hw_loop_offer_plan(&gateway->loops[i], hw_plan_ref(plan));
-    hw_plan_unref(plan);
-    hw_metric_add(gateway->meters->reloads_ok, 1);
-    hw_metric_set(gateway->meters->reload_last_ok, 1);
-    hw_log(HW_LOG_INFO, "the configuration %s is in force", gateway->config_path);
 }
 
 /* --- loop 0 ---------------------------------------------------------------------------------- */
@@ -144,10 +82,7 @@ learn_of_workers(struct hw_gateway *gateway)
 void
 hw_gateway_tick(struct hw_gateway *gateway)
 {
-    struct hw_snapshot *offered = atomic_exchange(&gateway->offered, NULL);
-
-    if (offered != NULL)
-        put_into_force(gateway, offered);
+    hw_reload_offered(gateway);
     learn_of_workers(gateway);
     if (!atomic_load(&gateway->draining)) {
         hw_health_tick(gateway->health);
@@ -186,18 +121,6 @@ begin_drain(struct hw_gateway *gateway)
 }
 
 static void
-reload(struct hw_gateway *gateway)
-{
-    struct hw_snapshot *snapshot = NULL;
-
-    hw_gateway_note_read(gateway);
-    if (load(gateway->config_path, &snapshot) == 0)
-        put_into_force(gateway, snapshot);
-    else
-        hw_gateway_reload_failed(gateway);
-}
-
-static void
 on_signal(uv_signal_t *handle, int signum)
 {
     struct hw_gateway *gateway = handle->data;
@@ -208,7 +131,7 @@ on_signal(uv_signal_t *handle, int signum)
     }
     hw_access_log_reopen(gateway->access_log);
     hw_decision_log_reopen(gateway->decision_log);
-    reload(gateway);
+    hw_reload_file(gateway);
 }
 
 /* A file that is away for a moment is between two of an editor's steps; one that was read already
@@ -223,7 +146,7 @@ on_folder_quiet(void *ctx)
         atomic_load(&gateway->draining) || !gateway->loops[0].plan->snapshot->watch)
         return;
     hw_log(HW_LOG_INFO, "%s has changed: reading it", gateway->config_path);
-    reload(gateway);
+    hw_reload_file(gateway);
 }
 
 static void
@@ -399,17 +322,20 @@ hw_gateway_run(const char *config_path)
 {
     struct hw_gateway gateway = {.config_path = config_path};
     struct hw_snapshot *snapshot = NULL;
+    struct hw_taught taught;
     struct hw_plan *plan = NULL;
     struct hw_err err = {{0}};
 
     signal(SIGPIPE, SIG_IGN);
     hw_gateway_note_read(&gateway);
-    if (load(config_path, &snapshot) != 0)
+    if (hw_reload_load(config_path, &snapshot) != 0)
         return 1;
     int rc = open_shared(&gateway, snapshot, &err);
     if (rc == 0)
-        rc = hw_plan_create(snapshot, gateway.backends, gateway.meters, &plan, &err);
-    if (plan == NULL)
+        rc = hw_plan_teach(snapshot, &taught, &err);
+    if (rc == 0)
+        plan = hw_plan_create(snapshot, &taught, gateway.backends, gateway.meters);
+    else
         hw_snapshot_unref(snapshot);
     if (rc == 0)
         rc = open_loops(&gateway, plan, &err);

@@ -21,6 +21,7 @@
 #include "router/log.h"
 #include "router/meters.h"
 #include "router/plan.h"
+#include "router/reload.h"
 #include "router/watch.h"
 #include "router/workers.h"
 
@@ -75,6 +76,7 @@ struct hw_gateway {
     atomic_uint drained_loops;             /* whose listeners have accepted what was queued */
     _Atomic int64_t active;                /* exchanges of all loops */
     _Atomic(struct hw_snapshot *) offered; /* a reload waiting for loop 0 */
+    struct hw_reload reload;               /* loop 0 only */
     uint64_t drain_deadline_ms;            /* loop 0 only */
     uv_signal_t signals[3];                /* loop 0 */
     struct hw_watch watch;                 /* loop 0 */

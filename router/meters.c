@@ -105,9 +105,9 @@ define_backends(struct hw_meters *m)
     m->backend_out =
         hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_out",
                           "1 when the backend is out for this reason.", "backend,reason", 1);
-    m->late = hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_late_answers_total",
-                                "Answers whose first token came far later than usual.", "backend",
-                                1);
+    m->late =
+        hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_late_answers_total",
+                          "Answers whose first token came far later than usual.", "backend", 1);
     m->lane_open = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_lane_open",
                                      "1 when the backend takes queries of the lane at this hour.",
                                      "backend,lane", 1);

@@ -14,24 +14,33 @@ static const int codes[HW_PLAN_CODES - 1] = {200, 400, 401, 403, 404, 405, 408, 
 static const char *const dialects[HW_PLAN_DIALECTS] = {"openai", "ollama", "anthropic", "bdh"};
 
 int
-hw_plan_create(struct hw_snapshot *snapshot, struct hw_backends *registry, struct hw_meters *meters,
-               struct hw_plan **out, struct hw_err *err)
+hw_plan_teach(const struct hw_snapshot *snapshot, struct hw_taught *out, struct hw_err *err)
 {
-    struct hw_classifier *classifier = NULL;
-    int rc = hw_classifier_create(snapshot, &classifier, err);
-    if (rc != 0)
-        return rc;
+    *out = (struct hw_taught){.classifier = NULL};
+    if (snapshot->decisions.file != NULL) {
+        out->keywords_digest = hw_keywords_digest(snapshot);
+        out->learned_digest = hw_learned_digest(snapshot);
+    }
+    return hw_classifier_create(snapshot, &out->classifier, err);
+}
 
+void
+hw_taught_free(struct hw_taught *taught)
+{
+    hw_classifier_destroy(&taught->classifier);
+}
+
+struct hw_plan *
+hw_plan_create(struct hw_snapshot *snapshot, struct hw_taught *taught, struct hw_backends *registry,
+               struct hw_meters *meters)
+{
     struct hw_plan *plan = hw_xcalloc(1, sizeof(*plan));
     atomic_init(&plan->refs, 1);
     plan->snapshot = snapshot;
-    plan->classifier = classifier;
+    plan->taught = *taught;
+    *taught = (struct hw_taught){.classifier = NULL};
     plan->registry = registry;
     plan->meters = meters;
-    if (snapshot->decisions.file != NULL) {
-        plan->keywords_digest = hw_keywords_digest(snapshot);
-        plan->learned_digest = hw_learned_digest(snapshot);
-    }
     plan->backends = hw_xcalloc(snapshot->backend_count + 1, sizeof(struct hw_backend *));
     for (size_t i = 0; i < snapshot->backend_count; i++)
         plan->backends[i] = hw_backends_get(registry, &snapshot->backends[i]);
@@ -49,8 +58,7 @@ hw_plan_create(struct hw_snapshot *snapshot, struct hw_backends *registry, struc
         const char *label = i < snapshot->role_count ? snapshot->roles[i].name : "none";
         plan->roles[i] = hw_metric_child(meters->classified, &label);
     }
-    *out = plan;
-    return 0;
+    return plan;
 }
 
 struct hw_plan *
@@ -73,7 +81,7 @@ hw_plan_unref(struct hw_plan *plan)
         hw_backend_unref(plan->registry, plan->backends[i]);
     for (size_t i = 0; i < plan->snapshot->device_count; i++)
         hw_device_unref(plan->registry, plan->devices[i]);
-    hw_classifier_destroy(&plan->classifier);
+    hw_taught_free(&plan->taught);
     hw_snapshot_unref(plan->snapshot);
     free(plan->backends);
     free(plan->devices);

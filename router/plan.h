@@ -22,22 +22,30 @@ struct hw_plan_route {
     const char *label;
 };
 
+/* What of a plan takes time to make: its classifier learns from the policy's examples. */
+struct hw_taught {
+    struct hw_classifier *classifier;
+    uint64_t keywords_digest, learned_digest; /* policies/digest.h; for the decision log only */
+};
+
 struct hw_plan {
     atomic_uint refs;
     struct hw_snapshot *snapshot; /* one reference */
-    struct hw_classifier *classifier;
+    struct hw_taught taught;
     struct hw_backends *registry;
     struct hw_backend **backends;      /* in the snapshot's order, a reference each */
     struct hw_shared_device **devices; /* in the snapshot's order, a reference each */
     struct hw_plan_route *routes;      /* route_count + 1 */
     struct hw_metric **roles;          /* role_count + 1; the last is "none" */
     struct hw_meters *meters;
-    uint64_t keywords_digest, learned_digest; /* policies/digest.h; for the decision log only */
 };
 
-/* Takes over the caller's reference to snapshot on 0. */
-int hw_plan_create(struct hw_snapshot *snapshot, struct hw_backends *registry,
-                   struct hw_meters *meters, struct hw_plan **out, struct hw_err *err);
+/* Any thread, with a reference to the snapshot. */
+int hw_plan_teach(const struct hw_snapshot *snapshot, struct hw_taught *out, struct hw_err *err);
+void hw_taught_free(struct hw_taught *taught);
+/* Takes over the caller's reference to snapshot, and what it was taught. */
+struct hw_plan *hw_plan_create(struct hw_snapshot *snapshot, struct hw_taught *taught,
+                               struct hw_backends *registry, struct hw_meters *meters);
 struct hw_plan *hw_plan_ref(struct hw_plan *plan);
 void hw_plan_unref(struct hw_plan *plan); /* NULL-safe */
 

@@ -1,4 +1,5 @@
 """What operators see and do: logs, metrics, reload, drain."""
+import json
 import shutil
 import signal
 import socket
@@ -9,6 +10,7 @@ import pytest
 
 from harness.backend import hangs, ollama, openai, status
 from harness.client import Connection, Stream, ask, get, post, request, request_bytes
+from harness.gateway import ROOT
 from harness.policy import bdh, ollama as ollama_backend, openai as openai_backend
 from harness.wait import until
 
@@ -186,6 +188,31 @@ def test_reload_changes_workers(hatchway, backend):
     gateway.signal(signal.SIGHUP)
     until(lambda: gateway.workers() == kept, 10)
     assert ask(gateway, "hello", max_tokens=3).text
+
+
+def test_a_policy_that_learns_a_lot_holds_nobody_up(hatchway, backend):
+    """64 roles learn from 8,960 examples; the only loop goes on answering meanwhile."""
+    rows = ROOT / "bench/data/classify/hwu64_intent.train.jsonl"
+    names = sorted({json.loads(line)["label"] for line in rows.open(encoding="utf-8")})
+    config = {"backends": [openai_backend("one", backend(openai("one")))], "loops": 1}
+    gateway = hatchway(**config)
+    assert ask(gateway, "hello").text == "one"
+
+    gateway.write({**config, "roles": {name: {"examples_file": str(rows)} for name in names}})
+    gateway.signal(signal.SIGHUP)
+    answered = 0
+    while "is in force" not in gateway.log():
+        assert ask(gateway, "hello").text == "one"
+        answered += 1
+    assert answered >= 10  # a loop that learns itself answers one or two
+
+    # The newest of several reloads is what stays, however they overlap.
+    for signum in range(3):
+        gateway.signal(signal.SIGHUP)
+    gateway.write({**config, "routes": [{"name": "newest", "to": {"by": "latency"}}]})
+    assert request(gateway, "POST", "/hatchway/reload", "").status == 200
+    until(lambda: ask(gateway, "hello", max_tokens=9).headers["x-hatchway-route"] == "newest", 30)
+    gateway.signal(signal.SIGTERM)
 
 
 def test_reload_in_the_middle_of_a_stream(hatchway, backend):
