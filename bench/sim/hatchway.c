@@ -22,6 +22,7 @@ struct hatchway {
     struct hw_breaker breakers[SIM_PLACES_MAX];
     double taught_ms[SIM_PLACES_MAX]; /* below 0: never */
     uint32_t probes_failed[SIM_PLACES_MAX];
+    uint64_t back_ms[SIM_PLACES_MAX]; /* when a probe last brought it back; 0: never */
 };
 
 static void
@@ -96,6 +97,10 @@ view(struct sim *sim, struct hatchway *own, size_t p, struct hw_backend_view *ou
         .answer_bytes = own->speeds[p].answer_bytes,
         .waiting = sim->states[p].waiting,
     };
+    uint64_t back_ms =
+        own->breakers[p].closed_ms > own->back_ms[p] ? own->breakers[p].closed_ms : own->back_ms[p];
+    if (back_ms != 0) /* its slow start */
+        out->recovered_ms = (uint64_t)sim->now_ms - back_ms + 1;
     if (own->taught_ms[p] >= 0)
         out->silent_ms = (uint64_t)(sim->now_ms - own->taught_ms[p]);
 }
@@ -170,8 +175,10 @@ probed(struct sim *sim, size_t p, bool well)
 {
     struct hatchway *own = sim->own;
 
-    if (well && own->probes_failed[p] >= PROBES_FAILED)
+    if (well && own->probes_failed[p] >= PROBES_FAILED) {
         hw_breaker_hurry(&own->breakers[p], (uint64_t)sim->now_ms);
+        own->back_ms[p] = (uint64_t)sim->now_ms;
+    }
     own->probes_failed[p] = well ? 0 : own->probes_failed[p] + 1;
 }
 
