@@ -121,8 +121,8 @@ scenario("abort before the answer", transformers, async (model) => {
 });
 
 scenario("asked again after a failure", transformers, async (model) => {
-    const query = asks(model, failsOnce()); // the package does not retry
-    assertError(await thrownBy(client.chat(query)), 502);
+    const query = asks(model, failsOnce()); // 503 once; the package does not retry
+    assertError(await thrownBy(client.chat(query)), 503);
     assert.equal((await client.chat(query)).message.content, greeting);
 });
 
