@@ -31,6 +31,8 @@ void hw_operations_health(struct hw_loop *loop, struct hw_http_stream *stream);
 void hw_operations_ready(struct hw_loop *loop, struct hw_http_stream *stream);
 void hw_operations_metrics(struct hw_loop *loop, struct hw_http_stream *stream);
 void hw_operations_backends(struct hw_loop *loop, struct hw_http_stream *stream);
+
+/* reload.c */
 void hw_operations_reload(struct hw_loop *loop, struct hw_http_stream *stream);
 
 /* explain_endpoint.c */

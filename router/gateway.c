@@ -29,28 +29,10 @@ wake_all(struct hw_gateway *gateway)
             uv_async_send(&gateway->loops[i].wake);
 }
 
-/* --- reload ---------------------------------------------------------------------------------- */
-
 void
 hw_gateway_note_read(struct hw_gateway *gateway)
 {
-    atomic_store(&gateway->read_stamp, hw_watch_stamp(gateway->config_path));
-}
-
-void
-hw_gateway_reload_failed(struct hw_gateway *gateway)
-{
-    hw_metric_add(gateway->meters->reloads_failed, 1);
-    hw_metric_set(gateway->meters->reload_last_ok, 0);
-    hw_log(HW_LOG_ERROR, "the configuration %s was not taken: the old one goes on",
-           gateway->config_path);
-}
-
-void
-hw_gateway_offer(struct hw_gateway *gateway, struct hw_snapshot *snapshot)
-{
-    hw_snapshot_unref(atomic_exchange(&gateway->offered, snapshot));
-    uv_async_send(&gateway->loops[0].wake);
+    gateway->read_stamp = hw_watch_stamp(gateway->config_path);
 }
 
 /* --- loop 0 ---------------------------------------------------------------------------------- */
@@ -82,7 +64,7 @@ learn_of_workers(struct hw_gateway *gateway)
 void
 hw_gateway_tick(struct hw_gateway *gateway)
 {
-    hw_reload_offered(gateway);
+    hw_reload_tick(gateway);
     learn_of_workers(gateway);
     if (!atomic_load(&gateway->draining)) {
         hw_health_tick(gateway->health);
@@ -142,7 +124,7 @@ on_folder_quiet(void *ctx)
     struct hw_gateway *gateway = ctx;
     uint64_t stamp = hw_watch_stamp(gateway->config_path);
 
-    if (stamp == 0 || stamp == atomic_load(&gateway->read_stamp) ||
+    if (stamp == 0 || stamp == gateway->read_stamp ||
         atomic_load(&gateway->draining) || !gateway->loops[0].plan->snapshot->watch)
         return;
     hw_log(HW_LOG_INFO, "%s has changed: reading it", gateway->config_path);
@@ -215,7 +197,7 @@ open_shared(struct hw_gateway *gateway, const struct hw_snapshot *snapshot, stru
 static void
 close_shared(struct hw_gateway *gateway)
 {
-    hw_snapshot_unref(atomic_exchange(&gateway->offered, NULL));
+    hw_reload_free(gateway);
     hw_access_log_destroy(&gateway->access_log);
     hw_decision_log_destroy(&gateway->decision_log);
     hw_cache_memory_destroy(&gateway->memory);

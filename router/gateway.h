@@ -46,6 +46,7 @@ struct hw_loop {
     struct hw_passing *passings;   /* the same of passages (passage.h) */
     struct hw_waiter_list granted; /* under the admission's lock */
     _Atomic(struct hw_plan *) next_plan; /* put there by a reload, with a reference */
+    hw_reload_wishes reloaded;           /* of its agents, to be answered */
     atomic_int connections;              /* as of the last sweep */
     /* what of their counters stands in the meters already */
     struct hw_http_server_stats server_told;
@@ -72,29 +73,23 @@ struct hw_gateway {
     const char *config_path;
     uint16_t port; /* listened on */
     atomic_bool draining;
-    atomic_bool stopping;                  /* the deadline has passed, or nothing is left */
-    atomic_uint drained_loops;             /* whose listeners have accepted what was queued */
-    _Atomic int64_t active;                /* exchanges of all loops */
-    _Atomic(struct hw_snapshot *) offered; /* a reload waiting for loop 0 */
-    struct hw_reload reload;               /* loop 0 only */
-    uint64_t drain_deadline_ms;            /* loop 0 only */
-    uv_signal_t signals[3];                /* loop 0 */
-    struct hw_watch watch;                 /* loop 0 */
-    _Atomic uint64_t read_stamp;           /* of the file that was read last, good or bad */
-    uint64_t started_ms;                   /* wall clock */
-    char boot_id[17];                      /* random; the first part of request ids */
+    atomic_bool stopping;      /* the deadline has passed, or nothing is left */
+    atomic_uint drained_loops; /* whose listeners have accepted what was queued */
+    _Atomic int64_t active;    /* exchanges of all loops */
+    struct hw_reload reload;
+    uint64_t drain_deadline_ms; /* loop 0 only */
+    uv_signal_t signals[3];     /* loop 0 */
+    struct hw_watch watch;      /* loop 0 */
+    uint64_t read_stamp;        /* loop 0: of the file that was read last, good or bad */
+    uint64_t started_ms;        /* wall clock */
+    char boot_id[17];           /* random; the first part of request ids */
 };
 
 /* Loads, listens, serves until SIGTERM or SIGINT and the drain that follows. Returns an exit
  * status: 0, or 1 with the reason on stderr. */
 int hw_gateway_run(const char *config_path);
 
-/* Any thread: puts a snapshot into force (takes the reference); loop 0 does it in its next turn,
- * and says so in log and metrics. */
-void hw_gateway_offer(struct hw_gateway *gateway, struct hw_snapshot *snapshot);
-/* Any thread, before the file is read: the watch need not read it again. */
+/* Before the file is read: the watch need not read it again. */
 void hw_gateway_note_read(struct hw_gateway *gateway);
-/* Any thread: a file could not be loaded; everything stays as it was. */
-void hw_gateway_reload_failed(struct hw_gateway *gateway);
 
 #endif

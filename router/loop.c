@@ -40,6 +40,7 @@ take_plan(struct hw_loop *loop)
     loop->plan = plan;
     struct hw_http_limits limits = server_limits(plan->snapshot, loop->gateway->loop_count);
     hw_http_server_set_limits(loop->server, &limits);
+    hw_reload_taken(loop->gateway);
 }
 
 static void
@@ -67,6 +68,7 @@ on_wake(uv_async_t *wake)
     if (atomic_load(&loop->stopped))
         return;
     take_plan(loop);
+    hw_reload_answer(loop);
     hw_exchange_collect_granted(loop);
     if (loop->index == 0)
         hw_gateway_tick(loop->gateway);

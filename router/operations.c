@@ -1,10 +1,9 @@
-/* router/operations.c - what operators and scrapers read: health, metrics, backends, reload. */
+/* router/operations.c - what operators and scrapers read: health, metrics, backends. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/load.h"
 #include "router/endpoints.h"
 #include "router/health.h"
 #include "router/lanes.h"
@@ -252,33 +251,4 @@ hw_operations_backends(struct hw_loop *loop, struct hw_http_stream *stream)
         cJSON_AddItemToArray(list, backend_json(loop, i));
     hw_devices_json(loop->plan, root);
     respond_json(stream, 200, root);
-}
-
-/* --- reload ---------------------------------------------------------------------------------- */
-
-/* The file is read and judged here, so that the answer can say what is wrong with it; loop 0 puts
- * it into force in its next turn. */
-void
-hw_operations_reload(struct hw_loop *loop, struct hw_http_stream *stream)
-{
-    struct hw_gateway *gateway = loop->gateway;
-    struct hw_snapshot *snapshot = NULL;
-    struct hw_diags diags = {0};
-    cJSON *root = cJSON_CreateObject();
-    cJSON *messages = cJSON_AddArrayToObject(root, "messages");
-    hw_gateway_note_read(gateway);
-    int rc = hw_config_load(gateway->config_path, &snapshot, &diags);
-
-    for (size_t i = 0; i < diags.count; i++) {
-        char text[640];
-        hw_diag_format(&diags.items[i], gateway->config_path, text, sizeof(text));
-        cJSON_AddItemToArray(messages, cJSON_CreateString(text));
-    }
-    hw_diags_free(&diags);
-    cJSON_AddStringToObject(root, "status", rc == 0 ? "ok" : "failed");
-    if (rc == 0)
-        hw_gateway_offer(gateway, snapshot);
-    else
-        hw_gateway_reload_failed(gateway);
-    respond_json(stream, rc == 0 ? 200 : 400, root);
 }
