@@ -239,8 +239,7 @@ hw_workers_ask(struct hw_workers *workers, const struct hw_worker_ask *ask,
         send_ask(link, call);
         return 0;
     }
-    call->backend = strdup(ask->backend);
-    HW_ASSERT(call->backend != NULL);
+    call->backend = hw_xstrdup(ask->backend);
     call->until_ms = uv_now(workers->loop) + ask->wait_ms;
     put_waiting(workers, call);
     arm_wait_timer(workers);

@@ -41,15 +41,6 @@ struct hw_board {
     uint64_t last_id;
 };
 
-static char *
-copy_text(const char *text)
-{
-    char *copy = strdup(text);
-
-    HW_ASSERT(copy != NULL);
-    return copy;
-}
-
 struct hw_board *
 hw_board_create(void)
 {
@@ -169,7 +160,7 @@ hw_board_set_backend(struct hw_board *board, const char *name, uint32_t workers,
     struct backend *backend = *find_backend(board, name);
     if (backend == NULL) {
         backend = hw_xcalloc(1, sizeof(*backend));
-        backend->name = copy_text(name);
+        backend->name = hw_xstrdup(name);
         backend->next = board->backends;
         board->backends = backend;
     }
@@ -195,7 +186,7 @@ hw_board_add_slot(struct hw_board *board, const char *backend, const char *path)
 {
     struct slot *slot = hw_xcalloc(1, sizeof(*slot));
 
-    slot->backend = copy_text(backend);
+    slot->backend = hw_xstrdup(backend);
     HW_ASSERT(strlen(path) < sizeof(slot->path));
     memcpy(slot->path, path, strlen(path) + 1);
     uv_mutex_lock(&board->mutex);
@@ -288,7 +279,7 @@ hw_board_views(struct hw_board *board, struct hw_board_view **out)
         view->id = slot->id;
         view->running = slot->running;
         view->retiring = slot->retiring;
-        view->backend = copy_text(slot->backend);
+        view->backend = hw_xstrdup(slot->backend);
         memcpy(view->path, slot->path, sizeof(view->path));
     }
     uv_mutex_unlock(&board->mutex);

@@ -394,8 +394,7 @@ hw_link_new(struct hw_workers *workers, const struct hw_board_view *view)
 
     link->workers = workers;
     link->slot = view->id;
-    link->backend = strdup(view->backend);
-    HW_ASSERT(link->backend != NULL);
+    link->backend = hw_xstrdup(view->backend);
     memcpy(link->path, view->path, sizeof(link->path));
     hw_buf_init(&link->in, HW_FRAME_HEAD_BYTES + HW_FRAME_MAX_PAYLOAD + READ_BYTES);
     uv_timer_init(workers->loop, &link->timer);

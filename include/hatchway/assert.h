@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define HW_ASSERT(cond)                                                                            \
     do {                                                                                           \
@@ -33,6 +34,14 @@ hw_xcalloc(size_t count, size_t size)
         abort();
     }
     return p;
+}
+
+static inline char *
+hw_xstrdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+
+    return memcpy(hw_xcalloc(size, 1), text, size);
 }
 
 #endif

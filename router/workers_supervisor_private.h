@@ -1,0 +1,59 @@
+/* router/workers_supervisor_private.h - the supervisor's parts: workers_supervisor.c (the snapshot
+ * and life), workers_process.c (one process), workers_swap.c (a checkpoint that changes on disk).
+ */
+#ifndef HW_ROUTER_WORKERS_SUPERVISOR_PRIVATE_H
+#define HW_ROUTER_WORKERS_SUPERVISOR_PRIVATE_H
+
+#include "router/workers_dir.h"
+#include "router/workers_private.h"
+
+struct hw_worker_process {
+    struct hw_workers_supervisor *supervisor;
+    struct hw_worker_process *next;
+    char *backend, *model;
+    bool fast; /* --precision fast */
+    char path[HW_BOARD_PATH_BYTES];
+    uint64_t slot;
+    bool running, retiring, told; /* told: SIGTERM was sent */
+    uint64_t started_ms, pause_ms;
+    uv_process_t handle;
+    bool handle_open;
+    uv_timer_t timer; /* restart, or SIGKILL */
+};
+
+struct hw_worker_backend {
+    struct hw_worker_backend *next;
+    char *name, *model;
+    bool fast;
+    uint32_t workers;
+    bool wanted; /* by the snapshot being applied */
+};
+
+struct hw_workers_supervisor {
+    uv_loop_t *loop;
+    char *executable;
+    struct hw_workers_dir dir; /* made for the first local backend */
+    struct hw_board *board;
+    struct hw_worker_backend *backends;
+    struct hw_worker_process *processes;
+    uint32_t path_counter;
+    uv_async_t async;
+    bool closing, async_closed;
+    void (*closed_cb)(void *ctx);
+    void *closed_ctx;
+};
+
+/* workers_supervisor.c: when the last process is gone and the supervisor closes. */
+void hw_supervisor_finish_close(struct hw_workers_supervisor *supervisor);
+
+/* workers_process.c */
+#define HW_NAME_IN_PATH 16 /* bytes of a backend's name that appear in its sockets' */
+
+void hw_process_add(struct hw_workers_supervisor *supervisor,
+                    const struct hw_worker_backend *backend);
+/* It gets no more asks, and ends when the loops have let go of it. */
+void hw_process_retire(struct hw_worker_process *process);
+/* SIGTERM, and SIGKILL if that does not help. */
+void hw_process_stop(struct hw_worker_process *process);
+
+#endif
