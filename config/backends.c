@@ -90,6 +90,12 @@ set_parameters(struct hw_load *load, const struct hw_node *node, const struct hw
                        hw_conf_shown(node->raw));
 }
 
+static const struct hw_key keys_trial[] = {
+    {"ask", hw_set_text, HW_FIELD(hw_conf_trial, ask), .required = true, .min = 1, .max = 4096},
+    {"expect", hw_set_text, HW_FIELD(hw_conf_trial, expect), .min = 1, .max = 4096},
+    {.name = NULL},
+};
+
 static const struct hw_key keys_backend[] = {
     {"name", hw_set_name, HW_FIELD(hw_conf_backend, name), .required = true},
     {"kind", hw_set_word, HW_FIELD(hw_conf_backend, kind), .required = true,
@@ -100,6 +106,7 @@ static const struct hw_key keys_backend[] = {
     {"workers", hw_set_count, HW_FIELD(hw_conf_backend, workers), .min = 1, .max = 64},
     {"precision", hw_set_word, HW_FIELD(hw_conf_backend, precision), .fallback = "f32",
      .words = hw_precision_names},
+    {"trial", hw_set_section, HW_FIELD(hw_conf_backend, trial), .keys = keys_trial},
     {"models", hw_set_texts, HW_FIELD(hw_conf_backend, models), .max = 64, .item_max = MODEL_BYTES},
     {"roles", set_backend_roles, .offset = 0, .max = HW_MAX_ROLES, .item_max = 64},
     {"general", hw_set_bool, HW_FIELD(hw_conf_backend, general)},
@@ -248,6 +255,9 @@ end_backend(struct hw_load *load, const struct hw_node *map, void *item)
     if (precision != NULL && backend->url != NULL)
         hw_conf_report_key(load, precision,
                            "'precision' is that of a local bdh model; a url has none");
+    const struct hw_node *trial = hw_node_find(map, "trial");
+    if (trial != NULL && backend->url != NULL)
+        hw_conf_report_key(load, trial, "'trial' is that of a local bdh model; a url has none");
     if (backend->url == NULL && backend->workers == 0)
         backend->workers = 1;
     backend->digest = hw_backend_digest(backend);

@@ -122,6 +122,12 @@ struct hw_conf_device {
     uint32_t line;
 };
 
+/* What a worker is asked before it serves a checkpoint. */
+struct hw_conf_trial {
+    char *ask;    /* NULL: nothing */
+    char *expect; /* must occur in the answer; NULL: any answer will do */
+};
+
 struct hw_conf_backend {
     char *name;
     enum hw_kind kind;
@@ -134,6 +140,7 @@ struct hw_conf_backend {
     enum hw_device device;           /* the class */
     const struct hw_conf_device *on; /* among snapshot->devices; NULL: none was named */
     uint32_t workers;                /* bdh by model: processes, 1 */
+    struct hw_conf_trial trial;      /* the same */
     enum hw_precision precision;     /* the same */
     struct hw_conf_list models;
     struct hw_conf_list roles; /* names; role_mask has the same by index */

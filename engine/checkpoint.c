@@ -409,6 +409,17 @@ open_file(const char *path, int *fd, struct hw_err *err)
 }
 
 int
+hw_bdh_model_load_fd(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *err)
+{
+    int rc = sodium_init() < 0 ? hw_err_set(err, HW_EIO, "libsodium does not start")
+                               : load_model(fd, path, out, err);
+
+    if (rc != 0)
+        hw_err_prefix(err, "%s", path);
+    return rc;
+}
+
+int
 hw_bdh_model_load(const char *path, struct hw_bdh_model **out, struct hw_err *err)
 {
     int fd;

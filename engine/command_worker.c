@@ -14,6 +14,9 @@ static const char help[] =
     "closes, on SIGTERM, with its parent, or when nobody connects within 30 seconds.\n"
     "\n"
     "  --model PATH        safetensors file, or PyTorch's .pt\n"
+    "  --model-fd N        the same file, open already\n"
+    "  --trial-ask TEXT    a question to be answered first; without an answer the worker leaves\n"
+    "  --trial-expect TEXT what the answer must have in it\n"
     "  --socket PATH       where to listen; a stale socket there is replaced\n"
     "  --max-sessions N    queries generated side by side (default 16); more wait\n"
     "  --memory MIB        for all sessions' states (default 1024): lowers --max-sessions\n"
@@ -29,6 +32,9 @@ hw_command_worker(int argc, char **argv)
         {"max-sessions", required_argument, NULL, 'n'},
         {"memory", required_argument, NULL, 'b'},
         {"precision", required_argument, NULL, 'p'},
+        {"model-fd", required_argument, NULL, 'f'},
+        {"trial-ask", required_argument, NULL, 'a'},
+        {"trial-expect", required_argument, NULL, 'e'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -62,6 +68,17 @@ hw_command_worker(int argc, char **argv)
             conf.fast = strcmp(optarg, "fast") == 0;
             if (!conf.fast && strcmp(optarg, "f32") != 0)
                 return command_usage_error("--precision must be f32 or fast, got \"%s\"", optarg);
+            break;
+        case 'f':
+            if (!command_integer("--model-fd", optarg, 1u << 20, &value))
+                return EXIT_USAGE;
+            conf.model_fd = (int)value;
+            break;
+        case 'a':
+            conf.trial_ask = optarg;
+            break;
+        case 'e':
+            conf.trial_expect = optarg;
             break;
         case 'h':
             fputs(help, stdout);

@@ -402,6 +402,9 @@ hw_frame_put_report(struct hw_buf *out, const struct hw_frame_report *report)
     put_uint(&w, report->queued, 4);
     put_uint(&w, report->prompt_tokens, 8);
     put_uint(&w, report->output_tokens, 8);
+    put_uint(&w, report->steps, 8);
+    put_uint(&w, report->kept_prompts, 8);
+    put_uint(&w, report->kept_tokens, 8);
     put_uint(&w, report->state_bytes, 8);
     return write_payload(out, HW_FRAME_REPORT, 0, &w);
 }
@@ -417,6 +420,9 @@ hw_frame_get_report(const struct hw_frame *frame, struct hw_frame_report *report
     p.queued = get_u32(&r);
     p.prompt_tokens = get_uint(&r, 8);
     p.output_tokens = get_uint(&r, 8);
+    p.steps = get_uint(&r, 8);
+    p.kept_prompts = get_uint(&r, 8);
+    p.kept_tokens = get_uint(&r, 8);
     p.state_bytes = get_uint(&r, 8);
     r.failed |= frame->stream != 0;
     int rc = finish(&r, "REPORT", err);

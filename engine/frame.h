@@ -110,7 +110,10 @@ struct hw_frame_report {
     uint32_t queued;
     uint64_t prompt_tokens; /* since the worker's start */
     uint64_t output_tokens;
-    uint64_t state_bytes; /* held by sessions now */
+    uint64_t steps;        /* that made them: output_tokens / steps is the mean batch */
+    uint64_t kept_prompts; /* whose beginning a kept state had read */
+    uint64_t kept_tokens;  /* that were not read again for it */
+    uint64_t state_bytes;  /* of all sessions, kept ones too, now */
 };
 
 struct hw_frame {

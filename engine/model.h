@@ -65,6 +65,9 @@ struct hw_bdh_facts {
     size_t parameters;
 };
 int hw_bdh_model_facts(const char *path, struct hw_bdh_facts *out, struct hw_err *err);
+/* The same from an open file, which is left open; path names the model and says where its
+ * config.json would be. */
+int hw_bdh_model_load_fd(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *err);
 /* Writes safetensors atomically (temporary file, fsync, rename). bf16: weights rounded to nearest
  * even; freqs stay f32. */
 int hw_bdh_model_save(const struct hw_bdh_model *model, const char *path, bool bf16,

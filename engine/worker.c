@@ -115,7 +115,9 @@ name_answers(struct worker *w)
 static int
 start_engine(struct worker *w, struct hw_err *err)
 {
-    int rc = hw_bdh_model_load(w->conf.model_path, &w->model, err);
+    int rc = w->conf.model_fd > 0
+                 ? hw_bdh_model_load_fd(w->conf.model_fd, w->conf.model_path, &w->model, err)
+                 : hw_bdh_model_load(w->conf.model_path, &w->model, err);
     enum hw_bdh_precision precision = w->conf.fast ? HW_BDH_FAST : HW_BDH_F32;
     if (rc != 0 || (rc = hw_bdh_engine_create_as(w->model, precision, &w->engine, err)) != 0)
         return rc;
@@ -142,6 +144,8 @@ start_engine(struct worker *w, struct hw_err *err)
         name_answers(w);
         memcpy(w->hello.model, w->model->name, sizeof(w->hello.model));
         hw_bdh_session_reset(session); /* what it was measured with is nobody's prompt */
+        rc = worker_try(w, session, err);
+        hw_bdh_session_reset(session);
         w->spare[w->spare_count++] = session;
         w->session_count++;
     }
@@ -184,7 +188,10 @@ send_reports(struct worker *w, uint64_t now)
         .queued = w->queue.count,
         .prompt_tokens = w->prompt_tokens,
         .output_tokens = w->output_tokens,
-        .state_bytes = (uint64_t)w->active.count * hw_bdh_engine_state_bytes(w->engine),
+        .steps = w->steps,
+        .kept_prompts = w->kept_prompts,
+        .kept_tokens = w->kept_tokens,
+        .state_bytes = (uint64_t)w->session_count * hw_bdh_engine_state_bytes(w->engine),
     };
 
     if (now < w->report_at_us)

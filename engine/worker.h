@@ -18,6 +18,10 @@
 
 struct hw_worker_conf {
     const char *model_path;
+    int model_fd; /* the file of that name, opened by the gateway; 0: open it */
+    /* Asked before the first query may come; an answer without `expect` in it ends the worker.
+     * NULL: nothing is asked; any answer will do. */
+    const char *trial_ask, *trial_expect;
     const char *socket_path;
     bool fast;             /* HW_BDH_FAST: its answers, and so its digest, are not those of f32 */
     uint32_t max_sessions; /* generated side by side; further queries wait */

@@ -80,7 +80,7 @@ struct worker {
     uint64_t ticks;
     struct hw_bdh_session **spare; /* [max_sessions]; those not in use, the longest left first */
     uint32_t spare_count, session_count;
-    uint64_t prompt_tokens, output_tokens;
+    uint64_t prompt_tokens, output_tokens, steps, kept_prompts, kept_tokens;
     uint64_t report_at_us;
 };
 
@@ -88,6 +88,9 @@ struct worker {
 uint64_t worker_now_us(void);
 void worker_log(const struct worker *w, const char *level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* worker_trial.c: asks the trial question, if there is one. */
+int worker_try(struct worker *w, struct hw_bdh_session *session, struct hw_err *err);
 
 /* worker_conn.c: sockets and frames */
 void conn_accept(struct worker *w);

@@ -139,6 +139,8 @@ sched_admit(struct worker *w)
         line_remove(&w->queue, s);
         line_append(&w->active, s);
         s->state = STREAM_PREFILL;
+        w->kept_prompts += hw_generation_prompt_tokens(s->generation) > 0 ? 1 : 0;
+        w->kept_tokens += hw_generation_prompt_tokens(s->generation);
         s->started_us = worker_now_us();
         drop_prompt(w, s);
         hw_frame_write(&s->conn->out, HW_FRAME_START, s->id, NULL, 0);
@@ -274,6 +276,7 @@ decode_unit(struct worker *w)
         return false;
     hw_generations_decode(generations, texts, count);
     w->output_tokens += count;
+    w->steps++;
     for (size_t i = 0; i < count; i++)
         sched_deliver(w, batch[i]);
     return true;

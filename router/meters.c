@@ -72,6 +72,37 @@ define_queries(struct hw_meters *m)
     m->tokens_out = labelled(tokens, "output", NULL);
 }
 
+/* What local BDH workers report of themselves, about once a second. */
+static void
+define_workers(struct hw_meters *m)
+{
+    struct hw_metrics *r = m->registry;
+
+    m->worker_restarts = hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_worker_restarts_total",
+                                           "BDH worker processes started again.", "backend", 1);
+    m->worker_sessions =
+        hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_worker_sessions",
+                          "Queries at the BDH workers: active, queued.", "backend,state", 1);
+    m->worker_tokens =
+        hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_worker_tokens_total",
+                          "Tokens that BDH workers read and wrote.", "backend,direction", 1);
+    m->worker_steps = hw_metrics_define(
+        r, HW_METRIC_COUNTER, "hatchway_worker_steps_total",
+        "Steps that wrote tokens: output tokens by steps is the mean batch.", "backend", 1);
+    m->worker_state_bytes =
+        hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_worker_state_bytes",
+                          "Memory of the sessions' states, kept ones too.", "backend", 1);
+    m->worker_kept_prompts =
+        hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_worker_kept_prompts_total",
+                          "Prompts whose beginning a kept state had read already.", "backend", 1);
+    m->worker_kept_tokens =
+        hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_worker_kept_tokens_total",
+                          "Prompt tokens that were not read again.", "backend", 1);
+    m->model_swaps =
+        hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_model_swaps_total",
+                          "Checkpoints that changed on disk: taken, refused.", "backend,result", 1);
+}
+
 static void
 define_backends(struct hw_meters *m)
 {
@@ -120,8 +151,7 @@ define_backends(struct hw_meters *m)
     m->share_slots =
         hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_device_share_slots",
                           "Attempts that this share keeps room for.", "device,share", 1);
-    m->worker_restarts = hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_worker_restarts_total",
-                                           "BDH worker processes started again.", "backend", 1);
+    define_workers(m);
     m->retries = single(r, HW_METRIC_COUNTER, "hatchway_retries_total",
                         "Queries moved on to another candidate before their first byte.");
 }

@@ -29,6 +29,11 @@ struct hw_meters {
     struct hw_metric_family *share_inflight;  /* device, share */
     struct hw_metric_family *share_slots;     /* device, share */
     struct hw_metric_family *worker_restarts; /* backend */
+    struct hw_metric_family *worker_sessions; /* backend, state: active, queued */
+    struct hw_metric_family *worker_tokens;   /* backend, direction */
+    struct hw_metric_family *worker_steps, *worker_state_bytes;        /* backend */
+    struct hw_metric_family *worker_kept_prompts, *worker_kept_tokens; /* backend */
+    struct hw_metric_family *model_swaps;                              /* backend, result */
     struct hw_metric *tokens_in, *tokens_out;
     struct hw_metric *cache_hit_memory, *cache_hit_redis, *cache_miss, *cache_bypass;
     struct hw_metric *cache_entries, *cache_bytes, *cache_evictions;

@@ -89,6 +89,32 @@ refresh_models(struct hw_meters *meters, struct hw_backend *backend)
 }
 
 static void
+set_two(struct hw_metric_family *family, const char *backend, const char *second, uint64_t value)
+{
+    const char *labels[2] = {backend, second};
+
+    hw_metric_set(hw_metric_child(family, labels), (int64_t)value);
+}
+
+static void
+refresh_workers(struct hw_meters *m, const char *backend, const struct hw_worker_info *info)
+{
+    const struct hw_frame_report *report = &info->report;
+
+    hw_metric_set(hw_metric_child(m->worker_restarts, &backend), (int64_t)info->restarts);
+    hw_metric_set(hw_metric_child(m->worker_steps, &backend), (int64_t)report->steps);
+    hw_metric_set(hw_metric_child(m->worker_state_bytes, &backend), (int64_t)report->state_bytes);
+    hw_metric_set(hw_metric_child(m->worker_kept_prompts, &backend), (int64_t)report->kept_prompts);
+    hw_metric_set(hw_metric_child(m->worker_kept_tokens, &backend), (int64_t)report->kept_tokens);
+    set_two(m->worker_sessions, backend, "active", report->active);
+    set_two(m->worker_sessions, backend, "queued", report->queued);
+    set_two(m->worker_tokens, backend, "prompt", report->prompt_tokens);
+    set_two(m->worker_tokens, backend, "output", report->output_tokens);
+    set_two(m->model_swaps, backend, "taken", info->swaps_taken);
+    set_two(m->model_swaps, backend, "refused", info->swaps_refused);
+}
+
+static void
 refresh_backends(struct hw_loop *loop)
 {
     struct hw_meters *meters = loop->gateway->meters;
@@ -115,7 +141,7 @@ refresh_backends(struct hw_loop *loop)
         hw_metric_set(hw_metric_child(meters->breaker, &label), (int64_t)view.breaker);
         if (is_local(&plan->snapshot->backends[i]) &&
             hw_workers_info(loop->gateway->supervisor, label, &info))
-            hw_metric_set(hw_metric_child(meters->worker_restarts, &label), (int64_t)info.restarts);
+            refresh_workers(meters, label, &info);
     }
 }
 

@@ -83,8 +83,8 @@ least_loaded(struct hw_workers *workers, const char *backend)
     uint64_t best_load = UINT64_MAX;
 
     for (struct hw_worker_link *link = workers->links; link != NULL; link = link->next) {
-        if (link->state != HW_LINK_UP || link->retiring || strcmp(link->backend, backend) != 0 ||
-            hw_link_congested(link))
+        if (link->state != HW_LINK_UP || link->retiring || link->trial ||
+            strcmp(link->backend, backend) != 0 || hw_link_congested(link))
             continue;
         uint64_t load = (uint64_t)link->call_count + link->others;
         if (load < best_load) {
@@ -101,7 +101,8 @@ hw_workers_ready(struct hw_workers *workers, const char *backend)
     uint32_t ready = 0;
 
     for (struct hw_worker_link *link = workers->links; link != NULL; link = link->next)
-        if (link->state == HW_LINK_UP && !link->retiring && strcmp(link->backend, backend) == 0)
+        if (link->state == HW_LINK_UP && !link->retiring && !link->trial &&
+            strcmp(link->backend, backend) == 0)
             ready++;
     return ready;
 }
@@ -145,6 +146,8 @@ hw_workers_link_up(struct hw_worker_link *link)
 {
     struct hw_worker_call *call = link->workers->waiting, *earlier;
 
+    if (link->trial)
+        return;
     while (call != NULL && call->next != NULL)
         call = call->next;
     for (; call != NULL; call = earlier) {
@@ -300,6 +303,10 @@ read_board(struct hw_workers *workers)
             link = hw_link_new(workers, &views[i]);
         link->seen = true;
         link->retiring = views[i].retiring;
+        bool passed = link->trial && !views[i].trial;
+        link->trial = views[i].trial;
+        if (passed && link->state == HW_LINK_UP)
+            hw_workers_link_up(link);
     }
     hw_board_views_free(views, count);
     /* Links leave the list only when the loop closes their handles, so it is safe to walk. */

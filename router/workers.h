@@ -41,9 +41,10 @@ struct hw_workers_supervisor *hw_workers_supervisor_create(uv_loop_t *loop, cons
 /* Takes the local bdh backends of a snapshot: new ones are started, those that vanished or whose
  * model or count changed are retired (they finish what they were asked, then stop), the rest are
  * left alone. A name whose model changed serves from its new workers as soon as they are up; until
- * then asks wait (wait_ms). Copies what it needs. Fails only when the socket directory cannot be
- * made (0700, below snapshot->worker_dir; on the first call that has a local backend): then
- * nothing was changed. A worker that cannot be started is logged and tried again. */
+ * then asks wait (wait_ms). A checkpoint that changes under its name is tried by fresh workers and
+ * taken without a gap (workers_swap.c). Copies what it needs. Fails only when the socket directory
+ * cannot be made (0700, below snapshot->worker_dir; on the first call that has a local backend):
+ * then nothing was changed. A worker that cannot be started is logged and tried again. */
 int hw_workers_supervisor_apply(struct hw_workers_supervisor *supervisor,
                                 const struct hw_snapshot *snapshot, struct hw_err *err);
 
@@ -58,9 +59,10 @@ struct hw_worker_info {
     uint32_t workers;            /* processes it should have */
     uint32_t up;                 /* running, and answered HELLO */
     uint32_t pid_count;
-    int pids[HW_WORKERS_MAX_PROCESSES]; /* running, up or not */
-    uint64_t restarts;                  /* since the backend was first applied */
-    struct hw_frame_report report;      /* sums over processes; token counts survive a restart */
+    int pids[HW_WORKERS_MAX_PROCESSES];  /* running, up or not */
+    uint64_t restarts;                   /* since the backend was first applied */
+    uint64_t swaps_taken, swaps_refused; /* of its checkpoint, when the file changed */
+    struct hw_frame_report report;       /* sums over processes; token counts survive a restart */
 };
 /* Any thread. False: no local backend of that name is applied; *out untouched. */
 bool hw_workers_info(struct hw_workers_supervisor *supervisor, const char *backend,

@@ -17,8 +17,8 @@ struct backend {
     uint32_t workers;
     bool known;
     struct hw_frame_hello hello;
-    uint64_t restarts;
-    uint64_t past_prompt_tokens, past_output_tokens; /* of processes that are gone */
+    uint64_t restarts, swaps_taken, swaps_refused;
+    struct hw_frame_report past; /* counts of processes that are gone */
 };
 
 struct slot {
@@ -26,7 +26,9 @@ struct slot {
     uint64_t id;
     char *backend;
     char path[HW_BOARD_PATH_BYTES];
-    bool running, retiring, up;
+    bool running, retiring, up, trial;
+    uint32_t greets; /* loops that had its HELLO */
+    struct hw_frame_hello hello;
     int pid;
     uint32_t links;
     struct hw_frame_report report;
@@ -182,13 +184,14 @@ hw_board_drop_backend(struct hw_board *board, const char *name)
 }
 
 uint64_t
-hw_board_add_slot(struct hw_board *board, const char *backend, const char *path)
+hw_board_add_slot(struct hw_board *board, const char *backend, const char *path, bool trial)
 {
     struct slot *slot = hw_xcalloc(1, sizeof(*slot));
 
     slot->backend = hw_xstrdup(backend);
     HW_ASSERT(strlen(path) < sizeof(slot->path));
     memcpy(slot->path, path, strlen(path) + 1);
+    slot->trial = trial;
     uv_mutex_lock(&board->mutex);
     slot->id = ++board->last_id;
     slot->next = board->slots;
@@ -210,6 +213,16 @@ hw_board_slot_started(struct hw_board *board, uint64_t id, int pid)
     uv_mutex_unlock(&board->mutex);
 }
 
+static void
+add_counts(struct hw_frame_report *sum, const struct hw_frame_report *one)
+{
+    sum->prompt_tokens += one->prompt_tokens;
+    sum->output_tokens += one->output_tokens;
+    sum->steps += one->steps;
+    sum->kept_prompts += one->kept_prompts;
+    sum->kept_tokens += one->kept_tokens;
+}
+
 bool
 hw_board_slot_died(struct hw_board *board, uint64_t id, bool restart)
 {
@@ -220,11 +233,11 @@ hw_board_slot_died(struct hw_board *board, uint64_t id, bool restart)
     struct backend *backend = *find_backend(board, slot->backend);
     if (backend != NULL) {
         backend->restarts += restart ? 1 : 0;
-        backend->past_prompt_tokens += slot->report.prompt_tokens;
-        backend->past_output_tokens += slot->report.output_tokens;
+        add_counts(&backend->past, &slot->report);
     }
     slot->report = (struct hw_frame_report){0};
     slot->running = slot->up = false;
+    slot->greets = 0;
     slot->pid = 0;
     poke_all(board);
     uv_mutex_unlock(&board->mutex);
@@ -263,6 +276,55 @@ hw_board_slot_links(struct hw_board *board, uint64_t id)
     return links;
 }
 
+bool
+hw_board_trial_passed(struct hw_board *board, const char *backend)
+{
+    uint32_t listeners = 0, on_trial = 0, passed = 0;
+
+    uv_mutex_lock(&board->mutex);
+    for (struct listener *listener = board->listeners; listener != NULL; listener = listener->next)
+        listeners++;
+    for (struct slot *slot = board->slots; slot != NULL; slot = slot->next) {
+        if (!slot->trial || slot->retiring || strcmp(slot->backend, backend) != 0)
+            continue;
+        on_trial++;
+        passed += slot->up && slot->greets + 1 >= listeners ? 1 : 0; /* the supervisor listens */
+    }
+    uv_mutex_unlock(&board->mutex);
+    return on_trial > 0 && passed == on_trial;
+}
+
+void
+hw_board_swap(struct hw_board *board, const char *name)
+{
+    uv_mutex_lock(&board->mutex);
+    struct backend *backend = *find_backend(board, name);
+    for (struct slot *slot = board->slots; slot != NULL; slot = slot->next) {
+        if (slot->retiring || strcmp(slot->backend, name) != 0)
+            continue;
+        slot->retiring = !slot->trial;
+        if (slot->trial && backend != NULL) {
+            backend->known = true;
+            backend->hello = slot->hello;
+        }
+        slot->trial = false;
+    }
+    if (backend != NULL)
+        backend->swaps_taken++;
+    poke_all(board);
+    uv_mutex_unlock(&board->mutex);
+}
+
+void
+hw_board_count_refused(struct hw_board *board, const char *name)
+{
+    uv_mutex_lock(&board->mutex);
+    struct backend *backend = *find_backend(board, name);
+    if (backend != NULL)
+        backend->swaps_refused++;
+    uv_mutex_unlock(&board->mutex);
+}
+
 /* --- a loop's side --------------------------------------------------------------------------- */
 
 size_t
@@ -279,6 +341,7 @@ hw_board_views(struct hw_board *board, struct hw_board_view **out)
         view->id = slot->id;
         view->running = slot->running;
         view->retiring = slot->retiring;
+        view->trial = slot->trial;
         view->backend = hw_xstrdup(slot->backend);
         memcpy(view->path, slot->path, sizeof(view->path));
     }
@@ -334,8 +397,12 @@ hw_board_slot_greeted(struct hw_board *board, uint64_t id, const struct hw_frame
     struct slot *slot = *find_slot(board, id);
     if (slot != NULL && slot->running) {
         slot->up = true;
+        slot->greets++;
+        slot->hello = *hello;
         struct backend *backend = *find_backend(board, slot->backend);
-        if (backend != NULL && !slot->retiring) {
+        if (slot->trial) {
+            poke_all(board);
+        } else if (backend != NULL && !slot->retiring) {
             backend->known = true;
             backend->hello = *hello;
         }
@@ -356,14 +423,13 @@ hw_board_slot_reported(struct hw_board *board, uint64_t id, const struct hw_fram
 static void
 add_slot_info(struct hw_worker_info *info, const struct slot *slot)
 {
-    if (slot->up && !slot->retiring)
+    if (slot->up && !slot->retiring && !slot->trial)
         info->up++;
     if (slot->running && info->pid_count < HW_WORKERS_MAX_PROCESSES)
         info->pids[info->pid_count++] = slot->pid;
     info->report.active += slot->report.active;
     info->report.queued += slot->report.queued;
-    info->report.prompt_tokens += slot->report.prompt_tokens;
-    info->report.output_tokens += slot->report.output_tokens;
+    add_counts(&info->report, &slot->report);
     info->report.state_bytes += slot->report.state_bytes;
 }
 
@@ -378,8 +444,9 @@ hw_board_info(struct hw_board *board, const char *name, struct hw_worker_info *o
             .hello = backend->hello,
             .workers = backend->workers,
             .restarts = backend->restarts,
-            .report = {.prompt_tokens = backend->past_prompt_tokens,
-                       .output_tokens = backend->past_output_tokens},
+            .swaps_taken = backend->swaps_taken,
+            .swaps_refused = backend->swaps_refused,
+            .report = backend->past,
         };
         for (struct slot *slot = board->slots; slot != NULL; slot = slot->next)
             if (strcmp(slot->backend, name) == 0)

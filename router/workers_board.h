@@ -30,8 +30,10 @@ void hw_board_set_backend(struct hw_board *board, const char *name, uint32_t wor
                           bool changed_model);
 void hw_board_drop_backend(struct hw_board *board, const char *name);
 
-/* A slot is one worker process and its successors after a crash. Returns its id, never 0. */
-uint64_t hw_board_add_slot(struct hw_board *board, const char *backend, const char *path);
+/* A slot is one worker process and its successors after a crash. On trial it is connected to, but
+ * not asked. Returns its id, never 0. */
+uint64_t hw_board_add_slot(struct hw_board *board, const char *backend, const char *path,
+                           bool trial);
 void hw_board_slot_started(struct hw_board *board, uint64_t id, int pid);
 /* It died. True: it had said HELLO to somebody. restart counts it as one. */
 bool hw_board_slot_died(struct hw_board *board, uint64_t id, bool restart);
@@ -39,12 +41,17 @@ bool hw_board_slot_died(struct hw_board *board, uint64_t id, bool restart);
 void hw_board_slot_retire(struct hw_board *board, uint64_t id);
 void hw_board_remove_slot(struct hw_board *board, uint64_t id);
 uint32_t hw_board_slot_links(struct hw_board *board, uint64_t id);
+/* Whether every loop has heard HELLO from every slot of the backend that is on trial. */
+bool hw_board_trial_passed(struct hw_board *board, const char *backend);
+/* In one step: slots on trial serve, the others retire. Counted as taken. */
+void hw_board_swap(struct hw_board *board, const char *backend);
+void hw_board_count_refused(struct hw_board *board, const char *backend);
 
 /* --- a loop's side --- */
 
 struct hw_board_view { /* of a slot */
     uint64_t id;
-    bool running, retiring;
+    bool running, retiring, trial;
     char *backend;
     char path[HW_BOARD_PATH_BYTES];
 };

@@ -48,6 +48,7 @@ struct hw_worker_link {
     enum hw_link_state state;
     bool retiring, gone; /* gone: the slot is no more, or the loop's side closes */
     bool seen;           /* in the views being read */
+    bool trial;          /* it is not to be asked yet */
     uv_pipe_t pipe;
     bool pipe_open;
     uv_timer_t timer;

@@ -7,6 +7,7 @@
  * anybody heard its HELLO, or in its first second) waits twice as long each time, so that a broken
  * model does not keep a core busy. A retired worker ends when the loops have let go of it: it exits
  * by itself when its last connection closes, SIGTERM only makes sure. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define PAUSE_MIN_MS 50u
 #define PAUSE_MAX_MS 5000u
 #define KILL_AFTER_MS 2000u
+#define MAX_ARGS 16
 
 static void start(struct hw_worker_process *process);
 
@@ -35,6 +37,10 @@ on_timer_closed(uv_handle_t *handle)
     *link = process->next;
     free(process->backend);
     free(process->model);
+    free(process->trial_ask);
+    free(process->trial_expect);
+    if (process->model_fd >= 0)
+        close(process->model_fd);
     free(process);
     if (supervisor->closing)
         hw_supervisor_finish_close(supervisor);
@@ -83,6 +89,23 @@ choose_pause(struct hw_worker_process *process, bool was_up)
 }
 
 static void
+fail_trial(struct hw_worker_process *process, int64_t status, int signal_number)
+{
+    struct hw_worker_backend *backend = process->supervisor->backends;
+    char why[96];
+
+    while (backend != NULL && strcmp(backend->name, process->backend) != 0)
+        backend = backend->next;
+    if (signal_number != 0)
+        snprintf(why, sizeof(why), "its worker was killed by signal %d", signal_number);
+    else
+        snprintf(why, sizeof(why), "its worker exited with status %lld, and said why above",
+                 (long long)status);
+    if (backend != NULL)
+        hw_swap_refuse(process->supervisor, backend, why);
+}
+
+static void
 on_exit_of_child(uv_process_t *handle, int64_t status, int signal_number)
 {
     struct hw_worker_process *process = handle->data;
@@ -90,9 +113,12 @@ on_exit_of_child(uv_process_t *handle, int64_t status, int signal_number)
 
     process->running = false;
     uv_timer_stop(&process->timer);
-    bool was_up = hw_board_slot_died(process->supervisor->board, process->slot, !process->retiring);
+    bool was_up = hw_board_slot_died(process->supervisor->board, process->slot,
+                                     !process->retiring && !process->trial);
     choose_pause(process, was_up);
-    if (process->retiring)
+    if (process->trial && !process->retiring)
+        fail_trial(process, status, signal_number);
+    else if (process->retiring)
         hw_log(HW_LOG_INFO, "worker %d of %s has stopped", pid, process->backend);
     else if (signal_number != 0)
         hw_log(HW_LOG_WARN, "worker %d of %s was killed by signal %d, restart in %llu ms", pid,
@@ -103,34 +129,51 @@ on_exit_of_child(uv_process_t *handle, int64_t status, int signal_number)
     uv_close((uv_handle_t *)handle, on_handle_closed);
 }
 
+static void
+fill_args(const struct hw_worker_process *process, char *args[MAX_ARGS])
+{
+    const char *const wanted[][2] = {
+        {"--model", process->model},
+        {"--socket", process->path},
+        {"--precision", process->fast ? "fast" : NULL},
+        {"--model-fd", process->model_fd >= 0 ? "3" : NULL},
+        {"--trial-ask", process->trial_ask},
+        {"--trial-expect", process->trial_expect},
+    };
+    size_t count = 0;
+
+    args[count++] = (char *)(uintptr_t) "hatchway";
+    args[count++] = (char *)(uintptr_t) "worker";
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+        if (wanted[i][1] != NULL) {
+            args[count++] = (char *)(uintptr_t)wanted[i][0];
+            args[count++] = (char *)(uintptr_t)wanted[i][1];
+        }
+    args[count] = NULL;
+}
+
 /* stdout goes where stderr goes: the access log may be on ours. */
 static void
 start(struct hw_worker_process *process)
 {
     struct hw_workers_supervisor *supervisor = process->supervisor;
-    char *args[] = {"hatchway",
-                    "worker",
-                    "--model",
-                    process->model,
-                    "--socket",
-                    process->path,
-                    process->fast ? "--precision" : NULL,
-                    "fast",
-                    NULL};
-    uv_stdio_container_t stdio[3] = {
+    char *args[MAX_ARGS];
+    uv_stdio_container_t stdio[4] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
+        {.flags = UV_INHERIT_FD, .data.fd = process->model_fd},
     };
     uv_process_options_t options = {
         .file = supervisor->executable,
         .args = args,
         .exit_cb = on_exit_of_child,
         .stdio = stdio,
-        .stdio_count = 3,
+        .stdio_count = process->model_fd >= 0 ? 4 : 3,
         .env = hw_worker_environment(),
     };
 
+    fill_args(process, args);
     unlink(process->path);
     uv_update_time(supervisor->loop);
     process->started_ms = uv_now(supervisor->loop);
@@ -207,16 +250,24 @@ make_path(const struct hw_workers_supervisor *supervisor, const char *backend, u
 }
 
 void
-hw_process_add(struct hw_workers_supervisor *supervisor, const struct hw_worker_backend *backend)
+hw_process_add(struct hw_workers_supervisor *supervisor, const struct hw_worker_backend *backend,
+               bool trial)
 {
+    int fd = trial ? backend->watch->tried_fd : backend->watch->fd;
     struct hw_worker_process *process = hw_xcalloc(1, sizeof(*process));
 
     process->supervisor = supervisor;
     process->backend = hw_xstrdup(backend->name);
     process->model = hw_xstrdup(backend->model);
     process->fast = backend->fast;
+    process->trial = trial;
+    process->model_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (backend->trial_ask != NULL)
+        process->trial_ask = hw_xstrdup(backend->trial_ask);
+    if (backend->trial_expect != NULL)
+        process->trial_expect = hw_xstrdup(backend->trial_expect);
     make_path(supervisor, backend->name, supervisor->path_counter++, process->path);
-    process->slot = hw_board_add_slot(supervisor->board, backend->name, process->path);
+    process->slot = hw_board_add_slot(supervisor->board, backend->name, process->path, trial);
     uv_timer_init(supervisor->loop, &process->timer);
     process->timer.data = process;
     process->next = supervisor->processes;

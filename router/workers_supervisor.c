@@ -5,19 +5,27 @@
 #include "hatchway/assert.h"
 #include "router/workers_supervisor_private.h"
 
+static void
+free_backend(struct hw_worker_backend *backend)
+{
+    free(backend->name);
+    free(backend->model);
+    free(backend->trial_ask);
+    free(backend->trial_expect);
+    free(backend);
+}
+
 void
 hw_supervisor_finish_close(struct hw_workers_supervisor *supervisor)
 {
-    if (supervisor->processes != NULL || !supervisor->async_closed)
+    if (supervisor->processes != NULL || supervisor->watch_count > 0 || !supervisor->async_closed)
         return;
     void (*closed_cb)(void *) = supervisor->closed_cb;
     void *ctx = supervisor->closed_ctx;
     while (supervisor->backends != NULL) {
         struct hw_worker_backend *backend = supervisor->backends;
         supervisor->backends = backend->next;
-        free(backend->name);
-        free(backend->model);
-        free(backend);
+        free_backend(backend);
     }
     hw_workers_dir_remove(&supervisor->dir);
     free(supervisor->executable);
@@ -56,9 +64,9 @@ find_backend(struct hw_workers_supervisor *supervisor, const char *name)
     return backend;
 }
 
-/* Retires what runs another model than it should, or is one too many; starts what is missing. */
-static void
-adjust_processes(struct hw_workers_supervisor *supervisor, const struct hw_worker_backend *backend)
+void
+hw_supervisor_adjust(struct hw_workers_supervisor *supervisor,
+                     const struct hw_worker_backend *backend)
 {
     uint32_t have = 0;
 
@@ -68,13 +76,22 @@ adjust_processes(struct hw_workers_supervisor *supervisor, const struct hw_worke
         if (process->retiring || strcmp(process->backend, backend->name) != 0)
             continue;
         bool same = strcmp(process->model, backend->model) == 0 && process->fast == backend->fast;
+        if (process->trial && same && backend->workers > 0)
+            continue;
         if (!same || have >= backend->workers)
             hw_process_retire(process);
         else
             have++;
     }
     for (; have < backend->workers; have++)
-        hw_process_add(supervisor, backend);
+        hw_process_add(supervisor, backend, false);
+}
+
+static void
+take_text(char **own, const char *text)
+{
+    free(*own);
+    *own = text != NULL ? hw_xstrdup(text) : NULL;
 }
 
 static void
@@ -87,20 +104,24 @@ apply_backend(struct hw_workers_supervisor *supervisor, const struct hw_conf_bac
     if (backend == NULL) {
         backend = hw_xcalloc(1, sizeof(*backend));
         backend->name = hw_xstrdup(conf->name);
-        backend->model = hw_xstrdup(conf->model);
         backend->next = supervisor->backends;
         supervisor->backends = backend;
-    } else if (strcmp(backend->model, conf->model) != 0 || backend->fast != fast) {
-        changed = true;
-        free(backend->model);
-        backend->model = hw_xstrdup(conf->model);
+    } else {
+        changed = strcmp(backend->model, conf->model) != 0 || backend->fast != fast;
+    }
+    take_text(&backend->trial_ask, conf->trial.ask);
+    take_text(&backend->trial_expect, conf->trial.expect);
+    if (changed || backend->model == NULL) {
+        take_text(&backend->model, conf->model);
+        hw_swap_unwatch(backend);
+        hw_swap_watch(supervisor, backend);
     }
     backend->fast = fast;
     backend->wanted = true;
     backend->workers =
         conf->workers < HW_WORKERS_MAX_PROCESSES ? conf->workers : HW_WORKERS_MAX_PROCESSES;
     hw_board_set_backend(supervisor->board, backend->name, backend->workers, changed);
-    adjust_processes(supervisor, backend);
+    hw_supervisor_adjust(supervisor, backend);
 }
 
 static void
@@ -110,11 +131,10 @@ drop_backend(struct hw_workers_supervisor *supervisor, struct hw_worker_backend 
 
     *link = backend->next;
     backend->workers = 0;
-    adjust_processes(supervisor, backend);
+    hw_supervisor_adjust(supervisor, backend);
     hw_board_drop_backend(supervisor->board, backend->name);
-    free(backend->name);
-    free(backend->model);
-    free(backend);
+    hw_swap_unwatch(backend);
+    free_backend(backend);
 }
 
 int
@@ -147,12 +167,13 @@ hw_workers_supervisor_apply(struct hw_workers_supervisor *supervisor,
 
 /* --- life ------------------------------------------------------------------------------------ */
 
-/* A loop let go of a worker: a retired one that nobody holds is told to stop. */
+/* A loop let go of a worker: a retired one that nobody holds is told to stop. Or greeted one. */
 static void
 on_poke(uv_async_t *async)
 {
     struct hw_workers_supervisor *supervisor = async->data;
 
+    hw_swap_settle(supervisor);
     for (struct hw_worker_process *process = supervisor->processes, *next; process != NULL;
          process = next) {
         next = process->next;
@@ -210,6 +231,9 @@ hw_workers_supervisor_close(struct hw_workers_supervisor *supervisor, void (*clo
         process->retiring = true;
         hw_process_stop(process);
     }
+    for (struct hw_worker_backend *backend = supervisor->backends; backend != NULL;
+         backend = backend->next)
+        hw_swap_unwatch(backend);
     hw_board_unlisten(supervisor->board, &supervisor->async);
     uv_close((uv_handle_t *)&supervisor->async, on_async_closed);
 }

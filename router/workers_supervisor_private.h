@@ -11,7 +11,10 @@ struct hw_worker_process {
     struct hw_workers_supervisor *supervisor;
     struct hw_worker_process *next;
     char *backend, *model;
-    bool fast; /* --precision fast */
+    bool fast;                      /* --precision fast */
+    char *trial_ask, *trial_expect; /* NULL: none */
+    int model_fd;                   /* what it loads; -1: the file was not there, it says so */
+    bool trial;                     /* of a checkpoint that is not yet in force */
     char path[HW_BOARD_PATH_BYTES];
     uint64_t slot;
     bool running, retiring, told; /* told: SIGTERM was sent */
@@ -21,9 +24,29 @@ struct hw_worker_process {
     uv_timer_t timer; /* restart, or SIGKILL */
 };
 
+struct hw_file_mark {
+    uint64_t device, inode, bytes;
+    int64_t seconds, nanoseconds; /* of its last change */
+};
+
+/* Outlives its backend until the loop has closed the handles. */
+struct hw_model_watch {
+    struct hw_workers_supervisor *supervisor;
+    struct hw_worker_backend *backend; /* NULL: gone */
+    int fd;                            /* of the checkpoint in force; -1: none was there */
+    int tried_fd;
+    struct hw_file_mark taken, tried, refused;
+    bool trying;
+    uv_fs_poll_t poll;
+    uv_timer_t quiet_timer, late_timer;
+    unsigned open_handles;
+};
+
 struct hw_worker_backend {
     struct hw_worker_backend *next;
     char *name, *model;
+    char *trial_ask, *trial_expect; /* NULL: none */
+    struct hw_model_watch *watch;
     bool fast;
     uint32_t workers;
     bool wanted; /* by the snapshot being applied */
@@ -37,23 +60,37 @@ struct hw_workers_supervisor {
     struct hw_worker_backend *backends;
     struct hw_worker_process *processes;
     uint32_t path_counter;
+    size_t watch_count;
     uv_async_t async;
     bool closing, async_closed;
     void (*closed_cb)(void *ctx);
     void *closed_ctx;
 };
 
-/* workers_supervisor.c: when the last process is gone and the supervisor closes. */
+/* workers_supervisor.c: when the last process or watch is gone and the supervisor closes. */
 void hw_supervisor_finish_close(struct hw_workers_supervisor *supervisor);
+/* Retires what runs another model than it should, or is one too many; starts what is missing. */
+void hw_supervisor_adjust(struct hw_workers_supervisor *supervisor,
+                          const struct hw_worker_backend *backend);
 
 /* workers_process.c */
 #define HW_NAME_IN_PATH 16 /* bytes of a backend's name that appear in its sockets' */
 
+/* trial: it loads what backend->watch tries, and no query comes to it. */
 void hw_process_add(struct hw_workers_supervisor *supervisor,
-                    const struct hw_worker_backend *backend);
+                    const struct hw_worker_backend *backend, bool trial);
 /* It gets no more asks, and ends when the loops have let go of it. */
 void hw_process_retire(struct hw_worker_process *process);
 /* SIGTERM, and SIGKILL if that does not help. */
 void hw_process_stop(struct hw_worker_process *process);
+
+/* workers_swap.c: backend->watch */
+void hw_swap_watch(struct hw_workers_supervisor *supervisor, struct hw_worker_backend *backend);
+void hw_swap_unwatch(struct hw_worker_backend *backend); /* harmless without a watch */
+/* Whether a trial has been passed. */
+void hw_swap_settle(struct hw_workers_supervisor *supervisor);
+/* A trial has failed; harmless when none is on. */
+void hw_swap_refuse(struct hw_workers_supervisor *supervisor, struct hw_worker_backend *backend,
+                    const char *why);
 
 #endif

@@ -147,6 +147,10 @@ backends(void **state)
         {OLLAMA(LOCAL ", model: llama"),
          "t.yaml:2:83: error: backends[0]: 'model' is the checkpoint "
          "of a local bdh worker: write models: [\"llama\"]"},
+        {OLLAMA(LOCAL ", trial: { ask: hello }"),
+         "t.yaml:2:83: error: backends[0]: 'trial' is that of a local bdh model; a url has none"},
+        {"backends: [{ name: a, kind: bdh, model: m.st, general: true, trial: { expect: hi } }]\n",
+         "t.yaml:1:69: error: backends[0].trial: the key 'ask' is missing"},
         {OLLAMA(LOCAL ", workers: 2"), "t.yaml:2:83: error: backends[0]: 'workers' counts the "
                                        "processes of a local bdh model; a url has none"},
         {OLLAMA("url: \"ftp://127.0.0.1\""),

@@ -134,7 +134,7 @@ test_small_frames(void **state)
     (void)state;
     struct hw_frame_done done = {HW_FRAME_FINISH_LENGTH, 1, 2, 3, UINT32_MAX}, done_out = {0};
     struct hw_frame_error error = {HW_ELIMIT, "too many"}, error_out = {0};
-    struct hw_frame_report report = {1, 2, UINT64_C(1) << 40, 4, 5}, report_out = {0};
+    struct hw_frame_report report = {1, 2, UINT64_C(1) << 40, 4, 5, 6, 7, 8}, report_out = {0};
     uint32_t credit = 0;
     struct hw_buf buf;
     hw_buf_init(&buf, 4096);
