@@ -237,11 +237,13 @@ read_blocks(struct reading *reading, const struct hw_json *value)
 }
 
 static int
-read_message(struct reading *reading, const struct hw_json *value)
+read_message(void *ctx, const struct hw_json *value, size_t i)
 {
+    struct reading *reading = ctx;
     struct hw_json role, content;
     bool lost = false;
 
+    reading->at = i;
     if (value->type != HW_JSON_OBJECT)
         return hw_err_set(reading->err, HW_EINVAL, "must be an object, got %s",
                           hw_json_kind(value));
@@ -266,18 +268,12 @@ hw_anthropic_parse_messages(const struct hw_json *value, struct hw_arena *arena,
                             struct hw_query *query, struct hw_err *err)
 {
     struct reading reading = {.arena = arena, .query = query, .err = err};
-    struct hw_json_iter iter;
-    struct hw_json item;
+    size_t before = query->message_count;
+    int rc = hw_query_read_messages(value, "messages", read_message, &reading, query, err);
 
-    if (value->type != HW_JSON_ARRAY)
-        return hw_field_wrong("messages", "an array", value, err);
-    hw_json_iter_init(&iter, value);
-    for (; hw_json_next(&iter, NULL, &item); reading.at++) {
-        int rc = read_message(&reading, &item);
-        if (rc != 0)
-            return hw_query_at(rc, "messages", reading.at, err);
-    }
-    if (reading.at == 0)
+    if (rc != 0)
+        return rc;
+    if (query->message_count == before)
         return hw_err_set(err, HW_EINVAL, "messages must not be empty");
     return 0;
 }

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "router/api/fields.h"
+
 struct hw_message *
 hw_query_add_message(struct hw_query *query, struct hw_arena *arena, struct hw_err *err)
 {
@@ -14,7 +16,7 @@ hw_query_add_message(struct hw_query *query, struct hw_arena *arena, struct hw_e
                       : hw_arena_grow(arena, query->messages, room * sizeof(*grown),
                                       more * sizeof(*grown));
         if (grown == NULL) {
-            hw_err_set(err, HW_ELIMIT, "messages take more memory than one query may have");
+            hw_err_set(err, HW_ELIMIT, "must not take more memory than one query may have");
             return NULL;
         }
         query->messages = grown;
@@ -23,6 +25,27 @@ hw_query_add_message(struct hw_query *query, struct hw_arena *arena, struct hw_e
     struct hw_message *message = &query->messages[query->message_count++];
     *message = (struct hw_message){.text = ""};
     return message;
+}
+
+int
+hw_query_read_messages(const struct hw_json *array, const char *name, hw_read_message read,
+                       void *ctx, struct hw_query *query, struct hw_err *err)
+{
+    struct hw_json_iter iter;
+    struct hw_json item;
+    size_t unplaced = query->message_count;
+
+    if (array->type != HW_JSON_ARRAY)
+        return hw_field_wrong(name, "an array", array, err);
+    hw_json_iter_init(&iter, array);
+    for (size_t i = 0; hw_json_next(&iter, NULL, &item); i++) {
+        int rc = read(ctx, &item, i);
+        if (rc != 0)
+            return hw_query_at(rc, name, i, err);
+        for (; unplaced < query->message_count; unplaced++)
+            query->messages[unplaced].at = (uint32_t)i;
+    }
+    return 0;
 }
 
 void

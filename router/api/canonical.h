@@ -19,6 +19,11 @@ int hw_query_keep(struct hw_buf *buf, enum hw_json_type type, struct hw_arena *a
 void hw_query_lose(struct hw_query *query, struct hw_arena *arena, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Hands each element of the agent's array to read, with its index: the messages that it adds keep
+ * that, and an error of it says where. */
+typedef int (*hw_read_message)(void *ctx, const struct hw_json *item, size_t i);
+int hw_query_read_messages(const struct hw_json *array, const char *name, hw_read_message read,
+                           void *ctx, struct hw_query *query, struct hw_err *err);
 /* "messages[2].content must be ...": puts the element before what err says of it; returns rc. */
 int hw_query_at(int rc, const char *array, size_t i, struct hw_err *err);
 

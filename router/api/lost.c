@@ -59,6 +59,18 @@ hw_outgoing_drop(struct hw_outgoing *out, const char *name, size_t len)
     hw_buf_append(list, name, len);
 }
 
+void
+hw_outgoing_drop_at(struct hw_outgoing *out, const struct hw_query *query, size_t i,
+                    const char *what)
+{
+    bool items = query->dialect == &hw_dialect_responses;
+    char name[64];
+    int n = snprintf(name, sizeof(name), "%s[%u].%s", items ? "input" : "messages",
+                     query->messages[i].at, what);
+
+    hw_outgoing_drop(out, name, (size_t)n);
+}
+
 static bool
 is_listed(const struct hw_json *key, const char *const *names)
 {
@@ -198,7 +210,6 @@ hw_outgoing_drop_parts(struct hw_outgoing *out, const struct hw_query *query)
     static const char *const known[] = {"text", "refusal", "image_url", NULL};
     struct hw_json_iter iter;
     struct hw_json part, type;
-    char name[48];
 
     for (size_t i = 0; i < query->message_count; i++) {
         const struct hw_json *content = &query->messages[i].content;
@@ -207,8 +218,7 @@ hw_outgoing_drop_parts(struct hw_outgoing *out, const struct hw_query *query)
         hw_json_iter_init(&iter, content);
         while (hw_json_next(&iter, NULL, &part))
             if (hw_json_get(&part, "type", &type) && !is_listed(&type, known)) {
-                int n = snprintf(name, sizeof(name), "messages[%zu].content", i);
-                hw_outgoing_drop(out, name, (size_t)n);
+                hw_outgoing_drop_at(out, query, i, "content");
                 break;
             }
     }

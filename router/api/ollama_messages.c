@@ -219,7 +219,7 @@ answer_call(struct reading *reading)
 }
 
 static int
-read_message(struct reading *reading, const struct hw_json *value)
+read_message(void *ctx, const struct hw_json *value, size_t i)
 {
     static const struct hw_field_taker fields[] = {
         {"role", read_role},
@@ -230,8 +230,13 @@ read_message(struct reading *reading, const struct hw_json *value)
         {"tool_name", read_tool_name},
         {"thinking", read_thinking},
     };
+    struct reading *reading = ctx;
     struct hw_json role;
 
+    (void)i;
+    reading->message = hw_query_add_message(reading->query, reading->arena, reading->err);
+    if (reading->message == NULL)
+        return HW_ELIMIT;
     reading->tool_name.p = NULL;
     if (value->type != HW_JSON_OBJECT)
         return hw_err_set(reading->err, HW_EINVAL, "must be an object, got %s",
@@ -257,20 +262,6 @@ hw_ollama_parse_messages(const struct hw_json *value, struct hw_arena *arena,
                          struct hw_query *query, struct hw_err *err)
 {
     struct reading reading = {.arena = arena, .query = query, .err = err};
-    struct hw_json_iter iter;
-    struct hw_json item;
 
-    if (value->type != HW_JSON_ARRAY)
-        return hw_field_wrong("messages", "an array", value, err);
-    hw_json_iter_init(&iter, value);
-    while (hw_json_next(&iter, NULL, &item)) {
-        size_t at = query->message_count;
-        reading.message = hw_query_add_message(query, arena, err);
-        if (reading.message == NULL)
-            return HW_ELIMIT;
-        int rc = read_message(&reading, &item);
-        if (rc != 0)
-            return hw_query_at(rc, "messages", at, err);
-    }
-    return 0;
+    return hw_query_read_messages(value, "messages", read_message, &reading, query, err);
 }

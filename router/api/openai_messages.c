@@ -14,6 +14,7 @@
 
 struct reading {
     struct hw_arena *arena;
+    struct hw_query *query;
     struct hw_message *message;
     struct hw_err *err;
     bool has_role;
@@ -207,7 +208,7 @@ read_reasoning(void *ctx, const struct hw_json *value)
 }
 
 static int
-read_message(struct reading *reading, const struct hw_json *value)
+read_message(void *ctx, const struct hw_json *value, size_t i)
 {
     static const struct hw_field_taker fields[] = {
         {"role", read_role},
@@ -217,10 +218,14 @@ read_message(struct reading *reading, const struct hw_json *value)
         {"reasoning_content", read_reasoning},
         {"reasoning", read_reasoning},
     };
-    struct hw_message *message = reading->message;
+    struct reading *reading = ctx;
+    struct hw_message *message = hw_query_add_message(reading->query, reading->arena, reading->err);
 
+    (void)i;
+    if (message == NULL)
+        return HW_ELIMIT;
+    reading->message = message;
     reading->has_role = false;
-    *message = (struct hw_message){.text = ""};
     if (value->type != HW_JSON_OBJECT)
         return hw_err_set(reading->err, HW_EINVAL, "must be an object, got %s",
                           hw_json_kind(value));
@@ -240,22 +245,11 @@ int
 hw_openai_parse_messages(const struct hw_json *value, struct hw_arena *arena,
                          struct hw_query *query, struct hw_err *err)
 {
-    struct reading reading = {.arena = arena, .err = err};
-    struct hw_json_iter iter;
-    struct hw_json item;
+    struct reading reading = {.arena = arena, .query = query, .err = err};
+    int rc = hw_query_read_messages(value, "messages", read_message, &reading, query, err);
 
-    if (value->type != HW_JSON_ARRAY)
-        return hw_field_wrong("messages", "an array", value, err);
-    hw_json_iter_init(&iter, value);
-    while (hw_json_next(&iter, NULL, &item)) {
-        size_t at = query->message_count;
-        reading.message = hw_query_add_message(query, arena, err);
-        if (reading.message == NULL)
-            return HW_ELIMIT;
-        int rc = read_message(&reading, &item);
-        if (rc != 0)
-            return hw_query_at(rc, "messages", at, err);
-    }
+    if (rc != 0)
+        return rc;
     if (query->message_count == 0)
         return hw_err_set(err, HW_EINVAL, "messages must not be empty");
     hw_query_settle(query);

@@ -8,6 +8,9 @@
  * "...", since the list becomes a header. The list is bounded, ends in "..." when it is full, and
  * never fails the query. */
 void hw_outgoing_drop(struct hw_outgoing *out, const char *name, size_t len);
+/* The same for something of message number i: "messages[2].WHAT", by where the agent wrote it. */
+void hw_outgoing_drop_at(struct hw_outgoing *out, const struct hw_query *query, size_t i,
+                         const char *what);
 /* Lists what parsing lost, every top-level field of the agent's body that is set and stands not in
  * `carried` (NULL behind the last), and those members of its messages that no parser reads. */
 void hw_outgoing_drop_others(struct hw_outgoing *out, const struct hw_query *query,

@@ -29,6 +29,7 @@ struct hw_message {
     struct hw_json images;       /* Ollama's: bare base64, beside the content; the same */
     struct hw_json blocks;       /* Anthropic's content, where it is no string; the same */
     bool has_image;
+    uint32_t at; /* index of what it was read from, in the agent's own array */
 };
 
 /* Most a query may give; dialects and backends that take fewer say so. */

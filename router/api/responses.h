@@ -28,6 +28,8 @@ void hw_responses_write_item(struct hw_buf *out, const struct hw_reply *reply,
                              size_t n);
 void hw_responses_write_item_id(struct hw_buf *out, const struct hw_reply *reply,
                                 enum hw_event_type type, size_t n);
+/* ,"logprobs":[...] */
+void hw_responses_write_logprobs(struct hw_buf *out, const char *entries, size_t len);
 /* {"type":"output_text",...} with this text. */
 void hw_responses_write_part(struct hw_buf *out, const struct hw_reply *reply,
                              enum hw_event_type type, const char *text, size_t len,

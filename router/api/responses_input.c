@@ -296,7 +296,7 @@ read_reasoning(struct reading *reading, const struct hw_json *item)
 }
 
 static int
-read_item(struct reading *reading, const struct hw_json *item)
+read_item_of_type(struct reading *reading, const struct hw_json *item)
 {
     struct hw_json type;
 
@@ -315,6 +315,17 @@ read_item(struct reading *reading, const struct hw_json *item)
                           "must be the item itself: items are not stored here");
     hw_query_lose(reading->query, reading->arena, "input[%zu]", reading->at);
     return 0;
+}
+
+static int
+read_item(void *ctx, const struct hw_json *item, size_t i)
+{
+    struct reading *reading = ctx;
+
+    reading->at = i;
+    int rc = read_item_of_type(reading, item);
+    hw_buf_free(&reading->parts);
+    return rc;
 }
 
 static int
@@ -338,21 +349,12 @@ hw_responses_parse_input(const struct hw_json *value, struct hw_arena *arena,
                          struct hw_query *query, struct hw_err *err)
 {
     struct reading reading = {.arena = arena, .query = query, .err = err};
-    struct hw_json_iter iter;
-    struct hw_json item;
-    int rc = 0;
 
     if (value->type == HW_JSON_STRING)
         return read_text(&reading, value);
     if (value->type != HW_JSON_ARRAY)
         return hw_field_wrong("input", "a string or an array of items", value, err);
-    hw_json_iter_init(&iter, value);
-    for (; rc == 0 && hw_json_next(&iter, NULL, &item); reading.at++) {
-        rc = read_item(&reading, &item);
-        hw_buf_free(&reading.parts);
-        if (rc != 0)
-            hw_query_at(rc, "input", reading.at, err);
-    }
+    int rc = hw_query_read_messages(value, "input", read_item, &reading, query, err);
     if (rc == 0)
         rc = close_turn(&reading);
     hw_buf_free(&reading.calls);

@@ -202,7 +202,8 @@ close_item(struct hw_reply *reply, size_t n, bool cut, struct hw_buf *out)
     hw_write(out, call ? ",\"arguments\":" : ",\"text\":");
     hw_json_write_string(out, text, len);
     if (item->type == HW_EVENT_TEXT)
-        hw_write(out, ",\"logprobs\":[]");
+        hw_responses_write_logprobs(out, reply->calls.logprobs.data + item->logprobs_start,
+                                    item->logprobs_end - item->logprobs_start);
     end_event(out);
     write_part(reply, n, "closed", text, len, out);
     write_item_event(reply, "response.output_item.done", n, out);
@@ -258,11 +259,8 @@ write_delta(struct hw_reply *reply, const struct hw_event *event, struct hw_buf 
     begin_part_event(reply, part_event(reply, event->type, "delta"), n, out);
     hw_write(out, ",\"delta\":");
     hw_json_write_string(out, event->text, event->len);
-    if (event->type == HW_EVENT_TEXT) {
-        hw_write(out, ",\"logprobs\":[");
-        hw_buf_append(out, event->logprobs, event->logprobs_len);
-        hw_write(out, "]");
-    }
+    if (event->type == HW_EVENT_TEXT)
+        hw_responses_write_logprobs(out, event->logprobs, event->logprobs_len);
     end_event(out);
 }
 

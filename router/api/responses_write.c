@@ -31,6 +31,18 @@ hw_responses_write_item_id(struct hw_buf *out, const struct hw_reply *reply,
 }
 
 void
+hw_responses_write_logprobs(struct hw_buf *out, const char *entries, size_t len)
+{
+    if (len > 0 && *entries == ',') { /* of an earlier message */
+        entries++;
+        len--;
+    }
+    hw_write(out, ",\"logprobs\":[");
+    hw_buf_append(out, entries, len);
+    hw_write(out, "]");
+}
+
+void
 hw_responses_write_part(struct hw_buf *out, const struct hw_reply *reply, enum hw_event_type type,
                         const char *text, size_t len, const char *logprobs, size_t logprobs_len)
 {
@@ -41,15 +53,8 @@ hw_responses_write_part(struct hw_buf *out, const struct hw_reply *reply, enum h
     else
         hw_write(out, "{\"type\":\"output_text\",\"annotations\":[],\"text\":");
     hw_json_write_string(out, text, len);
-    if (type == HW_EVENT_TEXT) {
-        if (logprobs_len > 0 && *logprobs == ',') { /* of an earlier message */
-            logprobs++;
-            logprobs_len--;
-        }
-        hw_write(out, ",\"logprobs\":[");
-        hw_buf_append(out, logprobs, logprobs_len);
-        hw_write(out, "]");
-    }
+    if (type == HW_EVENT_TEXT)
+        hw_responses_write_logprobs(out, logprobs, logprobs_len);
     hw_write(out, "}");
 }
 

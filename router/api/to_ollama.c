@@ -21,15 +21,6 @@ struct writing {
     struct hw_buf *text;
 };
 
-static void
-drop_at(struct writing *writing, size_t message, const char *what)
-{
-    char name[64];
-    int n = snprintf(name, sizeof(name), "messages[%zu].%s", message, what);
-
-    hw_outgoing_drop(writing->out, name, (size_t)n);
-}
-
 /* OpenAI's arguments are a string of JSON, Ollama's an object. */
 static bool
 put_arguments(struct hw_buf *text, const struct hw_json *arguments)
@@ -77,7 +68,7 @@ put_tool_calls(struct writing *writing, size_t at)
         if (!given || !put_arguments(text, &arguments)) {
             hw_buf_puts(text, "{}");
             if (given)
-                drop_at(writing, at, "tool_calls.arguments");
+                hw_outgoing_drop_at(writing->out, writing->query, at, "tool_calls.arguments");
         }
         hw_buf_puts(text, "}}");
     }

@@ -8,15 +8,6 @@
 
 #include "router/api/outgoing.h"
 
-static void
-drop_at(struct hw_outgoing *out, size_t message, const char *what)
-{
-    char name[64];
-    int n = snprintf(name, sizeof(name), "messages[%zu].%s", message, what);
-
-    hw_outgoing_drop(out, name, (size_t)n);
-}
-
 /* Behind the head that the string begins with, as it stands in the body; NULL: it does not. */
 static const char *
 skip_head(const struct hw_json *string, const char *head)
@@ -111,11 +102,11 @@ hw_outgoing_put_images(struct hw_outgoing *out, const struct hw_query *query, si
     while (hw_json_next(&iter, NULL, &part)) {
         if (!find_image(&part, &string, &data)) {
             if (!blocks && !is_text(&part))
-                drop_at(out, at, "content");
+                hw_outgoing_drop_at(out, query, at, "content");
             continue;
         }
         if (data == NULL) {
-            drop_at(out, at, "image_url");
+            hw_outgoing_drop_at(out, query, at, "image_url");
             continue;
         }
         hw_buf_puts(text, any ? ",\"" : ",\"images\":[\"");

@@ -69,15 +69,10 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
     uint64_t count;
 
     for (size_t i = 0; i < query->message_count; i++) {
-        char name[48];
-        if (query->messages[i].reasoning.p != NULL) {
-            int len = snprintf(name, sizeof(name), "messages[%zu].reasoning", i);
-            hw_outgoing_drop(out, name, (size_t)len);
-        }
-        if (query->messages[i].tool_calls.p == NULL)
-            continue;
-        int len = snprintf(name, sizeof(name), "messages[%zu].tool_calls", i);
-        hw_outgoing_drop(out, name, (size_t)len);
+        if (query->messages[i].reasoning.p != NULL)
+            hw_outgoing_drop_at(out, query, i, "reasoning");
+        if (query->messages[i].tool_calls.p != NULL)
+            hw_outgoing_drop_at(out, query, i, "tool_calls");
     }
     if (query->wants_tools)
         hw_outgoing_drop(out, "tools", 5);

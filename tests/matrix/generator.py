@@ -54,6 +54,11 @@ VALUES = {
     "image_url": ["http://images.test/a.png"],
     "audio": ["UklGRg=="],
     "prompts": [["a", "b"]],
+    "verbosity": ["low"],
+    "summary": ["auto"],
+    "truncation": ["auto"],
+    "hosted_tool": ["web_search"],
+    "include": ["reasoning.encrypted_content"],
 }
 PARTS = ("document", "image_url", "audio")  # of the last message
 NEEDS_TOOLS = ("tool_choice", "single_call", "parallel")  # and are told with them

@@ -5,7 +5,8 @@ spelt. How it frames its answers varies with the Case's style."""
 import json
 
 from canon import Call, Turn
-from dialects import openai_call, openai_turns, ollama_turns
+from agent_ollama import ollama_turns
+from agent_openai import openai_call, openai_turns
 from harness.backend import STAMP
 from source import Num, Raw, dumps, loads
 

@@ -10,12 +10,12 @@ COLUMNS = {"openai": "kind: openai", "ollama": "kind: ollama", "bdh": "kind: bdh
 ROWS = {
     "text": "the question's text", "system": "system prompt", "turns": "earlier turns",
     "images": "images, base64", "image_url": "images, by URL", "audio": "audio",
-    "document": "documents", "prompts": "several prompts", "tools": "tools",
+    "document": "documents", "hosted_tool": "tools that OpenAI runs", "verbosity": "`text.verbosity`", "prompts": "several prompts", "tools": "tools",
     "tool_choice": "which tool to call", "parallel": "`parallel_tool_calls`",
     "single_call": "`disable_parallel_tool_use`", "calls": "calls of tools, in earlier turns",
     "results": "their results", "json": "JSON mode", "schema": "JSON schema", "stop": "stop strings",
     "max_tokens": "the answer's length", "effort": "reasoning: how much",
-    "think": "reasoning: whether", "logprobs": "log-probabilities", "logit_bias": "`logit_bias`",
+    "think": "reasoning: whether", "summary": "`reasoning.summary`", "logprobs": "log-probabilities", "logit_bias": "`logit_bias`",
     "n": "several answers (`n`)", "num_ctx": "`num_ctx`", "keep_alive": "`keep_alive`",
     "message_name": "a message's `name`", "unknown": "fields that nobody knows"}
 ANSWERS = {"text": "text", "reasoning": "reasoning", "calls": "calls of tools",

@@ -11,7 +11,7 @@ from speech import framed, ollama_answer, openai_answer
 EVERY_BYTE = [("openai", "openai"), ("completions", "openai"), ("ollama", "ollama"),
               ("generate", "ollama"), ("anthropic", "openai"), ("openai", "ollama")]
 WAYS = [*EVERY_BYTE, ("ollama", "openai"), ("generate", "openai"), ("completions", "ollama"),
-        ("anthropic", "ollama")]
+        ("anthropic", "ollama"), ("responses", "openai"), ("responses", "ollama")]
 PAUSE_SECONDS = 0.001
 
 
