@@ -1,16 +1,9 @@
-/* engine/checkpoint_write.c - a BDH model into a safetensors file, all or nothing.
- *
- * Written under a temporary name in the same folder, synced, then renamed: a reader, or a trainer
- * cut off here, finds the old file or the new one. */
+/* engine/checkpoint_write.c - a BDH model into a safetensors file, all or nothing. */
 #include <cjson/cJSON.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "engine/file_write.h"
 #include "engine/halfs.h"
 #include "engine/tensors.h"
 #include "hatchway/buf.h"
@@ -132,49 +125,26 @@ write_model(FILE *file, const struct hw_bdh_model *model, bool bf16)
     hw_buf_free(&head);
     for (int i = 0; i < HW_TENSORS && rc == 0; i++)
         rc = write_tensor(file, &tensors[i], bf16);
-    if (rc == 0 && (fflush(file) != 0 || fsync(fileno(file)) != 0))
-        rc = HW_EIO;
     return rc;
 }
 
-/* So that the rename itself survives a power cut. Best effort: some file systems refuse it. */
-static void
-sync_folder(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char folder[PATH_MAX];
+struct job {
+    const struct hw_bdh_model *model;
+    bool bf16;
+};
 
-    snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path) + 1,
-             slash == NULL ? "." : path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    fsync(fd);
-    close(fd);
+static int
+write_job(FILE *file, const void *what)
+{
+    const struct job *job = what;
+
+    return write_model(file, job->model, job->bf16);
 }
 
 int
 hw_bdh_model_save(const struct hw_bdh_model *model, const char *path, bool bf16, struct hw_err *err)
 {
-    char temporary[PATH_MAX];
-    int n = snprintf(temporary, sizeof(temporary), "%s.tmp.%ld", path, (long)getpid());
-    if (n < 0 || (size_t)n >= sizeof(temporary))
-        return hw_err_set(err, HW_EINVAL, "%.80s...: the path is too long", path);
+    const struct job job = {.model = model, .bf16 = bf16};
 
-    FILE *file = fopen(temporary, "wbe");
-    if (file == NULL)
-        return hw_err_set(err, HW_EIO, "%s: cannot write: %s", temporary, strerror(errno));
-    int rc = write_model(file, model, bf16);
-    if (fclose(file) != 0 && rc == 0)
-        rc = HW_EIO;
-    if (rc == 0 && rename(temporary, path) != 0)
-        rc = HW_EIO;
-    if (rc != 0) {
-        hw_err_set(err, rc, "%s: cannot write: %s", path,
-                   rc == HW_ENOMEM ? "no memory" : strerror(errno));
-        unlink(temporary);
-        return rc;
-    }
-    sync_folder(path);
-    return 0;
+    return hw_file_write(path, write_job, &job, err);
 }

@@ -100,13 +100,13 @@ command_finish_output(void)
 }
 
 bool
-command_load(const char *path, struct loaded *loaded)
+command_load(const char *path, enum hw_bdh_precision precision, struct loaded *loaded)
 {
     struct hw_err err = {{0}};
 
     *loaded = (struct loaded){0};
     if (hw_bdh_model_load(path, &loaded->model, &err) == 0 &&
-        hw_bdh_engine_create(loaded->model, &loaded->engine, &err) == 0 &&
+        hw_bdh_engine_create_as(loaded->model, precision, &loaded->engine, &err) == 0 &&
         hw_bdh_session_create(loaded->engine, &loaded->session, &err) == 0)
         return true;
     command_failed("%s", err.msg);
@@ -150,5 +150,18 @@ command_integer(const char *option, const char *text, uint64_t max, uint64_t *ou
         return false;
     }
     *out = value;
+    return true;
+}
+
+bool
+command_precision(const char *text, enum hw_bdh_precision *out)
+{
+    bool fast = strcmp(text, "fast") == 0;
+
+    if (!fast && strcmp(text, "f32") != 0) {
+        command_usage_error("--precision must be f32 or fast, got \"%s\"", text);
+        return false;
+    }
+    *out = fast ? HW_BDH_FAST : HW_BDH_F32;
     return true;
 }

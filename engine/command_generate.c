@@ -5,6 +5,7 @@
 #include "engine/command_parts.h"
 #include "engine/generate.h"
 #include "engine/prompt.h"
+#include "engine/snapshot.h"
 #include "engine/textout.h"
 
 #define MAX_PROMPT_BYTES ((size_t)256 << 20)
@@ -12,6 +13,7 @@
 
 static const char help[] =
     "usage: hatchway bdh generate MODEL --prompt TEXT [options]\n"
+    "       hatchway bdh generate MODEL --load-state FILE [--prompt TEXT] [options]\n"
     "\n"
     "Prints what the model answers, as it comes. A model with a template is asked the prompt as a\n"
     "question; with --raw, and without a template, the text is continued.\n"
@@ -27,10 +29,17 @@ static const char help[] =
     "  --seed S            the same seed draws the same text (default: a random one)\n"
     "  --greedy            temperature 0, whatever --temperature says\n"
     "  --stop TEXT         end before TEXT (up to 4 times)\n"
-    "  --raw               no template\n";
+    "  --raw               no template\n"
+    "  --precision P       f32 (default), or fast: int8 encoder, bf16 rows and state\n"
+    "  --save-state FILE   sets aside what the model has read and said, to go on from\n"
+    "  --load-state FILE   goes on from there: with the same text as if the answer had been "
+    "longer,\n"
+    "                      or with --prompt as the conversation's next turn; draws go on too,\n"
+    "                      unless --seed begins new ones\n";
 
 struct request {
-    const char *model, *prompt;
+    const char *model, *prompt, *save, *load;
+    enum hw_bdh_precision precision;
     struct hw_generation_conf conf;
     bool greedy, has_seed, raw;
 };
@@ -96,6 +105,14 @@ take_option(struct request *r, int option, char **argv)
     case 'r':
         r->raw = true;
         return true;
+    case 'c':
+        return command_precision(optarg, &r->precision);
+    case 'o':
+        r->save = optarg;
+        return true;
+    case 'i':
+        r->load = optarg;
+        return true;
     default:
         command_bad_option("bdh generate", option, argv);
         return false;
@@ -110,6 +127,8 @@ add_prompt(struct hw_prompt *prompt, const struct request *r)
     size_t n;
     int rc = 0;
 
+    if (r->prompt == NULL)
+        return 0;
     if (strcmp(r->prompt, "-") != 0)
         return hw_prompt_turn(prompt, role, false, r->prompt, strlen(r->prompt));
     while (rc == 0 && (n = fread(chunk, 1, sizeof(chunk), stdin)) > 0)
@@ -136,35 +155,91 @@ print_answer(struct hw_generation *g, size_t prompt_len)
     return command_finish_output();
 }
 
+/* The prompt as the model reads it: behind what a loaded state has read, or from the start. */
+static int
+write_prompt(struct hw_prompt *prompt, const struct request *r, const struct hw_bdh_saved *loaded)
+{
+    const char *end = prompt->tmpl->after_assistant;
+
+    if (r->load != NULL && !r->raw && r->prompt != NULL)
+        hw_prompt_follow(prompt, hw_bdh_snapshot_ends_with(loaded->snapshot, end, strlen(end)));
+    if (add_prompt(prompt, r) != 0 || (r->prompt != NULL && hw_prompt_ask(prompt) != 0))
+        return command_failed("the prompt is over %zu bytes", MAX_PROMPT_BYTES);
+    return 0;
+}
+
+static int
+load_state(struct request *r, const struct loaded *loaded, struct hw_bdh_saved *state)
+{
+    struct hw_err err = {{0}};
+
+    if (r->load == NULL)
+        return 0;
+    if (hw_bdh_saved_read(loaded->engine, r->load, state, &err) != 0 ||
+        hw_bdh_session_restore(loaded->session, state->snapshot, &err) != 0)
+        return command_failed("%s", err.msg);
+    r->conf.logits = state->logits;
+    if (!r->has_seed)
+        r->conf.generator = &state->generator;
+    return 0;
+}
+
+static int
+save_state(const struct request *r, const struct loaded *loaded, struct hw_generation *g)
+{
+    struct hw_bdh_saved state = {.logits = calloc(loaded->model->conf.vocab, sizeof(float))};
+    struct hw_err err = {{0}};
+    int rc = 0;
+
+    if (state.logits == NULL)
+        return command_failed("no memory for the logits");
+    hw_generation_leave(g, &state.generator, state.logits);
+    if (hw_bdh_snapshot_take(loaded->session, &state.snapshot, &err) != 0 ||
+        hw_bdh_saved_write(&state, r->save, &err) != 0)
+        rc = command_failed("%s", err.msg);
+    hw_bdh_saved_free(&state);
+    return rc;
+}
+
+static int
+answer(struct request *r, const struct loaded *loaded, const struct hw_prompt *prompt)
+{
+    const char *end = r->raw ? "" : hw_prompt_end(prompt);
+    struct hw_generation *g = NULL;
+    struct hw_err err = {{0}};
+
+    if (end[0] != '\0')
+        r->conf.stops[r->conf.stop_count++] = end;
+    if (hw_generation_create(loaded->session, &loaded->model->conf, &r->conf, prompt->text.data,
+                             prompt->text.len, &g, &err) != 0)
+        return command_failed("%s", err.msg);
+    int rc = print_answer(g, prompt->text.len);
+    if (rc == 0 && r->save != NULL)
+        rc = save_state(r, loaded, g);
+    hw_generation_destroy(&g);
+    return rc;
+}
+
 static int
 generate(struct request *r)
 {
-    struct hw_generation *g = NULL;
+    struct hw_bdh_saved state = {0};
     struct hw_prompt prompt;
     struct loaded loaded;
-    struct hw_err err = {{0}};
     int rc = EXIT_WORK;
 
-    if (!command_load(r->model, &loaded)) {
+    if (!command_load(r->model, r->precision, &loaded)) {
         command_unload(&loaded);
         return rc;
     }
     hw_prompt_init(&prompt, &loaded.model->tmpl, MAX_PROMPT_BYTES);
-    if (add_prompt(&prompt, r) != 0 || hw_prompt_ask(&prompt) != 0) {
-        command_failed("the prompt is over %zu bytes", MAX_PROMPT_BYTES);
-        goto out;
-    }
-    if (hw_prompt_end(&prompt)[0] != '\0')
-        r->conf.stops[r->conf.stop_count++] = hw_prompt_end(&prompt);
-    if (hw_generation_create(loaded.session, &loaded.model->conf, &r->conf, prompt.text.data,
-                             prompt.text.len, &g, &err) != 0) {
-        command_failed("%s", err.msg);
-        goto out;
-    }
-    rc = print_answer(g, prompt.text.len);
-out:
-    hw_generation_destroy(&g);
+    rc = load_state(r, &loaded, &state);
+    if (rc == 0)
+        rc = write_prompt(&prompt, r, &state);
+    if (rc == 0)
+        rc = answer(r, &loaded, &prompt);
     hw_prompt_free(&prompt);
+    hw_bdh_saved_free(&state);
     command_unload(&loaded);
     return rc;
 }
@@ -185,6 +260,9 @@ command_generate(int argc, char **argv)
         {"greedy", no_argument, NULL, 'g'},
         {"stop", required_argument, NULL, 'S'},
         {"raw", no_argument, NULL, 'r'},
+        {"precision", required_argument, NULL, 'c'},
+        {"save-state", required_argument, NULL, 'o'},
+        {"load-state", required_argument, NULL, 'i'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
@@ -201,8 +279,9 @@ command_generate(int argc, char **argv)
         if (!take_option(&r, option, argv))
             return EXIT_USAGE;
     }
-    if (argc - optind != 1 || r.prompt == NULL)
-        return command_usage_error("bdh generate: one MODEL and --prompt are needed");
+    if (argc - optind != 1 || (r.prompt == NULL && r.load == NULL))
+        return command_usage_error("bdh generate: one MODEL and --prompt are needed (or "
+                                   "--load-state)");
     r.model = argv[optind];
     if (r.greedy)
         r.conf.sampler.temperature = 0.0f;

@@ -86,7 +86,7 @@ command_logits(int argc, char **argv)
     if (argc - optind != 1)
         return command_usage_error("bdh logits: one MODEL is needed");
     int rc = EXIT_WORK;
-    if (command_load(argv[optind], &loaded))
+    if (command_load(argv[optind], HW_BDH_F32, &loaded))
         rc = write_logits(&loaded, wide);
     command_unload(&loaded);
     return rc;

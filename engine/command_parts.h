@@ -25,7 +25,7 @@ struct loaded {
     struct hw_bdh_session *session;
 };
 /* Says what went wrong itself. Free with command_unload in either case. */
-bool command_load(const char *path, struct loaded *loaded);
+bool command_load(const char *path, enum hw_bdh_precision precision, struct loaded *loaded);
 void command_unload(struct loaded *loaded);
 
 /* "hatchway: ..." on stderr; returns EXIT_USAGE or EXIT_WORK. */
@@ -38,6 +38,8 @@ int command_finish_output(void);
 
 /* The whole of text as a number in [low, high]; else false, having said so. */
 bool command_number(const char *option, const char *text, double low, double high, double *out);
+/* "f32" or "fast". */
+bool command_precision(const char *text, enum hw_bdh_precision *out);
 bool command_integer(const char *option, const char *text, uint64_t max, uint64_t *out);
 
 #endif

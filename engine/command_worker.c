@@ -40,6 +40,7 @@ hw_command_worker(int argc, char **argv)
     };
     struct hw_worker_conf conf = {.max_sessions = HW_WORKER_DEFAULT_SESSIONS,
                                   .memory_bytes = HW_WORKER_DEFAULT_MEMORY_BYTES};
+    enum hw_bdh_precision precision;
     struct hw_err err = {{0}};
     uint64_t value;
     int option;
@@ -65,9 +66,9 @@ hw_command_worker(int argc, char **argv)
             conf.memory_bytes = (size_t)value << 20;
             break;
         case 'p':
-            conf.fast = strcmp(optarg, "fast") == 0;
-            if (!conf.fast && strcmp(optarg, "f32") != 0)
-                return command_usage_error("--precision must be f32 or fast, got \"%s\"", optarg);
+            if (!command_precision(optarg, &precision))
+                return EXIT_USAGE;
+            conf.fast = precision == HW_BDH_FAST;
             break;
         case 'f':
             if (!command_integer("--model-fd", optarg, 1u << 20, &value))

@@ -1,6 +1,7 @@
 /* engine/forward.c - sessions: their memory, and by what text they are known. */
 #include "engine/forward.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -120,7 +121,6 @@ hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session 
     s->q = (char *)s->memory + parts.state;
     s->x = (float *)((char *)s->q + parts.q);
     s->touched = (uint16_t *)((char *)s->x + parts.x);
-    crypto_generichash_init(&s->history, NULL, 0, HW_HISTORY_BYTES);
     *out = s;
     return 0;
 }
@@ -128,7 +128,7 @@ hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session 
 void
 hw_bdh_session_reset(struct hw_bdh_session *session)
 {
-    crypto_generichash_init(&session->history, NULL, 0, HW_HISTORY_BYTES);
+    session->history = (struct hw_history){0};
     memset(session->memory, 0, session->memory_bytes);
     session->position = 0;
 }
@@ -154,40 +154,47 @@ hw_bdh_session_position(const struct hw_bdh_session *session)
 
 /* --- history --- */
 
-static void
-note_token(crypto_generichash_state *history, uint32_t token)
+void
+hw_history_note(struct hw_history *history, uint64_t position, uint32_t token)
 {
-    const uint8_t bytes[2] = {(uint8_t)token, (uint8_t)(token >> 8)};
+    uint8_t link[HW_HISTORY_BYTES + sizeof(history->recent)];
 
-    crypto_generichash_update(history, bytes, sizeof(bytes));
+    history->recent[position % HW_HISTORY_RECENT] = (uint16_t)token;
+    if ((position + 1) % HW_HISTORY_RECENT != 0)
+        return;
+    memcpy(link, history->chain, HW_HISTORY_BYTES);
+    memcpy(link + HW_HISTORY_BYTES, history->recent, sizeof(history->recent));
+    crypto_generichash(history->chain, HW_HISTORY_BYTES, link, sizeof(link), NULL, 0);
+}
+
+bool
+hw_history_same(const struct hw_history *a, const struct hw_history *b, uint64_t position)
+{
+    return memcmp(a->chain, b->chain, sizeof(a->chain)) == 0 &&
+           memcmp(a->recent, b->recent, position % HW_HISTORY_RECENT * sizeof(a->recent[0])) == 0;
 }
 
 void
 hw_bdh_session_note(struct hw_bdh_session *session, uint32_t token)
 {
-    session->recent[session->position++ % HW_HISTORY_RECENT] = (uint16_t)token;
-    note_token(&session->history, token);
+    hw_history_note(&session->history, session->position++, token);
 }
 
 bool
 hw_bdh_session_continues(const struct hw_bdh_session *session, const void *text, size_t len)
 {
     const uint8_t *bytes = text;
-    crypto_generichash_state given, taken = session->history;
-    uint8_t a[HW_HISTORY_BYTES], b[HW_HISTORY_BYTES];
+    struct hw_history given = {0};
 
     if (session->position == 0 || session->position >= len)
         return false;
     for (size_t i = session->position; i > 0 && i + HW_HISTORY_RECENT > session->position; i--)
-        if (session->recent[(i - 1) % HW_HISTORY_RECENT] !=
+        if (session->history.recent[(i - 1) % HW_HISTORY_RECENT] !=
             bytes[i - 1] % session->engine->conf.vocab)
-            return false;
-    crypto_generichash_init(&given, NULL, 0, HW_HISTORY_BYTES);
-    for (size_t i = 0; i < session->position; i++)
-        note_token(&given, bytes[i] % session->engine->conf.vocab);
-    crypto_generichash_final(&given, a, sizeof(a));
-    crypto_generichash_final(&taken, b, sizeof(b));
-    return memcmp(a, b, sizeof(a)) == 0;
+            return false; /* as with nearly every other text */
+    for (uint64_t i = 0; i < session->position; i++)
+        hw_history_note(&given, i, bytes[i] % session->engine->conf.vocab);
+    return hw_history_same(&given, &session->history, session->position);
 }
 
 /* --- profile --- */

@@ -1,15 +1,14 @@
-/* engine/forward_parts.h - private to forward*.c and weights.c: the layout of engine and session.
- */
+/* engine/forward_parts.h - private to forward*.c, weights.c and snapshot*.c: the layout of engine
+ * and session. */
 #ifndef HW_ENGINE_FORWARD_PARTS_H
 #define HW_ENGINE_FORWARD_PARTS_H
-
-#include <sodium.h>
 
 #include "engine/forward.h"
 #include "engine/kernels.h"
 
 struct hw_bdh_engine {
     struct hw_bdh_config conf;
+    uint8_t digest[32]; /* the model's */
     enum hw_bdh_precision precision;
     const struct hw_kernels *kernels;
     size_t width;       /* D padded to whole vectors */
@@ -29,7 +28,18 @@ struct hw_bdh_engine {
 };
 
 #define HW_HISTORY_BYTES 32u
-#define HW_HISTORY_RECENT 16u /* tokens kept: nearly every other text is told by them alone */
+#define HW_HISTORY_RECENT 16u /* tokens kept */
+
+/* What a session has read, in constant size: a chain of BLAKE2b hashes, a link for every
+ * HW_HISTORY_RECENT tokens, and beside it the tokens that no link covers yet. */
+struct hw_history {
+    uint8_t chain[HW_HISTORY_BYTES];
+    uint16_t recent[HW_HISTORY_RECENT]; /* token t at t % HW_HISTORY_RECENT */
+};
+/* The token at this position. */
+void hw_history_note(struct hw_history *history, uint64_t position, uint32_t token);
+/* Whether two that have come to this position have read the same. */
+bool hw_history_same(const struct hw_history *a, const struct hw_history *b, uint64_t position);
 
 /* What the tokens that pass together need on their way; the first one's session lends it. */
 struct hw_scratch {
@@ -59,9 +69,8 @@ struct hw_bdh_session {
     void *q;           /* [n_layer][H][HW_BLOCK][head_width] floats or bf16 */
     float *x;          /* [n_layer][HW_BLOCK][width] */
     uint16_t *touched; /* [n_layer][H][head_width / 2] */
-    crypto_generichash_state history;   /* of all tokens taken, two bytes each */
-    uint16_t recent[HW_HISTORY_RECENT]; /* token t at t % HW_HISTORY_RECENT */
-    uint64_t *profile;                  /* [HW_BDH_STAGES] or NULL */
+    struct hw_history history; /* of all tokens taken */
+    uint64_t *profile;         /* [HW_BDH_STAGES] or NULL */
     uint64_t marked_ns;
     struct hw_scratch scratch;
 };

@@ -17,15 +17,18 @@ struct hw_generation {
     enum hw_generation_state state;
     uint32_t max_tokens;
     uint32_t output_tokens;
+    uint32_t last; /* token picked */
+    uint32_t vocab;
     size_t prompt_len, prompt_at;
     uint8_t *prompt; /* freed once taken */
     float *logits;
 };
 
 static int
-check_prompt(const uint8_t *prompt, size_t len, uint32_t vocab, struct hw_err *err)
+check_prompt(const uint8_t *prompt, size_t len, bool may_be_empty, uint32_t vocab,
+             struct hw_err *err)
 {
-    if (len == 0)
+    if (len == 0 && !may_be_empty)
         return hw_err_set(err, HW_EINVAL, "the prompt is empty");
     if (len > UINT32_MAX)
         return hw_err_set(err, HW_ELIMIT, "the prompt is over 4 GiB");
@@ -37,12 +40,30 @@ check_prompt(const uint8_t *prompt, size_t len, uint32_t vocab, struct hw_err *e
     return 0;
 }
 
+/* What the prompt says to the sampler; without one the logits are here already. */
+static void
+begin(struct hw_generation *g, const struct hw_generation_conf *conf, const void *prompt)
+{
+    size_t len = g->prompt_len, first = 0;
+
+    if (len == 0) {
+        memcpy(g->logits, conf->logits, g->vocab * sizeof(float));
+        g->state = HW_GENERATION_DECODE;
+        return;
+    }
+    memcpy(g->prompt, prompt, len);
+    if (len > HW_SAMPLER_MAX_REPEAT_LAST)
+        first = len - HW_SAMPLER_MAX_REPEAT_LAST;
+    for (size_t i = first; i < len; i++)
+        hw_sampler_note(g->sampler, g->prompt[i]);
+}
+
 int
 hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config *model,
                      const struct hw_generation_conf *conf, const void *prompt, size_t len,
                      struct hw_generation **out, struct hw_err *err)
 {
-    int rc = check_prompt(prompt, len, model->vocab, err);
+    int rc = check_prompt(prompt, len, conf->logits != NULL, model->vocab, err);
     if (rc != 0)
         return rc;
     struct hw_generation *g = calloc(1, sizeof(*g));
@@ -59,7 +80,8 @@ hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config 
         goto fail;
     g->session = session;
     g->max_tokens = conf->max_tokens == 0 ? HW_GENERATION_DEFAULT_TOKENS : conf->max_tokens;
-    g->prompt = malloc(len);
+    g->vocab = model->vocab;
+    g->prompt = malloc(len > 0 ? len : 1);
     g->prompt_len = len;
     g->prompt_at = conf->taken;
     g->logits = malloc(model->vocab * sizeof(float));
@@ -67,10 +89,9 @@ hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config 
         rc = hw_err_set(err, HW_ENOMEM, "no memory for a prompt of %zu bytes", len);
         goto fail;
     }
-    memcpy(g->prompt, prompt, len);
-    for (size_t i = len > HW_SAMPLER_MAX_REPEAT_LAST ? len - HW_SAMPLER_MAX_REPEAT_LAST : 0;
-         i < len; i++)
-        hw_sampler_note(g->sampler, g->prompt[i]);
+    if (conf->generator != NULL)
+        hw_sampler_restore(g->sampler, conf->generator);
+    begin(g, conf, prompt);
     *out = g;
     return 0;
 fail:
@@ -137,6 +158,7 @@ pick(struct hw_generation *g, struct hw_buf *text, uint32_t *token)
         return false;
     *token = hw_sampler_pick(g->sampler, g->logits);
     hw_sampler_note(g->sampler, *token);
+    g->last = *token;
     g->output_tokens++;
     bool stopped = *token < 256 ? hw_textout_byte(&g->out, (uint8_t)*token, text)
                                 : hw_textout_no_byte(&g->out, text);
@@ -171,4 +193,13 @@ void
 hw_generation_decode(struct hw_generation *g, struct hw_buf *text)
 {
     hw_generations_decode(&g, &text, 1);
+}
+
+void
+hw_generation_leave(struct hw_generation *g, struct hw_sampler_state *generator, float *logits)
+{
+    if (g->state != HW_GENERATION_DECODE)
+        hw_bdh_session_step(g->session, g->last, g->logits);
+    hw_sampler_save(g->sampler, generator);
+    memcpy(logits, g->logits, g->vocab * sizeof(float));
 }

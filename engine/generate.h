@@ -14,6 +14,10 @@ struct hw_generation_conf {
     uint32_t max_tokens; /* 0: HW_GENERATION_DEFAULT_TOKENS */
     struct hw_sampler_conf sampler;
     size_t taken; /* the prompt's first bytes that the session holds already; below its length */
+    /* An answer that goes on where one was set aside (hw_generation_leave): its generator, and the
+     * logits [vocab] of what follows, with which the prompt may be empty. NULL: neither. */
+    const struct hw_sampler_state *generator;
+    const float *logits;
     size_t stop_count; /* as hw_textout takes them */
     const char *stops[5];
 };
@@ -27,9 +31,9 @@ enum hw_generation_state {
 
 struct hw_generation; /* opaque; layout in generate.c */
 
-/* Borrows a session at position conf->taken until destroyed; copies the rest. The prompt is bytes:
- * refused (HW_EINVAL) when empty or when a byte is outside the vocabulary. On 0 the caller owns
- * *out. */
+/* Borrows a session until destroyed; copies the rest. The prompt is bytes, and goes on where the
+ * session is: refused (HW_EINVAL) when empty or when a byte is outside the vocabulary. On 0 the
+ * caller owns *out. */
 int hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config *model,
                          const struct hw_generation_conf *conf, const void *prompt, size_t len,
                          struct hw_generation **out, struct hw_err *err);
@@ -43,6 +47,11 @@ void hw_generation_decode(struct hw_generation *generation, struct hw_buf *text)
  * the bits that it would have alone. */
 void hw_generations_decode(struct hw_generation *const *generations, struct hw_buf *const *texts,
                            size_t count);
+/* Sets it aside at its end: the session takes the last token too, and what another one, on this
+ * session or a snapshot of it, goes on with is filled: to the same tokens as if this one had
+ * been longer. In STOPPED, LENGTH, and DECODE. logits has room for the vocabulary. */
+void hw_generation_leave(struct hw_generation *generation, struct hw_sampler_state *generator,
+                         float *logits);
 /* Taken so far, with those that the session held. */
 uint32_t hw_generation_prompt_tokens(const struct hw_generation *generation);
 uint32_t hw_generation_output_tokens(const struct hw_generation *generation);

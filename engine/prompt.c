@@ -31,6 +31,13 @@ hw_prompt_init(struct hw_prompt *prompt, const struct hw_bdh_template *tmpl, siz
 }
 
 void
+hw_prompt_follow(struct hw_prompt *prompt, bool closed)
+{
+    prompt->any = true;
+    prompt->role = closed ? HW_PROMPT_SYSTEM : HW_PROMPT_ASSISTANT; /* whose end adds nothing */
+}
+
+void
 hw_prompt_free(struct hw_prompt *prompt)
 {
     hw_buf_free(&prompt->text);

@@ -37,6 +37,9 @@ struct hw_prompt {
 
 /* tmpl must outlive the prompt. The caller frees (hw_prompt_free) or takes over `text`. */
 void hw_prompt_init(struct hw_prompt *prompt, const struct hw_bdh_template *tmpl, size_t max_bytes);
+/* Before the first turn: the prompt goes on behind an answer that the session has read; `closed`:
+ * after_assistant too. */
+void hw_prompt_follow(struct hw_prompt *prompt, bool closed);
 void hw_prompt_free(struct hw_prompt *prompt);
 /* Adds a turn, or with `more` a further piece of the turn before, if that was of the same role.
  * HW_ELIMIT when the prompt grows over its maximum. */

@@ -120,6 +120,25 @@ hw_sampler_note(struct hw_sampler *sampler, uint32_t token)
         sampler->noted++;
 }
 
+void
+hw_sampler_save(const struct hw_sampler *sampler, struct hw_sampler_state *out)
+{
+    uint32_t oldest = sampler->noted < sampler->conf.repeat_last ? 0 : sampler->next;
+
+    memcpy(out->random, sampler->random, sizeof(out->random));
+    out->lately_count = sampler->noted;
+    for (uint32_t i = 0; i < sampler->noted; i++)
+        out->lately[i] = sampler->lately[(oldest + i) % sampler->conf.repeat_last];
+}
+
+void
+hw_sampler_restore(struct hw_sampler *sampler, const struct hw_sampler_state *state)
+{
+    memcpy(sampler->random, state->random, sizeof(sampler->random));
+    for (uint32_t i = 0; i < state->lately_count; i++)
+        hw_sampler_note(sampler, state->lately[i]);
+}
+
 /* Each token that came lately once, however often it came: towards less likely on either side of 0.
  */
 static const float *

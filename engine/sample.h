@@ -26,6 +26,13 @@ struct hw_sampler_conf {
 
 struct hw_sampler; /* opaque; layout in sample.c */
 
+/* What decides a sampler's next picks beside its settings. */
+struct hw_sampler_state {
+    uint64_t random[4];
+    uint32_t lately_count;
+    uint32_t lately[HW_SAMPLER_MAX_REPEAT_LAST]; /* tokens, the last one last */
+};
+
 /* vocab at least 1. On 0 the caller owns *out. */
 int hw_sampler_create(uint32_t vocab, const struct hw_sampler_conf *conf, struct hw_sampler **out,
                       struct hw_err *err);
@@ -33,6 +40,9 @@ void hw_sampler_destroy(struct hw_sampler **sampler); /* NULL-safe, nulls it */
 /* Says what came before: each token of the prompt and each picked one. Nothing is kept, and nothing
  * need be said, without a repetition penalty. */
 void hw_sampler_note(struct hw_sampler *sampler, uint32_t token);
+void hw_sampler_save(const struct hw_sampler *sampler, struct hw_sampler_state *out);
+/* The generator goes on from there; what came lately is noted. */
+void hw_sampler_restore(struct hw_sampler *sampler, const struct hw_sampler_state *state);
 /* Picks from logits [vocab]. A NaN is never picked while there is a number. */
 uint32_t hw_sampler_pick(struct hw_sampler *sampler, const float *logits);
 /* The index of the first largest value: what temperature 0 picks. */

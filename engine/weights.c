@@ -223,6 +223,7 @@ hw_bdh_engine_create_as(const struct hw_bdh_model *model, enum hw_bdh_precision 
         hw_bdh_engine_destroy(&e);
         return hw_err_set(err, HW_ENOMEM, "no memory for the weights of %s", model->name);
     }
+    memcpy(e->digest, model->digest, sizeof(e->digest));
     *out = e;
     return 0;
 }

@@ -13,6 +13,7 @@ from harness.wait import free_port, until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("HATCHWAY_BINARY", str(ROOT / "build" / "release" / "hatchway"))
 VECTORS = ROOT / "tests" / "vectors" / "bdh"
+HATCHLING = str(ROOT / "models" / "hatchling.safetensors")
 # Random weights: it says garbage, but always the same, and fast under ASan too.
 TINY_MODEL = str(VECTORS / "h3_d20_s002" / "model.safetensors")
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from harness.gateway import TINY_MODEL, VECTORS, run
+from harness.gateway import HATCHLING, TINY_MODEL, VECTORS, run
 
 NAMES = sorted(path.name for path in VECTORS.iterdir())
 
@@ -73,6 +73,51 @@ def test_generate_reads_a_prompt_from_stdin():
     asked = ["bdh", "generate", TINY_MODEL, "--max-tokens", 10, "--prompt"]
 
     assert run(*asked, "-", stdin=b"Once").stdout == run(*asked, "Once").stdout
+
+
+@pytest.mark.parametrize("precision", ["f32", "fast"])
+def test_an_answer_set_aside_goes_on_as_if_it_had_been_longer(tmp_path, precision):
+    state = tmp_path / "state"
+    asked = ["bdh", "generate", HATCHLING, "--precision", precision, "--raw", "--temperature", 2]
+    begin = [*asked, "--prompt", "What is a route?", "--seed", 3, "--max-tokens"]
+
+    whole = run(*begin, 60).stdout
+    first = run(*begin, 25, "--save-state", state).stdout
+    rest = run(*asked, "--load-state", state, "--max-tokens", 35).stdout
+
+    assert first[:-1] + rest == whole  # but for the line's end behind each
+    anew = run(*asked, "--load-state", state, "--max-tokens", 35, "--seed", 4).stdout
+    assert anew != rest
+
+
+def test_a_conversation_out_of_a_file_is_the_one_that_was_read_whole(tmp_path):
+    state, again = tmp_path / "state", tmp_path / "again"
+
+    first = run("bdh", "generate", HATCHLING, "--prompt", "What is a route?",
+                "--save-state", state).stdout.decode().strip()
+    second = run("bdh", "generate", HATCHLING, "--load-state", state, "--prompt",
+                 "What is a lane?", "--save-state", again).stdout
+    raw = f"Q: What is a route?\nA: {first}\nQ: What is a lane?\nA: "
+    whole = run("bdh", "generate", HATCHLING, "--raw", "--stop", "\n", "--prompt", raw).stdout
+
+    assert second.strip() == whole.strip()
+    assert again.exists()
+
+
+def test_a_state_of_another_model_is_refused(tmp_path):
+    state = tmp_path / "state"
+    run("bdh", "generate", TINY_MODEL, "--prompt", "Once", "--max-tokens", 5,
+        "--save-state", state)
+
+    other = run("bdh", "generate", HATCHLING, "--load-state", state)
+    fast = run("bdh", "generate", TINY_MODEL, "--precision", "fast", "--load-state", state)
+    state.write_bytes(state.read_bytes()[:-1])
+    cut = run("bdh", "generate", TINY_MODEL, "--load-state", state)
+
+    assert [done.returncode for done in (other, fast, cut)] == [1, 1, 1]
+    assert f"{state}: is of another model".encode() in other.stderr
+    assert b"is of a session in f32, this one is in fast" in fast.stderr
+    assert b"bytes where its head says" in cut.stderr
 
 
 @pytest.mark.parametrize("args, status, why", [
