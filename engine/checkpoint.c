@@ -109,7 +109,39 @@ hw_checkpoint_config_beside(const char *path, struct hw_bdh_config *conf, struct
     return rc;
 }
 
-/* --- template --- */
+/* --- what only our own files say --- */
+
+static const char *
+own_text(const cJSON *metadata, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(metadata, key);
+
+    return cJSON_IsString(item) ? item->valuestring : NULL;
+}
+
+/* Keys of our own: whatever a foreign file calls decay is another thing. */
+static int
+read_own_config(const cJSON *metadata, struct hw_bdh_config *conf, struct hw_err *err)
+{
+    const char *phases = own_text(metadata, HW_META_PHASES);
+    double decay = 0.0;
+
+    if (read_number(metadata, HW_META_DECAY, &decay))
+        conf->decay = (float)decay;
+    if (phases != NULL && strcmp(phases, "f64") != 0 && strcmp(phases, "f32") != 0)
+        return hw_err_set(err, HW_EINVAL, "%s must be f32 or f64", HW_META_PHASES);
+    conf->wide_phases = phases != NULL && strcmp(phases, "f64") == 0;
+    return hw_bdh_config_check(conf, err);
+}
+
+static int
+read_trained_context(const cJSON *metadata, uint32_t *out, struct hw_err *err)
+{
+    *out = 0;
+    return own_text(metadata, HW_META_CONTEXT) == NULL
+               ? 0
+               : read_u32(metadata, HW_META_CONTEXT, out, err);
+}
 
 static int
 read_template(const cJSON *metadata, struct hw_bdh_template *tmpl, struct hw_err *err)
@@ -232,6 +264,10 @@ compute_digest(struct hw_bdh_model *model)
     hw_list_tensors(model, tensors);
     crypto_generichash_init(&state, NULL, 0, sizeof(model->digest));
     crypto_generichash_update(&state, (const unsigned char *)shape, sizeof(shape));
+    if (c->decay != 0.0f || c->wide_phases) {
+        const float own[] = {c->decay, c->wide_phases ? 1.0f : 0.0f};
+        crypto_generichash_update(&state, (const unsigned char *)own, sizeof(own));
+    }
     crypto_generichash_update(&state, (const unsigned char *)&model->tmpl, sizeof(model->tmpl));
     for (int i = 0; i < HW_TENSORS; i++)
         crypto_generichash_update(&state, (const unsigned char *)tensors[i].values,
@@ -295,6 +331,8 @@ open_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_safete
     else
         rc = hw_checkpoint_config_beside(path, conf, err);
     if (rc == 0)
+        rc = read_own_config((*head)->metadata, conf, err);
+    if (rc == 0)
         rc = check_tensors(*head, conf, err);
     if (rc != 0)
         hw_safetensors_head_destroy(head);
@@ -315,7 +353,8 @@ load_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_bdh_mo
     if (rc != 0)
         return rc;
     if ((rc = hw_bdh_model_create(&conf, &model, err)) != 0 ||
-        (rc = read_template(head->metadata, &model->tmpl, err)) != 0)
+        (rc = read_template(head->metadata, &model->tmpl, err)) != 0 ||
+        (rc = read_trained_context(head->metadata, &model->trained_context, err)) != 0)
         goto out;
     hw_list_tensors(model, tensors);
     for (int i = 0; i < HW_TENSORS; i++) {

@@ -27,16 +27,24 @@ add_metadata(cJSON *json, const struct hw_bdh_model *model)
     struct hw_bdh_template tmpl = model->tmpl;
     struct hw_template_field fields[3];
     cJSON *metadata = cJSON_AddObjectToObject(json, "__metadata__");
-    char dropout[32];
+    char number[32];
 
     add_u32(metadata, "n_layer", c->n_layer);
     add_u32(metadata, "n_embd", c->n_embd);
     add_u32(metadata, "n_head", c->n_head);
     add_u32(metadata, "mlp_internal_dim_multiplier", c->multiplier);
     add_u32(metadata, "vocab_size", c->vocab);
-    snprintf(dropout, sizeof(dropout), "%g", (double)c->dropout);
-    cJSON_AddStringToObject(metadata, "dropout", dropout);
+    snprintf(number, sizeof(number), "%g", (double)c->dropout);
+    cJSON_AddStringToObject(metadata, "dropout", number);
     cJSON_AddStringToObject(metadata, "format", "pt");
+    if (c->decay != 0.0f) {
+        snprintf(number, sizeof(number), "%.9g", (double)c->decay);
+        cJSON_AddStringToObject(metadata, HW_META_DECAY, number);
+    }
+    if (c->wide_phases)
+        cJSON_AddStringToObject(metadata, HW_META_PHASES, "f64");
+    if (model->trained_context > 0)
+        add_u32(metadata, HW_META_CONTEXT, model->trained_context);
     hw_list_template(&tmpl, fields);
     for (int i = 0; i < 3; i++)
         if (fields[i].text[0] != '\0')

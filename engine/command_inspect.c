@@ -39,6 +39,11 @@ print_model(const struct hw_bdh_model *model)
     printf("%-18s %u\n", "multiplier", c->multiplier);
     printf("%-18s %u\n", "vocab_size", c->vocab);
     printf("%-18s %g\n", "dropout", (double)c->dropout);
+    if (c->decay != 0.0f)
+        printf("%-18s %g a token\n", "decay", (double)c->decay);
+    printf("%-18s %s\n", "phases", c->wide_phases ? "f64" : "f32");
+    if (model->trained_context > 0)
+        printf("%-18s %u tokens\n", "trained context", model->trained_context);
     printf("%-18s %.1f MiB\n", "state a session", (double)hw_bdh_state_bytes(c) / 1048576.0);
     print_quoted("before_user", model->tmpl.before_user);
     print_quoted("before_assistant", model->tmpl.before_assistant);

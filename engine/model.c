@@ -39,6 +39,12 @@ hw_bdh_config_check(struct hw_bdh_config *conf, struct hw_err *err)
         return hw_err_set(err, HW_EINVAL, "dropout must be at least 0 and below 1, got %g",
                           (double)conf->dropout);
 
+    if (conf->decay == 1.0f)
+        conf->decay = 0.0f;
+    if (conf->decay != 0.0f && !(conf->decay >= 0.5f && conf->decay < 1.0f))
+        return hw_err_set(err, HW_EINVAL, "decay must be from 0.5 to 1, or 0 for none, got %g",
+                          (double)conf->decay);
+
     uint32_t n_neuron =
         (uint32_t)((uint64_t)conf->multiplier * conf->n_embd / (uint64_t)conf->n_head);
     if (n_neuron < 2 || n_neuron % 2 != 0)

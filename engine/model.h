@@ -19,6 +19,8 @@ struct hw_bdh_config {
     uint32_t multiplier; /* mlp_internal_dim_multiplier */
     uint32_t vocab;      /* V; 256 = bytes */
     float dropout;       /* training only */
+    float decay;         /* what the state keeps of itself, a token; 0: all of it */
+    bool wide_phases;    /* RoPE's phase in double: exact also at positions beyond 100,000 */
     uint32_t n_neuron;   /* N = multiplier * D / H, even; derived by hw_bdh_config_check */
 };
 
@@ -43,6 +45,7 @@ struct hw_bdh_model {
     uint8_t
         digest[32]; /* BLAKE2b over configuration, template and tensors; names the model in keys */
     char name[64];  /* the file's stem */
+    uint32_t trained_context; /* tokens of the longest sequence in training; 0: not known */
 };
 
 /* Validates (limits on every size, N even) and fills n_neuron. */

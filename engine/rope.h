@@ -10,5 +10,9 @@
 
 /* freqs [n] in turns per position, n even; fills cosines [n] and sines [n]. */
 void hw_rope_angles(const float *freqs, size_t n, uint64_t position, float *cosines, float *sines);
+/* The same with the product in double, which far out (beyond some 100,000 positions) is another
+ * phase than the reference's, and the right one. */
+void hw_rope_angles_wide(const float *freqs, size_t n, uint64_t position, float *cosines,
+                         float *sines);
 
 #endif

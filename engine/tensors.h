@@ -36,6 +36,11 @@ hw_list_tensors(const struct hw_bdh_model *model, struct hw_tensor tensors[HW_TE
     memcpy(tensors, list, sizeof(list));
 }
 
+/* Metadata of our own beside the state dict's configuration. */
+#define HW_META_DECAY "hatchway.decay"
+#define HW_META_PHASES "hatchway.phases" /* f32 or f64 */
+#define HW_META_CONTEXT "hatchway.trained_context"
+
 struct hw_template_field {
     const char *key;
     char *text;

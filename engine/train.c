@@ -167,19 +167,28 @@ open_model(struct run *run, struct hw_err *err)
     static const struct hw_bdh_template tmpl = {"Q: ", "\nA: ", "\n"};
     int rc;
 
+    shape->decay = run->options.decay < 0.0f ? 0.0f : run->options.decay;
+    shape->wide_phases = run->options.wide_phases;
     if (run->options.init != NULL) {
-        float dropout = shape->dropout;
+        struct hw_bdh_config wanted = *shape;
         if ((rc = hw_bdh_model_load(run->options.init, &run->model, err)) != 0)
             return rc;
         if (run->model->conf.vocab < 256)
             return hw_err_set(err, HW_EINVAL, "%s: its vocabulary of %u has no room for bytes",
                               run->options.init, run->model->conf.vocab);
         *shape = run->model->conf;
-        shape->dropout = run->model->conf.dropout = dropout;
+        shape->dropout = wanted.dropout;
+        shape->wide_phases = shape->wide_phases || wanted.wide_phases;
+        if (run->options.decay >= 0.0f)
+            shape->decay = wanted.decay;
+        if ((rc = hw_bdh_config_check(shape, err)) != 0)
+            return rc;
+        run->model->conf = *shape;
     } else if ((rc = hw_bdh_config_check(shape, err)) != 0 ||
                (rc = hw_bdh_model_create(shape, &run->model, err)) != 0) {
         return rc;
     }
+    run->model->trained_context = (uint32_t)run->options.trainer.block;
     if (run->model->tmpl.before_assistant[0] == '\0')
         run->model->tmpl = tmpl;
     return 0;

@@ -1,6 +1,7 @@
 /* For each layer and head, with rows of all sequences as matrix rows:
  *
  *     a = relu(x . encoder_h)         q = rope(a)            s = strictly lower part of q q^T
+ *     (weighed by the state's decay)
  *     y = s . x                       n = LN(y)              b = relu(n . encoder_v_h)
  *     z += (a * b) . decoder_h        and, heads done:       x = LN(x + LN(z))
  *
@@ -42,6 +43,7 @@ struct hw_train_net {
     struct head_keep *heads; /* [n_layer * n_head] */
     struct hw_ops_rope rope;
     float *cosine, *sine;
+    float *kept;  /* [len]: what is left of a token after so many others */
     float *x_out; /* [rows, D]: the last layer's output */
     float *embed_rstd;
     float *logits;                        /* [rows, V] */
@@ -89,6 +91,7 @@ lay_out(struct hw_train_net *net)
     }
     net->cosine = take(net, &used, net->max_len * (n / 2));
     net->sine = take(net, &used, net->max_len * (n / 2));
+    net->kept = take(net, &used, net->max_len);
     net->x_out = take(net, &used, rows * d);
     net->embed_rstd = take(net, &used, rows);
     net->logits = take(net, &used, rows * net->conf.vocab);
@@ -130,6 +133,9 @@ hw_train_net_create(const struct hw_bdh_config *conf, const float *freqs,
     }
     lay_out(net);
     hw_ops_rope_table(freqs, conf->n_neuron, max_len, net->cosine, net->sine);
+    net->kept[0] = 1.0f;
+    for (size_t i = 1; i < max_len; i++)
+        net->kept[i] = conf->decay == 0.0f ? 1.0f : net->kept[i - 1] * conf->decay;
     net->rope = (struct hw_ops_rope){.cosine = net->cosine, .sine = net->sine, .n = conf->n_neuron};
     *out = net;
     return 0;
@@ -204,7 +210,18 @@ product_tn(const struct hw_train_net *net, size_t m, size_t n, size_t k, const f
 
 /* ---- forward ---- */
 
-/* Strictly lower triangle of q q^T, and y = s . x, for one sequence. */
+/* What a token at u < t is worth at t. */
+static void
+weigh(const struct hw_train_net *net, size_t len, float *s)
+{
+    if (net->conf.decay == 0.0f)
+        return;
+    for (size_t t = 1; t < len; t++)
+        for (size_t u = 0; u < t; u++)
+            s[t * len + u] *= net->kept[t - 1 - u];
+}
+
+/* Strictly lower triangle of q q^T, weighed by decay, and y = s . x, for one sequence. */
 static void
 attend(const struct hw_train_net *net, size_t len, const float *q, const float *x, float *s,
        float *y)
@@ -217,6 +234,7 @@ attend(const struct hw_train_net *net, size_t len, const float *q, const float *
     }
     for (size_t t = 0; t < len; t++)
         memset(s + t * len + t, 0, (len - t) * sizeof(float));
+    weigh(net, len, s);
     product_nn(net, len, d, len, s, x, y, 0.0f);
 }
 
@@ -290,6 +308,7 @@ attend_back(struct hw_train_net *net, size_t len, const float *q, const float *x
 
     product_tn(net, len, d, len, s, dy, dx);
     product_nt(net, len, len, d, dy, x, net->grad_s, len, 0.0f);
+    weigh(net, len, net->grad_s);
     /* s[t][u] for u < t meets q_t and q_u alike: dq = (g + g^T) q with g strictly lower. */
     for (size_t t = 0; t < len; t++) {
         net->sym[t * len + t] = 0.0f;

@@ -61,6 +61,11 @@ static const struct option_row table[] = {
     {"embd", KIND_U32, AT(trainer.shape.n_embd), 1, 16384, "N     (128)"},
     {"heads", KIND_U32, AT(trainer.shape.n_head), 1, 1024, "N     (4)"},
     {"multiplier", KIND_U32, AT(trainer.shape.multiplier), 1, 65536, "N     (64)"},
+    {"decay", KIND_FLOAT, AT(decay), 0, 1,
+     "X     of what a token left in the state, this much is left a token later; 0 or 1: all (the "
+     "init model's, else 0)"},
+    {"phases-f64", KIND_FLAG, AT(wide_phases), 0, 0,
+     "      RoPE in double: right also beyond 100,000 tokens"},
     {"val-fraction", KIND_FLOAT, AT(data.val_fraction), 0, 0.9,
      "X     of each text's end, held out (0.1); of rows when none has held_out"},
     {"question-weight", KIND_FLOAT, AT(data.question_weight), 0, 1,
@@ -121,6 +126,7 @@ set_defaults(struct hw_train_options *options)
                  .augment = 0.5f,
                  .cut = 0.5f,
                  .chat = 0.1f},
+        .decay = -1.0f,
         .eval_every = 100,
         .save_every = 200,
     };

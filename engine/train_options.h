@@ -18,7 +18,8 @@ struct hw_train_options {
     const char *init;   /* NULL: random weights */
     const char *sample; /* NULL: from the data */
     uint64_t eval_every, save_every, sample_every, keep;
-    bool resume, bf16, help;
+    float decay; /* below 0: not given */
+    bool resume, bf16, wide_phases, help;
 };
 
 /* Fills options (defaults first) from argv. */

@@ -27,6 +27,9 @@ describe_run(const struct hw_trainer *trainer, char line[RUN_LINE])
              conf->shape.n_layer, conf->shape.n_embd, conf->shape.n_head, conf->shape.multiplier,
              conf->shape.vocab, conf->batch, conf->block, (unsigned long long)conf->seed,
              conf->threads, conf->muon ? "muon" : "adamw");
+    if (conf->shape.decay != 0.0f)
+        snprintf(line + strlen(line) - 1, RUN_LINE - strlen(line), " decay %.9g\n",
+                 (double)conf->shape.decay);
 }
 
 struct stream {

@@ -47,6 +47,10 @@ VECTORS = [
          dtype="BF16", note="weights stored as bf16, freqs as f32"),
     dict(name="h3_d20_f16", layers=2, embd=20, heads=3, mult=4, vocab=100, std=0.2, tokens=17,
          dtype="F16", note="weights stored as f16, freqs as f32"),
+    dict(name="h5_d36_decay", layers=2, embd=36, heads=5, mult=4, vocab=64, std=0.2, tokens=300,
+         decay=0.9375, note="a state that decays, over several of its rescalings"),
+    dict(name="h3_d20_wide", layers=2, embd=20, heads=3, mult=4, vocab=64, std=0.2, tokens=64,
+         phases="f64", freqs="scaled", note="phases in float64"),
 ]
 
 
@@ -67,12 +71,14 @@ def relu(v):
     return np.maximum(v, 0.0)
 
 
-def rope(a, t, freqs):
-    """The phase is float32 at each step, as the model defines it; the rotation is float64."""
-    phase = np.float32(t) * freqs
+def rope(a, t, freqs, wide):
+    """The phase is float32 at each step, as the model defines it, or float64 throughout where its
+    file says so; the rotation is float64."""
+    one = np.float64 if wide else np.float32
+    phase = one(t) * freqs.astype(one)
     phase = phase - np.floor(phase)
-    angle = phase * np.float32(2.0 * np.pi)
-    assert angle.dtype == np.float32
+    angle = phase * one(2.0 * np.pi)
+    assert angle.dtype == one
     cos, sin = np.cos(angle.astype(np.float64)), np.sin(angle.astype(np.float64))
     r = np.empty_like(a)
     for i in range(0, len(a), 2):
@@ -90,11 +96,11 @@ def forward(model, tokens):
         z = [np.zeros(len(x[0])) for _ in range(count)]
         for h in range(heads):
             a = [relu(x[t] @ model["encoder"][h]) for t in range(count)]
-            q = [rope(a[t], t, model["attn.freqs"]) for t in range(count)]
+            q = [rope(a[t], t, model["attn.freqs"], model["wide"]) for t in range(count)]
             for t in range(count):
                 y = np.zeros(len(x[t]))
                 for s in range(t):  # itself excluded: y is 0 at the first position
-                    y += (q[t] @ q[s]) * x[s]
+                    y += model["decay"] ** (t - 1 - s) * (q[t] @ q[s]) * x[s]
                 b = relu(layer_norm(y) @ model["encoder_v"][h])
                 z[t] += (a[t] * b) @ model["decoder"][h * n:(h + 1) * n]
         x = [layer_norm(x[t] + layer_norm(z[t])) for t in range(count)]
@@ -157,7 +163,9 @@ def read_model(folder):
     if config is None:
         with open(os.path.join(folder, "config.json")) as f:
             config = json.load(f)
-    model = {"n_layer": int(config["n_layer"])}
+    model = {"n_layer": int(config["n_layer"]),
+             "decay": float(np.float32(config.get("hatchway.decay", 1.0))),
+             "wide": config.get("hatchway.phases") == "f64"}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
         values = unpack(data[begin:end], entry["dtype"]).reshape(entry["shape"])
@@ -202,6 +210,10 @@ def make(spec, seed):
     config = dict(zip(CONFIG_KEYS, (spec["layers"], spec["embd"], spec["heads"], spec["mult"],
                                     spec["vocab"])), dropout=0.1)
     metadata = {key: str(value) for key, value in config.items()}
+    if "decay" in spec:
+        metadata["hatchway.decay"] = str(spec["decay"])
+    if "phases" in spec:
+        metadata["hatchway.phases"] = spec["phases"]
     if spec.get("config_beside"):
         metadata = None
         with open(os.path.join(folder, "config.json"), "w") as f:

@@ -16,6 +16,7 @@ enum { MAX_LEN = 9, MAX_D = 16, MAX_N = 32 };
 
 struct shape {
     uint32_t layers, embd, heads, multiplier, vocab;
+    float decay;
 };
 
 static const uint32_t lengths[] = {9, 1, 5};
@@ -81,6 +82,8 @@ head_at(const struct reference *ref, size_t h, size_t t, const double (*x)[MAX_D
         double score = 0;
         for (size_t i = 0; i < n; i++)
             score += q_all[t][i] * q_all[s][i];
+        for (size_t later = s + 1; later < t; later++)
+            score *= ref->conf.decay == 0.0f ? 1.0 : (double)ref->conf.decay;
         for (size_t i = 0; i < d; i++)
             y[i] += score * x[s][i];
     }
@@ -179,7 +182,8 @@ check_gradient(const struct shape *shape, bool plain_blas)
                                  .n_embd = shape->embd,
                                  .n_head = shape->heads,
                                  .multiplier = shape->multiplier,
-                                 .vocab = shape->vocab};
+                                 .vocab = shape->vocab,
+                                 .decay = shape->decay};
     struct hw_bdh_model *model = NULL;
     struct hw_train_params params, grad;
     struct hw_train_net *net = NULL;
@@ -234,7 +238,7 @@ static void
 test_one_layer(void **state)
 {
     (void)state;
-    check_gradient(&(struct shape){1, 8, 2, 2, 11}, true);
+    check_gradient(&(struct shape){1, 8, 2, 2, 11, 0}, true);
 }
 
 static void
@@ -242,15 +246,22 @@ test_odd_heads_and_layers(void **state)
 {
     (void)state;
     /* 3 heads: N = 4 * 10 div 3 = 13 is odd and refused, 42 div 3 = 14 is not. */
-    check_gradient(&(struct shape){3, 14, 3, 3, 7}, true);
-    check_gradient(&(struct shape){2, 10, 5, 5, 13}, true);
+    check_gradient(&(struct shape){3, 14, 3, 3, 7, 0}, true);
+    check_gradient(&(struct shape){2, 10, 5, 5, 13, 0}, true);
+}
+
+static void
+test_decay(void **state)
+{
+    (void)state;
+    check_gradient(&(struct shape){2, 14, 3, 3, 7, 0.75f}, true);
 }
 
 static void
 test_library_agrees(void **state)
 {
     (void)state;
-    check_gradient(&(struct shape){2, 14, 3, 3, 7}, false);
+    check_gradient(&(struct shape){2, 14, 3, 3, 7, 0}, false);
 }
 
 int
@@ -259,6 +270,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_layer),
         cmocka_unit_test(test_odd_heads_and_layers),
+        cmocka_unit_test(test_decay),
         cmocka_unit_test(test_library_agrees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
