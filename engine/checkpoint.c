@@ -4,7 +4,6 @@
  * configuration and with the bytes that are really in the file. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <math.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -22,145 +21,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "weights are used as they lie in files");
 
-#define MAX_CONFIG_JSON_BYTES (64u << 10)
 #define CHUNK_VALUES 16384u
-
-/* --- configuration --- */
-
-static bool
-read_number(const cJSON *object, const char *key, double *out)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-
-    if (cJSON_IsNumber(item)) {
-        *out = item->valuedouble;
-        return true;
-    }
-    if (!cJSON_IsString(item) || item->valuestring[0] == '\0')
-        return false;
-    char *end;
-    *out = strtod(item->valuestring, &end);
-    return *end == '\0';
-}
-
-static int
-read_u32(const cJSON *object, const char *key, uint32_t *out, struct hw_err *err)
-{
-    double value;
-
-    if (!read_number(object, key, &value))
-        return hw_err_set(err, HW_EINVAL, "the configuration has no number %s", key);
-    if (!(value >= 0.0 && value <= (double)UINT32_MAX) || value != floor(value))
-        return hw_err_set(err, HW_EINVAL, "%s must be a whole number, got %g", key, value);
-    *out = (uint32_t)value;
-    return 0;
-}
-
-static int
-read_config(const cJSON *object, struct hw_bdh_config *conf, struct hw_err *err)
-{
-    double dropout = 0.1;
-    int rc;
-
-    if ((rc = read_u32(object, "n_layer", &conf->n_layer, err)) != 0 ||
-        (rc = read_u32(object, "n_embd", &conf->n_embd, err)) != 0 ||
-        (rc = read_u32(object, "n_head", &conf->n_head, err)) != 0 ||
-        (rc = read_u32(object, "mlp_internal_dim_multiplier", &conf->multiplier, err)) != 0 ||
-        (rc = read_u32(object, "vocab_size", &conf->vocab, err)) != 0)
-        return rc;
-    read_number(object, "dropout", &dropout);
-    conf->dropout = (float)dropout;
-    return hw_bdh_config_check(conf, err);
-}
-
-int
-hw_checkpoint_config_beside(const char *path, struct hw_bdh_config *conf, struct hw_err *err)
-{
-    const char *slash = strrchr(path, '/');
-    int dir_len = slash == NULL ? 0 : (int)(slash - path) + 1;
-    char beside[PATH_MAX];
-    int n = snprintf(beside, sizeof(beside), "%.*sconfig.json", dir_len, path);
-    if (n < 0 || (size_t)n >= sizeof(beside))
-        return hw_err_set(err, HW_EINVAL, "the path is too long");
-
-    FILE *file = fopen(beside, "rbe");
-    if (file == NULL)
-        return hw_err_set(err, HW_EINVAL,
-                          "no configuration: neither n_layer, n_embd, ... in its metadata nor a "
-                          "config.json beside it");
-    char *text = malloc(MAX_CONFIG_JSON_BYTES + 1);
-    int rc = HW_ENOMEM;
-    if (text == NULL) {
-        hw_err_set(err, rc, "no memory for config.json");
-    } else {
-        size_t len = fread(text, 1, MAX_CONFIG_JSON_BYTES, file);
-        text[len] = '\0';
-        cJSON *json = cJSON_ParseWithOpts(text, NULL, true);
-        if (cJSON_IsObject(json))
-            rc = read_config(json, conf, err);
-        else
-            rc = hw_err_set(err, HW_EINVAL, "not a JSON object");
-        cJSON_Delete(json);
-        if (rc != 0)
-            hw_err_prefix(err, "config.json");
-    }
-    free(text);
-    fclose(file);
-    return rc;
-}
-
-/* --- what only our own files say --- */
-
-static const char *
-own_text(const cJSON *metadata, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(metadata, key);
-
-    return cJSON_IsString(item) ? item->valuestring : NULL;
-}
-
-/* Keys of our own: whatever a foreign file calls decay is another thing. */
-static int
-read_own_config(const cJSON *metadata, struct hw_bdh_config *conf, struct hw_err *err)
-{
-    const char *phases = own_text(metadata, HW_META_PHASES);
-    double decay = 0.0;
-
-    if (read_number(metadata, HW_META_DECAY, &decay))
-        conf->decay = (float)decay;
-    if (phases != NULL && strcmp(phases, "f64") != 0 && strcmp(phases, "f32") != 0)
-        return hw_err_set(err, HW_EINVAL, "%s must be f32 or f64", HW_META_PHASES);
-    conf->wide_phases = phases != NULL && strcmp(phases, "f64") == 0;
-    return hw_bdh_config_check(conf, err);
-}
-
-static int
-read_trained_context(const cJSON *metadata, uint32_t *out, struct hw_err *err)
-{
-    *out = 0;
-    return own_text(metadata, HW_META_CONTEXT) == NULL
-               ? 0
-               : read_u32(metadata, HW_META_CONTEXT, out, err);
-}
-
-static int
-read_template(const cJSON *metadata, struct hw_bdh_template *tmpl, struct hw_err *err)
-{
-    struct hw_template_field fields[3];
-
-    hw_list_template(tmpl, fields);
-    for (int i = 0; i < 3; i++) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(metadata, fields[i].key);
-        if (item == NULL)
-            continue;
-        size_t len = strlen(item->valuestring);
-        if (len >= fields[i].size)
-            return hw_err_set(err, HW_ELIMIT, "%s must be under %zu bytes", fields[i].key,
-                              fields[i].size);
-        memcpy(fields[i].text, item->valuestring, len + 1);
-    }
-    return 0;
-}
 
 /* --- loading --- */
 
@@ -327,11 +188,11 @@ open_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_safete
     if (rc != 0)
         return rc;
     if (cJSON_GetObjectItemCaseSensitive((*head)->metadata, "n_layer") != NULL)
-        rc = read_config((*head)->metadata, conf, err);
+        rc = hw_checkpoint_config((*head)->metadata, conf, err);
     else
         rc = hw_checkpoint_config_beside(path, conf, err);
     if (rc == 0)
-        rc = read_own_config((*head)->metadata, conf, err);
+        rc = hw_checkpoint_own_config((*head)->metadata, conf, err);
     if (rc == 0)
         rc = check_tensors(*head, conf, err);
     if (rc != 0)
@@ -353,8 +214,8 @@ load_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_bdh_mo
     if (rc != 0)
         return rc;
     if ((rc = hw_bdh_model_create(&conf, &model, err)) != 0 ||
-        (rc = read_template(head->metadata, &model->tmpl, err)) != 0 ||
-        (rc = read_trained_context(head->metadata, &model->trained_context, err)) != 0)
+        (rc = hw_checkpoint_template(head->metadata, &model->tmpl, err)) != 0 ||
+        (rc = hw_checkpoint_trained_context(head->metadata, &model->trained_context, err)) != 0)
         goto out;
     hw_list_tensors(model, tensors);
     for (int i = 0; i < HW_TENSORS; i++) {
@@ -419,6 +280,7 @@ read_facts(int fd, const char *path, struct hw_bdh_facts *out, struct hw_err *er
     struct hw_bdh_model *model = NULL;
     struct hw_bdh_config conf = {0};
     uint64_t file_bytes, data_start;
+    uint32_t context = 0;
     bool is_torch;
 
     int rc = look_at_start(fd, &file_bytes, &is_torch, err);
@@ -429,8 +291,11 @@ read_facts(int fd, const char *path, struct hw_bdh_facts *out, struct hw_err *er
     } else if (rc == 0) {
         rc = open_safetensors(fd, file_bytes, path, &head, &conf, &data_start, err);
     }
+    if (rc == 0 && head != NULL)
+        rc = hw_checkpoint_trained_context(head->metadata, &context, err);
     if (rc == 0)
-        *out = (struct hw_bdh_facts){.conf = conf, .parameters = hw_bdh_param_count(&conf)};
+        *out = (struct hw_bdh_facts){
+            .conf = conf, .parameters = hw_bdh_param_count(&conf), .trained_context = context};
     hw_safetensors_head_destroy(&head);
     hw_bdh_model_destroy(&model);
     return rc;

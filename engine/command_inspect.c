@@ -44,6 +44,8 @@ print_model(const struct hw_bdh_model *model)
     printf("%-18s %s\n", "phases", c->wide_phases ? "f64" : "f32");
     if (model->trained_context > 0)
         printf("%-18s %u tokens\n", "trained context", model->trained_context);
+    else
+        printf("%-18s not known\n", "trained context");
     printf("%-18s %.1f MiB\n", "state a session", (double)hw_bdh_state_bytes(c) / 1048576.0);
     print_quoted("before_user", model->tmpl.before_user);
     print_quoted("before_assistant", model->tmpl.before_assistant);

@@ -16,6 +16,7 @@ struct hw_bdh_engine {
     size_t head_width;  /* head_panels * HW_PANEL: N padded */
     size_t vocab_panels;
     size_t groups;       /* D / 4, rounded up */
+    double fading;       /* bits that the state loses a token: -log2(decay); 0: none */
     float *embed;        /* [V][width], layer-normed: no token needs it otherwise */
     float *lm_head;      /* [vocab_panels][D][HW_PANEL] */
     float *freqs;        /* [N] */
@@ -26,6 +27,23 @@ struct hw_bdh_engine {
     int32_t *sums8;      /* fast: [H][head_width] */
     uint16_t *neurons16; /* fast: as neurons, in bf16 */
 };
+
+/* Under decay S = scale * S', and S' is what is kept: nothing is multiplied but what is read and
+ * written. The scale halves every 1 / fading tokens; when it has by HW_FADE_STEP bits, S' takes
+ * them over: an exact change, for it is one of exponents alone. */
+#define HW_FADE_STEP 32u
+
+/* Scales at one position. */
+struct hw_fade {
+    float reading; /* what is read of S' and of the tokens beside it counts so much */
+    float writing; /* and what this token adds to them is multiplied by so much */
+};
+struct hw_fade hw_bdh_fade(const struct hw_bdh_engine *engine, uint64_t position);
+/* Whether the state takes over the scale's bits when a block ends at this position. */
+bool hw_bdh_fade_steps(const struct hw_bdh_engine *engine, uint64_t position);
+/* Divides by 2^HW_FADE_STEP; what would leave the range of normal numbers is gone. */
+void hw_bdh_fade_f32(float *values, size_t count);
+void hw_bdh_fade_bf16(uint16_t *values, size_t count);
 
 #define HW_HISTORY_BYTES 32u
 #define HW_HISTORY_RECENT 16u /* tokens kept */
@@ -67,7 +85,7 @@ struct hw_bdh_session {
     size_t memory_bytes;
     void *state;       /* [n_layer][H][N][width] floats; fast: [n_layer][H][N / 2][width] words */
     void *q;           /* [n_layer][H][HW_BLOCK][head_width] floats or bf16 */
-    float *x;          /* [n_layer][HW_BLOCK][width] */
+    float *x;          /* [n_layer][HW_BLOCK][width]; under decay as S' takes it */
     uint16_t *touched; /* [n_layer][H][head_width / 2] */
     struct hw_history history; /* of all tokens taken */
     uint64_t *profile;         /* [HW_BDH_STAGES] or NULL */

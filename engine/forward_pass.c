@@ -12,7 +12,8 @@
  * directly, and once in HW_BLOCK positions all are added at a go. That is the same sum, and moves
  * the state in and out once where it was moved sixteen times. Blocks end at multiples of HW_BLOCK,
  * so each value comes from the same operations in the same order however the tokens come: one by
- * one, in pieces of a prompt, or beside other sessions. */
+ * one, in pieces of a prompt, or beside other sessions. Decay (forward_fade.c) changes neither:
+ * what a token leaves is made larger and what is read smaller, each token by its position. */
 #include <string.h>
 
 #include "engine/forward_parts.h"
@@ -26,6 +27,7 @@ struct pass {
     size_t count;
     struct hw_bdh_session *owners[HW_BLOCK];
     size_t slots[HW_BLOCK];
+    struct hw_fade fades[HW_BLOCK]; /* set only under decay */
 };
 
 /* What went by since the last mark was this stage. */
@@ -125,6 +127,9 @@ attend(const struct pass *p, size_t token, const struct place *place, size_t n)
         e->kernels->read16(place->state16, e->width, &s->fired, place->q16 + slot * stride, s->y);
         e->kernels->recall16(place->q16, stride, n, slot, place->x, e->width, s->y);
     }
+    if (e->fading != 0.0)
+        for (size_t j = 0; j < e->width; j++)
+            s->y[j] *= p->fades[token].reading;
 }
 
 /* A full block goes into the state. What bf16 rounds away is drawn by place and position: the same
@@ -133,17 +138,22 @@ static void
 fold(const struct pass *p, const struct hw_bdh_session *owner, const struct place *place)
 {
     const struct hw_bdh_engine *e = p->engine;
-    size_t pairs = e->conf.n_neuron / 2;
+    size_t pairs = e->conf.n_neuron / 2, values = e->conf.n_neuron * e->width;
+    bool steps = e->fading != 0.0 && hw_bdh_fade_steps(e, owner->position);
 
     if (e->precision == HW_BDH_F32) {
         e->kernels->fold(place->state, e->width, pairs, place->touched, place->q, e->head_width,
                          place->x);
+        if (steps)
+            hw_bdh_fade_f32(place->state, values);
         return;
     }
     uint64_t seed = (owner->position * e->conf.n_layer * e->conf.n_head + place->at) *
                     UINT64_C(0x9e3779b97f4a7c15);
     e->kernels->fold16(place->state16, e->width, pairs, place->touched, place->q16,
                        e->head_width / 2, place->x, (uint32_t)(seed >> 32));
+    if (steps)
+        hw_bdh_fade_bf16((uint16_t *)place->state16, values);
 }
 
 /* Adds to z what the head's neurons say about y. */
@@ -198,6 +208,20 @@ pass_token(const struct pass *p, size_t layer, size_t head, size_t token, bool w
     mark(p, HW_BDH_STAGE_GATHERS);
 }
 
+/* The layer's input waits with the token's q. */
+static void
+keep_x(const struct pass *p, size_t token, size_t layer)
+{
+    size_t width = p->engine->width;
+    const float *x = p->scratch->x + token * width;
+    float *kept = p->owners[token]->x + (layer * HW_BLOCK + p->slots[token]) * width;
+
+    memcpy(kept, x, width * sizeof(float));
+    if (p->engine->fading != 0.0)
+        for (size_t j = 0; j < width; j++)
+            kept[j] *= p->fades[token].writing;
+}
+
 /* All tokens through one layer; those from `wanted_from` on get an output. */
 static void
 pass_layer(const struct pass *p, size_t layer, size_t wanted_from)
@@ -208,8 +232,7 @@ pass_layer(const struct pass *p, size_t layer, size_t wanted_from)
 
     memset(s->z, 0, p->count * width * sizeof(float));
     for (size_t i = 0; i < p->count; i++) {
-        memcpy(p->owners[i]->x + (layer * HW_BLOCK + p->slots[i]) * width, s->x + i * width,
-               width * sizeof(float));
+        keep_x(p, i, layer);
         if (e->precision == HW_BDH_FAST)
             e->kernels->quantise(s->x + i * width, width, &s->inputs[i]);
     }
@@ -242,8 +265,14 @@ pass_all(struct pass *p, const uint32_t *tokens, size_t wanted_from)
     for (size_t i = 0; i < p->count; i++) {
         struct hw_bdh_session *owner = p->owners[i];
         uint32_t token = tokens[i] % e->conf.vocab;
-        hw_rope_angles(e->freqs, e->conf.n_neuron, owner->position, s->cosines + i * e->head_width,
-                       s->sines + i * e->head_width);
+        if (e->conf.wide_phases)
+            hw_rope_angles_wide(e->freqs, e->conf.n_neuron, owner->position,
+                                s->cosines + i * e->head_width, s->sines + i * e->head_width);
+        else
+            hw_rope_angles(e->freqs, e->conf.n_neuron, owner->position,
+                           s->cosines + i * e->head_width, s->sines + i * e->head_width);
+        if (e->fading != 0.0)
+            p->fades[i] = hw_bdh_fade(e, owner->position);
         memcpy(s->x + i * e->width, e->embed + token * e->width, e->width * sizeof(float));
         p->slots[i] = owner->position % HW_BLOCK;
         hw_bdh_session_note(owner, token);

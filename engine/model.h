@@ -66,6 +66,7 @@ int hw_bdh_model_load(const char *path, struct hw_bdh_model **out, struct hw_err
 struct hw_bdh_facts {
     struct hw_bdh_config conf;
     size_t parameters;
+    uint32_t trained_context; /* as in struct hw_bdh_model */
 };
 int hw_bdh_model_facts(const char *path, struct hw_bdh_facts *out, struct hw_err *err);
 /* The same from an open file, which is left open; path names the model and says where its

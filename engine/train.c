@@ -157,6 +157,8 @@ open_data(struct run *run, struct hw_err *err)
         rc = hw_train_data_ready(run->data, err);
     if (rc == 0 && hw_train_data_row_count(run->data) == 0)
         run->model->tmpl = (struct hw_bdh_template){{0}, {0}, {0}}; /* plain text: none to ask by */
+    if (rc == 0 && hw_train_data_longest(run->data) > run->model->trained_context)
+        run->model->trained_context = (uint32_t)hw_train_data_longest(run->data);
     return rc;
 }
 
@@ -183,12 +185,13 @@ open_model(struct run *run, struct hw_err *err)
             shape->decay = wanted.decay;
         if ((rc = hw_bdh_config_check(shape, err)) != 0)
             return rc;
+        if (shape->decay != run->model->conf.decay) /* it never held what it holds now */
+            run->model->trained_context = 0;
         run->model->conf = *shape;
     } else if ((rc = hw_bdh_config_check(shape, err)) != 0 ||
                (rc = hw_bdh_model_create(shape, &run->model, err)) != 0) {
         return rc;
     }
-    run->model->trained_context = (uint32_t)run->options.trainer.block;
     if (run->model->tmpl.before_assistant[0] == '\0')
         run->model->tmpl = tmpl;
     return 0;

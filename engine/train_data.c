@@ -230,6 +230,23 @@ hw_train_data_validations(const struct hw_train_data *data)
 }
 
 size_t
+hw_train_data_longest(const struct hw_train_data *data)
+{
+    size_t longest = 0, pairs = data->conf.chat > 0.0f ? CHAT_PAIRS : 1;
+
+    if (data->text_count > 0)
+        return data->conf.block;
+    for (size_t r = 0; r < data->train_rows; r++)
+        for (size_t q = 0; q < data->rows.rows[r].question_count; q++) {
+            size_t bytes =
+                pair_bytes(data, data->rows.rows[r].questions[q], data->rows.rows[r].answer);
+            longest = bytes > longest ? bytes : longest;
+        }
+    longest = longest * pairs - 1; /* the last byte is a target alone */
+    return longest < data->conf.block ? longest : data->conf.block;
+}
+
+size_t
 hw_train_data_skipped(const struct hw_train_data *data)
 {
     return data->skipped;

@@ -43,6 +43,9 @@ int hw_train_data_ready(struct hw_train_data *data, struct hw_err *err);
 /* Sequences in one pass over everything, and in the validation set. */
 size_t hw_train_data_epoch(const struct hw_train_data *data);
 size_t hw_train_data_validations(const struct hw_train_data *data);
+/* Rows of the longest sequence that may be drawn: a whole block of text, else what pairs come to.
+ */
+size_t hw_train_data_longest(const struct hw_train_data *data);
 /* Files of folders that were passed over, being no text. */
 size_t hw_train_data_skipped(const struct hw_train_data *data);
 /* Question-answer rows; with any, the model is asked by the template. */

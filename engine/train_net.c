@@ -132,7 +132,7 @@ hw_train_net_create(const struct hw_bdh_config *conf, const float *freqs,
                           bytes >> 20);
     }
     lay_out(net);
-    hw_ops_rope_table(freqs, conf->n_neuron, max_len, net->cosine, net->sine);
+    hw_ops_rope_table(freqs, conf->n_neuron, max_len, conf->wide_phases, net->cosine, net->sine);
     net->kept[0] = 1.0f;
     for (size_t i = 1; i < max_len; i++)
         net->kept[i] = conf->decay == 0.0f ? 1.0f : net->kept[i - 1] * conf->decay;

@@ -77,16 +77,17 @@ hw_ops_norm_back(float *grad, const float *normed, const float *rstd, size_t row
 }
 
 void
-hw_ops_rope_table(const float *freqs, size_t n, size_t len, float *cosine, float *sine)
+hw_ops_rope_table(const float *freqs, size_t n, size_t len, bool wide, float *cosine, float *sine)
 {
     const float turn = 6.283185307179586f;
 
     for (size_t t = 0; t < len; t++)
         for (size_t i = 0; i < n / 2; i++) {
-            float phase = (float)t * freqs[2 * i];
-            phase -= floorf(phase);
-            cosine[t * (n / 2) + i] = cosf(phase * turn);
-            sine[t * (n / 2) + i] = sinf(phase * turn);
+            float product = (float)t * freqs[2 * i];
+            double phase = wide ? (double)t * (double)freqs[2 * i] : (double)product;
+            float angle = (float)(phase - floor(phase)) * turn;
+            cosine[t * (n / 2) + i] = cosf(angle);
+            sine[t * (n / 2) + i] = sinf(angle);
         }
 }
 

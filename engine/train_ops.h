@@ -4,6 +4,7 @@
 #ifndef HW_ENGINE_TRAIN_OPS_H
 #define HW_ENGINE_TRAIN_OPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,7 +16,8 @@ void hw_ops_norm_back(float *grad, const float *normed, const float *rstd, size_
 
 /* Rotation angles of positions 0 .. len-1: cosine and sine [len, n / 2], f32 phases as in the
  * published model. */
-void hw_ops_rope_table(const float *freqs, size_t n, size_t len, float *cosine, float *sine);
+void hw_ops_rope_table(const float *freqs, size_t n, size_t len, bool wide, float *cosine,
+                       float *sine); /* wide: phases in double */
 
 struct hw_ops_rope {
     const float *cosine, *sine; /* [positions, n / 2] */

@@ -30,6 +30,8 @@ describe_run(const struct hw_trainer *trainer, char line[RUN_LINE])
     if (conf->shape.decay != 0.0f)
         snprintf(line + strlen(line) - 1, RUN_LINE - strlen(line), " decay %.9g\n",
                  (double)conf->shape.decay);
+    if (conf->shape.wide_phases)
+        snprintf(line + strlen(line) - 1, RUN_LINE - strlen(line), " phases f64\n");
 }
 
 struct stream {
@@ -88,6 +90,20 @@ hw_trainer_save(const struct hw_trainer *trainer, const char *path, double elaps
     return 0;
 }
 
+/* Where two lines part, the word before it included: it names the number. */
+static size_t
+find_difference(const char *a, const char *b)
+{
+    size_t at = 0;
+
+    while (a[at] != '\0' && a[at] == b[at])
+        at++;
+    for (int spaces = 0; at > 0; at--)
+        if (a[at - 1] == ' ' && ++spaces == 2)
+            break;
+    return at;
+}
+
 static int
 load_state(struct hw_trainer *trainer, struct stream *in, double *elapsed_s, struct hw_err *err)
 {
@@ -100,8 +116,9 @@ load_state(struct hw_trainer *trainer, struct stream *in, double *elapsed_s, str
     if (!in->failed && memcmp(line, wanted, sizeof(line)) != 0) {
         line[sizeof(line) - 1] = '\0';
         line[strcspn(line, "\n")] = wanted[strcspn(wanted, "\n")] = '\0';
+        size_t same = find_difference(line, wanted);
         return hw_err_set(err, HW_EINVAL, "is of another run: it has \"%.180s\", wanted \"%.180s\"",
-                          line, wanted);
+                          line + same, wanted + same);
     }
     get(in, &trainer->step, sizeof(trainer->step));
     get(in, elapsed_s, sizeof(*elapsed_s));

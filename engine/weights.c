@@ -212,6 +212,7 @@ hw_bdh_engine_create_as(const struct hw_bdh_model *model, enum hw_bdh_precision 
     if (e == NULL)
         return hw_err_set(err, HW_ENOMEM, "no memory for an engine");
     e->conf = model->conf;
+    e->fading = e->conf.decay == 0.0f ? 0.0 : -log2((double)e->conf.decay);
     e->precision = precision;
     e->kernels = hw_kernels_pick();
     e->width = round_up(e->conf.n_embd, precision == HW_BDH_F32 ? HW_LANES : 2 * HW_LANES);

@@ -48,9 +48,11 @@ VECTORS = [
     dict(name="h3_d20_f16", layers=2, embd=20, heads=3, mult=4, vocab=100, std=0.2, tokens=17,
          dtype="F16", note="weights stored as f16, freqs as f32"),
     dict(name="h5_d36_decay", layers=2, embd=36, heads=5, mult=4, vocab=64, std=0.2, tokens=300,
-         decay=0.9375, note="a state that decays, over several of its rescalings"),
+         decay=0.9375, note="a state that decays"),
     dict(name="h3_d20_wide", layers=2, embd=20, heads=3, mult=4, vocab=64, std=0.2, tokens=64,
          phases="f64", freqs="scaled", note="phases in float64"),
+    dict(name="h3_d20_fades", layers=2, embd=20, heads=3, mult=4, vocab=64, std=0.2, tokens=240,
+         decay=0.8125, note="decays by 72 bits: the engine takes 32 at a time out of its state"),
 ]
 
 

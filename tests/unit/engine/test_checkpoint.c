@@ -98,6 +98,40 @@ test_f32_round_trip(void **state)
     assert_null(c);
 }
 
+/* Decay, phases and what it was trained to hold go with the model; the first two decide its
+ * answers, and so its name. */
+static void
+test_what_only_our_files_say(void **state)
+{
+    (void)state;
+    struct hw_bdh_model *a = small_model(), *b, *plain;
+    struct hw_bdh_facts facts;
+    const char *path = path_of("own.safetensors");
+    assert_int_equal(hw_bdh_model_save(a, path, false, NULL), 0);
+    assert_int_equal(hw_bdh_model_load(path, &plain, NULL), 0);
+    assert_int_equal(plain->trained_context, 0);
+    a->conf.decay = 0.98f;
+    a->trained_context = 192;
+    assert_int_equal(hw_bdh_model_save(a, path, true, NULL), 0);
+    assert_int_equal(hw_bdh_model_load(path, &b, NULL), 0);
+    assert_true(b->conf.decay == 0.98f && !b->conf.wide_phases);
+    assert_int_equal(b->trained_context, 192);
+    assert_memory_not_equal(b->digest, plain->digest, sizeof(b->digest));
+    assert_int_equal(hw_bdh_model_facts(path, &facts, NULL), 0);
+    assert_int_equal(facts.trained_context, 192);
+    assert_true(facts.conf.decay == 0.98f);
+    hw_bdh_model_destroy(&b);
+    a->conf.decay = 0.0f;
+    a->conf.wide_phases = true;
+    assert_int_equal(hw_bdh_model_save(a, path, false, NULL), 0);
+    assert_int_equal(hw_bdh_model_load(path, &b, NULL), 0);
+    assert_true(b->conf.decay == 0.0f && b->conf.wide_phases);
+    assert_memory_not_equal(b->digest, plain->digest, sizeof(b->digest));
+    hw_bdh_model_destroy(&a);
+    hw_bdh_model_destroy(&b);
+    hw_bdh_model_destroy(&plain);
+}
+
 static void
 test_bf16_round_trip(void **state)
 {
@@ -154,9 +188,11 @@ test_truncated_at_every_byte(void **state)
     hw_bdh_model_destroy(&model);
 }
 
-#define META                                                                                       \
-    "\"__metadata__\":{\"n_layer\":\"1\",\"n_embd\":\"2\",\"n_head\":\"1\","                       \
-    "\"mlp_internal_dim_multiplier\":\"1\",\"vocab_size\":\"2\"}"
+#define SHAPE                                                                                      \
+    "\"n_layer\":\"1\",\"n_embd\":\"2\",\"n_head\":\"1\","                                         \
+    "\"mlp_internal_dim_multiplier\":\"1\",\"vocab_size\":\"2\""
+#define META "\"__metadata__\":{" SHAPE "}"
+#define OWN(key, value) "{\"__metadata__\":{" SHAPE ",\"hatchway." key "\":\"" value "\"}"
 #define ENTRY(name, shape, begin, end)                                                             \
     ",\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" begin "," end "]}"
 #define REST                                                                                       \
@@ -211,6 +247,12 @@ test_lies(void **state)
     expect_refused("{\"__metadata__\":{\"n_layer\":1}}", 0, "not a string");
     expect_refused("{\"__metadata__\":{\"n_layer\":\"x\"}}", 0, "no number n_layer");
     expect_refused("{\"__metadata__\":{\"n_layer\":\"1e30\"}}", 0, "whole number");
+    expect_refused(OWN("decay", "0.98x") DECODER REST "}", 80, "hatchway.decay must be a number");
+    expect_refused(OWN("decay", "1.5") DECODER REST "}", 80, "decay must be from 0.5 to 1");
+    expect_refused(OWN("decay", "nan") DECODER REST "}", 80, "decay must be from 0.5 to 1");
+    expect_refused(OWN("decay", "-0.9") DECODER REST "}", 80, "decay must be from 0.5 to 1");
+    expect_refused(OWN("phases", "f16") DECODER REST "}", 80, "phases must be f32 or f64");
+    expect_refused(OWN("trained_context", "1e11") DECODER REST "}", 80, "whole number");
     expect_refused("{" META "}", 0, "decoder is missing");
     expect_refused("{}", 0, "no configuration");
 }
@@ -220,7 +262,8 @@ test_config_limits(void **state)
 {
     (void)state;
     struct hw_err err;
-    struct hw_bdh_config conf = {6, 256, 4, 128, 256, 0.1f, 0};
+    struct hw_bdh_config conf = {
+        .n_layer = 6, .n_embd = 256, .n_head = 4, .multiplier = 128, .vocab = 256, .dropout = 0.1f};
     assert_int_equal(hw_bdh_config_check(&conf, &err), 0);
     assert_int_equal(conf.n_neuron, 8192);
     assert_int_equal(hw_bdh_param_count(&conf), 25296896);
@@ -228,11 +271,18 @@ test_config_limits(void **state)
     conf.multiplier = 3;
     conf.n_head = 256; /* N = 3: odd */
     assert_int_equal(hw_bdh_config_check(&conf, &err), HW_EINVAL);
-    conf = (struct hw_bdh_config){256, 16384, 1, 65536, 65536, 0.1f, 0};
+    conf = (struct hw_bdh_config){.n_layer = 256,
+                                  .n_embd = 16384,
+                                  .n_head = 1,
+                                  .multiplier = 65536,
+                                  .vocab = 65536,
+                                  .dropout = 0.1f};
     assert_int_equal(hw_bdh_config_check(&conf, &err), HW_ELIMIT);
-    conf = (struct hw_bdh_config){1, 0, 1, 2, 2, 0.1f, 0};
+    conf = (struct hw_bdh_config){
+        .n_layer = 1, .n_embd = 0, .n_head = 1, .multiplier = 2, .vocab = 2, .dropout = 0.1f};
     assert_int_equal(hw_bdh_config_check(&conf, &err), HW_EINVAL);
-    conf = (struct hw_bdh_config){1, 2, 1, 2, 2, NAN, 0};
+    conf = (struct hw_bdh_config){
+        .n_layer = 1, .n_embd = 2, .n_head = 1, .multiplier = 2, .vocab = 2, .dropout = NAN};
     assert_int_equal(hw_bdh_config_check(&conf, &err), HW_EINVAL);
 }
 
@@ -286,10 +336,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_f32_round_trip), cmocka_unit_test(test_bf16_round_trip),
-        cmocka_unit_test(test_half_floats),    cmocka_unit_test(test_truncated_at_every_byte),
-        cmocka_unit_test(test_lies),           cmocka_unit_test(test_config_limits),
-        cmocka_unit_test(test_not_a_number),   cmocka_unit_test(test_other_files),
+        cmocka_unit_test(test_what_only_our_files_say),
+        cmocka_unit_test(test_f32_round_trip),
+        cmocka_unit_test(test_bf16_round_trip),
+        cmocka_unit_test(test_half_floats),
+        cmocka_unit_test(test_truncated_at_every_byte),
+        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_config_limits),
+        cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_other_files),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

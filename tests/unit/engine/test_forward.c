@@ -15,10 +15,13 @@
 
 #include "engine/forward.h"
 
+/* A state that decays; between positions 96 and 112 it takes over what the scale has lost. */
+#define FADES HW_SOURCE_DIR "/tests/vectors/bdh/h3_d20_fades"
+
 static void *
 read_file(const char *folder, const char *name, size_t *len)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX + 32];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     FILE *file = fopen(path, "rb");
     if (file == NULL)
@@ -33,7 +36,7 @@ read_file(const char *folder, const char *name, size_t *len)
 static struct hw_bdh_engine *
 load_engine_as(const char *folder, enum hw_bdh_precision precision)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX + 32];
     struct hw_bdh_model *model;
     struct hw_bdh_engine *engine;
     struct hw_err err = {{0}};
@@ -167,29 +170,29 @@ test_quiet_steps_and_reset(void **state)
 
 /* Tokens fed together, however they are cut, leave the same bits as one by one. */
 static void
-check_feeding(enum hw_bdh_precision precision)
+check_feeding(const char *folder, enum hw_bdh_precision precision)
 {
-    static const size_t cuts[] = {1, 2, 15, 16, 17, 40, 90};
-    struct hw_bdh_engine *engine =
-        load_engine_as(HW_SOURCE_DIR "/tests/vectors/bdh/h5_d36_s02", precision);
-    uint32_t vocab = hw_bdh_engine_config(engine)->vocab, tokens[90];
+    enum { COUNT = 130 };
+    static const size_t cuts[] = {1, 2, 15, 16, 17, 40, COUNT};
+    struct hw_bdh_engine *engine = load_engine_as(folder, precision);
+    uint32_t vocab = hw_bdh_engine_config(engine)->vocab, tokens[COUNT];
     struct hw_bdh_session *stepped, *fed;
     float *a = calloc(vocab, sizeof(float)), *b = calloc(vocab, sizeof(float));
     assert_int_equal(hw_bdh_session_create(engine, &stepped, NULL), 0);
     assert_int_equal(hw_bdh_session_create(engine, &fed, NULL), 0);
-    for (uint32_t i = 0; i < 90; i++)
+    for (uint32_t i = 0; i < COUNT; i++)
         tokens[i] = i * 31 % vocab;
     for (size_t c = 0; c < sizeof(cuts) / sizeof(cuts[0]); c++) {
         hw_bdh_session_reset(stepped);
         hw_bdh_session_reset(fed);
-        for (size_t at = 0; at < 90; at += cuts[c]) {
-            size_t n = cuts[c] < 90 - at ? cuts[c] : 90 - at;
+        for (size_t at = 0; at < COUNT; at += cuts[c]) {
+            size_t n = cuts[c] < COUNT - at ? cuts[c] : COUNT - at;
             for (size_t i = 0; i < n; i++)
                 hw_bdh_session_step(stepped, tokens[at + i], a);
             hw_bdh_session_feed(fed, tokens + at, n, b);
             assert_memory_equal(a, b, vocab * sizeof(float));
         }
-        assert_int_equal(hw_bdh_session_position(fed), 90);
+        assert_int_equal(hw_bdh_session_position(fed), COUNT);
     }
     free(a);
     free(b);
@@ -202,18 +205,19 @@ static void
 test_feeding_is_stepping(void **state)
 {
     (void)state;
-    check_feeding(HW_BDH_F32);
-    check_feeding(HW_BDH_FAST);
+    check_feeding(HW_SOURCE_DIR "/tests/vectors/bdh/h5_d36_s02", HW_BDH_F32);
+    check_feeding(HW_SOURCE_DIR "/tests/vectors/bdh/h5_d36_s02", HW_BDH_FAST);
+    check_feeding(FADES, HW_BDH_F32);
+    check_feeding(FADES, HW_BDH_FAST);
 }
 
 /* Sessions stepped together, more than fit in one chunk and at different positions, leave the same
  * bits as alone: same seed, same text, whatever else is in the batch. */
 static void
-check_batch(enum hw_bdh_precision precision)
+check_batch(const char *folder, uint32_t apart, enum hw_bdh_precision precision)
 {
     enum { SESSIONS = 19, STEPS = 12 };
-    struct hw_bdh_engine *engine =
-        load_engine_as(HW_SOURCE_DIR "/tests/vectors/bdh/h5_d36_s02", precision);
+    struct hw_bdh_engine *engine = load_engine_as(folder, precision);
     uint32_t vocab = hw_bdh_engine_config(engine)->vocab, tokens[SESSIONS];
     struct hw_bdh_session *together[SESSIONS], *alone[SESSIONS];
     float *logits[SESSIONS], *expected = calloc(vocab, sizeof(float));
@@ -221,7 +225,7 @@ check_batch(enum hw_bdh_precision precision)
         assert_int_equal(hw_bdh_session_create(engine, &together[i], NULL), 0);
         assert_int_equal(hw_bdh_session_create(engine, &alone[i], NULL), 0);
         logits[i] = i % 5 == 4 ? NULL : calloc(vocab, sizeof(float));
-        for (uint32_t t = 0; t < i; t++) {
+        for (uint32_t t = 0; t < i * apart; t++) {
             hw_bdh_session_step(together[i], t * 13 % vocab, NULL);
             hw_bdh_session_step(alone[i], t * 13 % vocab, NULL);
         }
@@ -237,7 +241,7 @@ check_batch(enum hw_bdh_precision precision)
         }
     }
     for (uint32_t i = 0; i < SESSIONS; i++) {
-        assert_int_equal(hw_bdh_session_position(together[i]), i + STEPS);
+        assert_int_equal(hw_bdh_session_position(together[i]), i * apart + STEPS);
         hw_bdh_session_destroy(&together[i]);
         hw_bdh_session_destroy(&alone[i]);
         free(logits[i]);
@@ -250,8 +254,10 @@ static void
 test_batches(void **state)
 {
     (void)state;
-    check_batch(HW_BDH_F32);
-    check_batch(HW_BDH_FAST);
+    check_batch(HW_SOURCE_DIR "/tests/vectors/bdh/h5_d36_s02", 1, HW_BDH_F32);
+    check_batch(HW_SOURCE_DIR "/tests/vectors/bdh/h5_d36_s02", 1, HW_BDH_FAST);
+    check_batch(FADES, 6, HW_BDH_F32);
+    check_batch(FADES, 6, HW_BDH_FAST);
 }
 
 /* Fast differs, but not by much: within 6 % of the largest logit on every vector and every set of
@@ -260,9 +266,10 @@ static void
 test_fast_is_close(void **state)
 {
     (void)state;
-    static const char *const names[] = {"tiny_s002", "h5_d36_s02", "h3_d20_s002", "h7_d20_v300"};
+    static const char *const names[] = {"tiny_s002", "h5_d36_s02", "h3_d20_s002", "h7_d20_v300",
+                                        "h3_d20_fades"};
     static const char *const kernels[] = {"scalar", "avx2", "avx512", "vnni", "best"};
-    for (size_t i = 0; i < 20; i++) {
+    for (size_t i = 0; i < 25; i++) {
         char folder[PATH_MAX];
         snprintf(folder, sizeof(folder), HW_SOURCE_DIR "/tests/vectors/bdh/%s", names[i / 5]);
         setenv("HATCHWAY_KERNELS", kernels[i % 5], 1);
@@ -274,7 +281,7 @@ test_fast_is_close(void **state)
         float most = 0.0f, off = 0.0f;
         assert_int_equal(hw_bdh_session_create(exact, &a, NULL), 0);
         assert_int_equal(hw_bdh_session_create(fast, &b, NULL), 0);
-        for (uint32_t t = 0; t < 60; t++) {
+        for (uint32_t t = 0; t < 120; t++) {
             hw_bdh_session_step(a, t * 11 % vocab, x);
             hw_bdh_session_step(b, t * 11 % vocab, y);
             for (uint32_t v = 0; v < vocab; v++) {
@@ -294,6 +301,39 @@ test_fast_is_close(void **state)
     unsetenv("HATCHWAY_KERNELS");
 }
 
+/* A session far along, its state rescaled dozens of times, knows nothing but what came lately. */
+static void
+check_forgetting(enum hw_bdh_precision precision)
+{
+    enum { PAST = 4000, LATE = 400 };
+    struct hw_bdh_engine *engine = load_engine_as(FADES, precision);
+    uint32_t vocab = hw_bdh_engine_config(engine)->vocab;
+    struct hw_bdh_session *a, *b;
+    float *x = calloc(vocab, sizeof(float)), *y = calloc(vocab, sizeof(float));
+    assert_int_equal(hw_bdh_session_create(engine, &a, NULL), 0);
+    assert_int_equal(hw_bdh_session_create(engine, &b, NULL), 0);
+    for (uint32_t t = 0; t < PAST + LATE; t++) {
+        uint32_t late = t * 11 % vocab;
+        hw_bdh_session_step(a, t < PAST ? t * t % vocab : late, x);
+        hw_bdh_session_step(b, t < PAST ? t * 5 % vocab : late, y);
+    }
+    for (uint32_t i = 0; i < vocab; i++)
+        assert_float_equal(x[i], y[i], precision == HW_BDH_F32 ? 1e-5f : 2e-2f);
+    free(x);
+    free(y);
+    hw_bdh_session_destroy(&a);
+    hw_bdh_session_destroy(&b);
+    hw_bdh_engine_destroy(&engine);
+}
+
+static void
+test_decay_forgets(void **state)
+{
+    (void)state;
+    check_forgetting(HW_BDH_F32);
+    check_forgetting(HW_BDH_FAST);
+}
+
 int
 main(void)
 {
@@ -303,6 +343,7 @@ main(void)
         cmocka_unit_test(test_feeding_is_stepping),
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_fast_is_close),
+        cmocka_unit_test(test_decay_forgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,7 @@ test_pair(void **state)
     assert_non_null(data);
     assert_int_equal(hw_train_data_row_count(data), 1);
     hw_train_data_draw(data, 5, &sequence);
+    assert_int_equal(hw_train_data_longest(data), sequence.rows);
     sequence_text(text);
     assert_string_equal(text, "Q: why?\nA: so.\n");
     for (size_t i = 0; i < sequence.rows; i++) {
@@ -160,6 +161,7 @@ test_text_is_split(void **state)
         assert_int_equal(sequence.rows, 10);
         assert_null(memchr(tokens, 'b', 10));
     }
+    assert_int_equal(hw_train_data_longest(data), 10);
     assert_int_equal(hw_train_data_validations(data), 2);
     hw_train_data_validation(data, 1, &sequence);
     assert_null(memchr(targets, 'a', 10));

@@ -106,11 +106,12 @@ test_it_learns(void **state)
 }
 
 static void
-check_resumed_run(bool muon)
+check_resumed_run(bool muon, float decay)
 {
     struct hw_trainer_conf conf = small_conf();
     struct hw_train_data *data = open_data(rows_path, 0.5f);
     conf.muon = muon;
+    conf.shape.decay = decay;
     double whole[20], halves[20], elapsed_s = 0.0;
 
     struct hw_trainer *trainer = open_trainer(&conf);
@@ -135,8 +136,9 @@ static void
 test_resumed_run_is_the_same_run(void **state)
 {
     (void)state;
-    check_resumed_run(false);
-    check_resumed_run(true);
+    check_resumed_run(false, 0.0f);
+    check_resumed_run(true, 0.0f);
+    check_resumed_run(false, 0.9f);
 }
 
 /* A checkpoint of another run, or one that is cut or changed anywhere, is refused. */
@@ -160,6 +162,12 @@ test_checkpoint_is_checked(void **state)
     hw_trainer_destroy(&trainer);
 
     conf.seed = 7;
+    conf.shape.decay = 0.9f;
+    trainer = open_trainer(&conf);
+    assert_int_equal(hw_trainer_load(trainer, checkpoint_path, &elapsed_s, &err), HW_EINVAL);
+    assert_non_null(strstr(err.msg, "decay 0.8999"));
+    hw_trainer_destroy(&trainer);
+    conf.shape.decay = 0.0f;
     FILE *file = fopen(checkpoint_path, "r+b");
     assert_non_null(file);
     assert_int_equal(fseek(file, 3000, SEEK_SET), 0);
