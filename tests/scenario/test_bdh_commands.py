@@ -58,6 +58,18 @@ def test_inspect_shows_what_a_checkpoint_holds():
     assert len(shown["digest"]) == 64
 
 
+def test_inspect_shows_decay_phases_and_what_was_trained():
+    def shown(name):
+        return run("bdh", "inspect", VECTORS / name / "model.safetensors").stdout.decode()
+
+    assert re.search(r"^decay +0.9375 a token$", shown("h5_d36_decay"), re.M)
+    assert re.search(r"^phases +f64$", shown("h3_d20_wide"), re.M)
+    plain = shown("tiny_s002")
+    assert re.search(r"^phases +f32$", plain, re.M)
+    assert re.search(r"^trained context +not known$", plain, re.M)
+    assert "decay" not in plain
+
+
 def test_generate_draws_the_same_text_for_the_same_seed():
     asked = ["bdh", "generate", TINY_MODEL, "--prompt", "Once", "--max-tokens", 40]
     sampled = asked + ["--temperature", 1, "--top-k", 20, "--top-p", 0.9]
