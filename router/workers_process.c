@@ -250,10 +250,17 @@ make_path(const struct hw_workers_supervisor *supervisor, const char *backend, u
 }
 
 void
+hw_process_set_model(struct hw_worker_process *process, int fd)
+{
+    if (process->model_fd >= 0)
+        close(process->model_fd);
+    process->model_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+}
+
+void
 hw_process_add(struct hw_workers_supervisor *supervisor, const struct hw_worker_backend *backend,
                bool trial)
 {
-    int fd = trial ? backend->watch->tried_fd : backend->watch->fd;
     struct hw_worker_process *process = hw_xcalloc(1, sizeof(*process));
 
     process->supervisor = supervisor;
@@ -261,7 +268,8 @@ hw_process_add(struct hw_workers_supervisor *supervisor, const struct hw_worker_
     process->model = hw_xstrdup(backend->model);
     process->fast = backend->fast;
     process->trial = trial;
-    process->model_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+    process->model_fd = -1;
+    hw_process_set_model(process, trial ? backend->watch->tried.fd : backend->watch->taken.fd);
     if (backend->trial_ask != NULL)
         process->trial_ask = hw_xstrdup(backend->trial_ask);
     if (backend->trial_expect != NULL)

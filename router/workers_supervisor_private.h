@@ -4,6 +4,7 @@
 #ifndef HW_ROUTER_WORKERS_SUPERVISOR_PRIVATE_H
 #define HW_ROUTER_WORKERS_SUPERVISOR_PRIVATE_H
 
+#include "router/workers_copy.h"
 #include "router/workers_dir.h"
 #include "router/workers_private.h"
 
@@ -24,19 +25,22 @@ struct hw_worker_process {
     uv_timer_t timer; /* restart, or SIGKILL */
 };
 
-struct hw_file_mark {
-    uint64_t device, inode, bytes;
-    int64_t seconds, nanoseconds; /* of its last change */
+struct hw_checkpoint {
+    struct hw_file_mark mark; /* of the file */
+    int fd;                   /* what workers load; -1: none was there */
+    bool is_copy;
 };
 
 /* Outlives its backend until the loop has closed the handles. */
 struct hw_model_watch {
     struct hw_workers_supervisor *supervisor;
     struct hw_worker_backend *backend; /* NULL: gone */
-    int fd;                            /* of the checkpoint in force; -1: none was there */
-    int tried_fd;
-    struct hw_file_mark taken, tried, refused;
+    struct hw_checkpoint taken, tried; /* in force; on trial, while `trying` */
+    struct hw_file_mark refused;
+    struct hw_copy *copy; /* being made; NULL: none */
     bool trying;
+    bool settled; /* a quiet time has passed since the start */
+    bool told_busy;
     uv_fs_poll_t poll;
     uv_timer_t quiet_timer, late_timer;
     unsigned open_handles;
@@ -79,6 +83,8 @@ void hw_supervisor_adjust(struct hw_workers_supervisor *supervisor,
 /* trial: it loads what backend->watch tries, and no query comes to it. */
 void hw_process_add(struct hw_workers_supervisor *supervisor,
                     const struct hw_worker_backend *backend, bool trial);
+/* Duplicates fd; -1: it opens the file itself. */
+void hw_process_set_model(struct hw_worker_process *process, int fd);
 /* It gets no more asks, and ends when the loops have let go of it. */
 void hw_process_retire(struct hw_worker_process *process);
 /* SIGTERM, and SIGKILL if that does not help. */

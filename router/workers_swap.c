@@ -1,16 +1,15 @@
 /* router/workers_swap.c - a checkpoint that changes on disk, taken without a lost query.
  *
- *   the file changed --(quiet for SETTLE_MS)--> fresh workers load it, on trial: no query comes to
+ *   the file changed --(quiet for SETTLE_MS, and nobody has it open for writing)--> it is copied
+ *   -- it is not what serves already --> fresh workers load the copy, on trial: no query comes to
  *   them -- all loops have their HELLO --> they serve, the old ones retire
  *          -- one of them exits, or LATE_MS pass --> they are stopped, the old ones go on, and this
  *             file is not tried again before it changes
  *
- * A worker reads its checkpoint through a descriptor that is kept here: one that is killed comes
- * back with what was serving, though another file may have its name by then. */
-#include <fcntl.h>
+ * A worker reads its checkpoint through a descriptor of the copy (workers_copy.h): one that is
+ * killed comes back with what was serving, whatever has become of the file by then. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "hatchway/assert.h"
@@ -20,41 +19,6 @@
 #define LOOK_MS 500u    /* between two looks at the file */
 #define SETTLE_MS 1500u /* without a change: whoever writes it has done */
 #define LATE_MS 120000u /* for the fresh workers to load, and to answer the trial question */
-
-static struct hw_file_mark
-mark_of(const struct stat *st)
-{
-    return (struct hw_file_mark){.device = (uint64_t)st->st_dev,
-                                 .inode = (uint64_t)st->st_ino,
-                                 .bytes = (uint64_t)st->st_size,
-                                 .seconds = (int64_t)st->st_mtim.tv_sec,
-                                 .nanoseconds = (int64_t)st->st_mtim.tv_nsec};
-}
-
-static bool
-same_mark(const struct hw_file_mark *a, const struct hw_file_mark *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->bytes == b->bytes &&
-           a->seconds == b->seconds && a->nanoseconds == b->nanoseconds;
-}
-
-/* -1: there is no such file now, and a worker will say so. */
-static int
-open_model(const char *path, struct hw_file_mark *mark)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us up */
-
-    *mark = (struct hw_file_mark){0};
-    if (fd < 0)
-        return -1;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return -1;
-    }
-    *mark = mark_of(&st);
-    return fd;
-}
 
 static void
 close_fd(int *fd)
@@ -74,14 +38,27 @@ is_of(const struct hw_worker_process *process, const struct hw_worker_backend *b
 
 static void on_quiet(uv_timer_t *timer);
 
+static struct hw_checkpoint
+checkpoint_of(const struct hw_copy_outcome *outcome)
+{
+    return (struct hw_checkpoint){
+        .mark = outcome->mark, .fd = outcome->fd, .is_copy = outcome->result == HW_COPY_MADE};
+}
+
+static void
+wait_for_quiet(struct hw_model_watch *watch)
+{
+    uv_timer_start(&watch->quiet_timer, on_quiet, SETTLE_MS, 0);
+}
+
 /* The file may have changed again meanwhile. */
 static void
 end_trial(struct hw_model_watch *watch)
 {
     uv_timer_stop(&watch->late_timer);
-    uv_timer_start(&watch->quiet_timer, on_quiet, SETTLE_MS, 0);
+    wait_for_quiet(watch);
     watch->trying = false;
-    close_fd(&watch->tried_fd);
+    close_fd(&watch->tried.fd);
 }
 
 static void
@@ -94,21 +71,14 @@ on_late(uv_timer_t *timer)
 }
 
 static void
-begin_trial(struct hw_model_watch *watch)
+begin_trial(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
 {
     struct hw_worker_backend *backend = watch->backend;
-    struct hw_file_mark mark;
-    int fd = open_model(backend->model, &mark);
 
-    if (fd < 0 || same_mark(&mark, &watch->taken) || same_mark(&mark, &watch->refused)) {
-        close_fd(&fd);
-        return;
-    }
     hw_log(HW_LOG_INFO, "%s has changed: fresh workers of %s try it", backend->model,
            backend->name);
     watch->trying = true;
-    watch->tried = mark;
-    watch->tried_fd = fd;
+    watch->tried = checkpoint_of(outcome);
     uv_timer_start(&watch->late_timer, on_late, LATE_MS, 0);
     for (uint32_t i = 0; i < backend->workers; i++)
         hw_process_add(watch->supervisor, backend, true);
@@ -122,7 +92,7 @@ hw_swap_refuse(struct hw_workers_supervisor *supervisor, struct hw_worker_backen
 
     if (!watch->trying)
         return;
-    watch->refused = watch->tried;
+    watch->refused = watch->tried.mark;
     end_trial(watch);
     for (struct hw_worker_process *process = supervisor->processes, *next; process != NULL;
          process = next) {
@@ -142,10 +112,9 @@ take(struct hw_workers_supervisor *supervisor, struct hw_worker_backend *backend
 {
     struct hw_model_watch *watch = backend->watch;
 
+    close_fd(&watch->taken.fd);
     watch->taken = watch->tried;
-    close_fd(&watch->fd);
-    watch->fd = watch->tried_fd;
-    watch->tried_fd = -1;
+    watch->tried.fd = -1;
     end_trial(watch);
     hw_board_swap(supervisor->board, backend->name);
     for (struct hw_worker_process *process = supervisor->processes, *next; process != NULL;
@@ -175,12 +144,110 @@ hw_swap_settle(struct hw_workers_supervisor *supervisor)
 /* --- the file -------------------------------------------------------------------------------- */
 
 static void
+release(struct hw_model_watch *watch)
+{
+    struct hw_workers_supervisor *supervisor = watch->supervisor;
+
+    if (--watch->open_handles > 0)
+        return;
+    free(watch);
+    supervisor->watch_count--;
+    if (supervisor->closing)
+        hw_supervisor_finish_close(supervisor);
+}
+
+/* The copy of what serves is there: who is started again from now on reads that. */
+static void
+keep_copy(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
+{
+    close_fd(&watch->taken.fd);
+    watch->taken = checkpoint_of(outcome);
+    for (struct hw_worker_process *process = watch->supervisor->processes; process != NULL;
+         process = process->next)
+        if (is_of(process, watch->backend) && !process->trial)
+            hw_process_set_model(process, outcome->fd);
+}
+
+static void
+tell_of_original(const struct hw_model_watch *watch, int error)
+{
+    hw_log(HW_LOG_WARN,
+           "no copy of %s can be kept (%s): if it is written in place, a worker of %s that is "
+           "started again reads what is there by then",
+           watch->backend->model, strerror(error), watch->backend->name);
+}
+
+static void
+take_copy(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
+{
+    bool is_taken = hw_file_mark_equal(&outcome->mark, &watch->taken.mark);
+    int fd = outcome->fd;
+
+    if (outcome->result == HW_COPY_ORIGINAL)
+        tell_of_original(watch, outcome->error);
+    if (is_taken && outcome->result == HW_COPY_MADE) {
+        keep_copy(watch, outcome);
+    } else if (!is_taken && watch->settled) {
+        begin_trial(watch, outcome);
+    } else {
+        close_fd(&fd);
+        if (!is_taken)
+            wait_for_quiet(watch);
+    }
+}
+
+static void
+on_copied(void *ctx, const struct hw_copy_outcome *outcome)
+{
+    struct hw_model_watch *watch = ctx;
+    int fd = outcome->fd;
+
+    watch->copy = NULL;
+    if (watch->backend == NULL) {
+        close_fd(&fd);
+    } else if (outcome->result == HW_COPY_BUSY) {
+        if (!watch->told_busy)
+            hw_log(HW_LOG_INFO, "%s is being written: it is tried when that has ended",
+                   watch->backend->model);
+        watch->told_busy = true;
+        wait_for_quiet(watch);
+    } else {
+        watch->told_busy = false;
+        if (outcome->result == HW_COPY_SAME)
+            watch->taken.mark = outcome->mark;
+        else if (outcome->fd >= 0)
+            take_copy(watch, outcome);
+    }
+    release(watch);
+}
+
+static void
+begin_copy(struct hw_model_watch *watch)
+{
+    struct hw_copy_wish wish = {
+        .path = watch->backend->model, .known = {watch->refused}, .compare = -1};
+
+    if (watch->taken.is_copy) {
+        wish.known[1] = watch->taken.mark;
+        wish.compare = watch->taken.fd;
+    }
+    watch->open_handles++;
+    watch->copy = hw_copy_start(watch->supervisor->loop, &wish, on_copied, watch);
+}
+
+static void
 on_quiet(uv_timer_t *timer)
 {
     struct hw_model_watch *watch = timer->data;
 
-    if (watch->backend != NULL && !watch->trying)
-        begin_trial(watch);
+    if (watch->backend == NULL || watch->trying)
+        return; /* its end looks again */
+    if (watch->copy != NULL) {
+        wait_for_quiet(watch);
+        return;
+    }
+    watch->settled = true;
+    begin_copy(watch);
 }
 
 /* While it changes the trial waits; a trial under way is not disturbed: the next one follows. */
@@ -193,23 +260,16 @@ on_change(uv_fs_poll_t *poll, int status, const uv_stat_t *before, const uv_stat
     (void)now;
     if (status != 0 || watch->backend == NULL)
         return; /* gone: between two names perhaps */
-    uv_timer_start(&watch->quiet_timer, on_quiet, SETTLE_MS, 0);
+    wait_for_quiet(watch);
 }
 
 static void
 on_handle_closed(uv_handle_t *handle)
 {
-    struct hw_model_watch *watch = handle->data;
-    struct hw_workers_supervisor *supervisor = watch->supervisor;
-
-    if (--watch->open_handles > 0)
-        return;
-    free(watch);
-    supervisor->watch_count--;
-    if (supervisor->closing)
-        hw_supervisor_finish_close(supervisor);
+    release(handle->data);
 }
 
+/* What changes between our look and the poll's first is found by the copy's. */
 void
 hw_swap_watch(struct hw_workers_supervisor *supervisor, struct hw_worker_backend *backend)
 {
@@ -217,8 +277,8 @@ hw_swap_watch(struct hw_workers_supervisor *supervisor, struct hw_worker_backend
 
     watch->supervisor = supervisor;
     watch->backend = backend;
-    watch->tried_fd = -1;
-    watch->fd = open_model(backend->model, &watch->taken);
+    watch->tried.fd = -1;
+    watch->taken.fd = hw_model_open(backend->model, &watch->taken.mark);
     uv_fs_poll_init(supervisor->loop, &watch->poll);
     uv_timer_init(supervisor->loop, &watch->late_timer);
     uv_timer_init(supervisor->loop, &watch->quiet_timer);
@@ -226,8 +286,7 @@ hw_swap_watch(struct hw_workers_supervisor *supervisor, struct hw_worker_backend
     watch->open_handles = 3;
     supervisor->watch_count++;
     uv_fs_poll_start(&watch->poll, on_change, backend->model, LOOK_MS);
-    /* What changed between our look and the poll's first. */
-    uv_timer_start(&watch->quiet_timer, on_quiet, SETTLE_MS, 0);
+    begin_copy(watch);
     backend->watch = watch;
 }
 
@@ -239,8 +298,10 @@ hw_swap_unwatch(struct hw_worker_backend *backend)
     if (watch == NULL)
         return;
     watch->backend = NULL;
-    close_fd(&watch->fd);
-    close_fd(&watch->tried_fd);
+    if (watch->copy != NULL)
+        hw_copy_hurry(watch->copy);
+    close_fd(&watch->taken.fd);
+    close_fd(&watch->tried.fd);
     uv_close((uv_handle_t *)&watch->poll, on_handle_closed);
     uv_close((uv_handle_t *)&watch->late_timer, on_handle_closed);
     uv_close((uv_handle_t *)&watch->quiet_timer, on_handle_closed);

@@ -40,6 +40,13 @@ def replace(model, content):
     os.rename(beside, model)
 
 
+def kill_workers(gateway):
+    restarts = gateway.metric("hatchway_worker_restarts_total")
+    for pid in gateway.workers():
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: gateway.metric("hatchway_worker_restarts_total") > restarts, seconds=30)
+
+
 class Asking:
     """Agents that go on asking; every answer is kept."""
 
@@ -99,10 +106,7 @@ def test_a_bad_checkpoint_changes_nothing(hatchway, tmp_path):
 
     # A worker that is killed now comes back with what was serving, even without any file.
     for _ in range(2):
-        restarts = gateway.metric("hatchway_worker_restarts_total")
-        for pid in gateway.workers():
-            os.kill(pid, signal.SIGKILL)
-        until(lambda: gateway.metric("hatchway_worker_restarts_total") > restarts, seconds=30)
+        kill_workers(gateway)
         assert said(gateway) == before
         model.unlink(missing_ok=True)
     assert swaps(gateway, "refused") == 1
@@ -126,20 +130,35 @@ def test_a_checkpoint_that_answers_wrongly_is_refused(hatchway, tmp_path):
 
 
 def test_a_file_that_is_being_written_waits(hatchway, tmp_path):
-    """In place and in pieces, as rsync --inplace and cp write."""
-    gateway, model = start(hatchway, tmp_path)
+    """In place, as cp and rsync --inplace write; and the writer pauses for longer than the quiet time."""
+    gateway, model = start(hatchway, tmp_path, served=OTHER)
     before = said(gateway)
-    content = SHIPPED.read_bytes()
+    content = TINY.read_bytes()
+    half = len(content) // 2
 
     with open(model, "r+b", buffering=0) as file:
-        for at in range(0, len(content), len(content) // 5 + 1):
-            file.write(content[at:at + len(content) // 5 + 1])
-            time.sleep(0.8)
-            assert said(gateway) == before
+        file.write(content[:half])
+        until(lambda: "is being written" in gateway.log(), seconds=30)
+        kill_workers(gateway)
+        assert said(gateway) == before  # from what it had, not from this
+        file.write(content[half:])
+        file.truncate()
+        assert swaps(gateway, "taken") == swaps(gateway, "refused") == 0
     until(lambda: swaps(gateway, "taken") == 1, seconds=60)
 
     assert swaps(gateway, "refused") == 0
     assert said(gateway) != before
+
+
+def test_a_rewritten_file_of_the_same_bytes_changes_nothing(hatchway, tmp_path):
+    gateway, model = start(hatchway, tmp_path)
+    workers = gateway.workers()
+
+    replace(model, TINY.read_bytes())
+    time.sleep(4)
+
+    assert gateway.workers() == workers and "try it" not in gateway.log()
+    assert swaps(gateway, "taken") == swaps(gateway, "refused") == 0
 
 
 def test_answers_of_the_old_checkpoint_are_not_served_for_the_new(hatchway, tmp_path):
