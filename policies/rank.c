@@ -16,8 +16,8 @@
 #include "policies/hours.h"
 
 const char *const hw_exclusion_names[] = {
-    "candidate",     "not named", "kind", "device",       "model",        "context",
-    "no embeddings", "lane",      "down", "breaker open", "out of hours",
+    "candidate",     "not named", "kind",         "device", "model",        "context",
+    "no embeddings", "lane",      "asked itself", "down",   "breaker open", "out of hours",
 };
 
 /* What the query's `model` asks for, resolved once. */
@@ -131,7 +131,7 @@ gate_route(const struct hw_rank_input *input, size_t i, const struct hw_conf_sel
 {
     const struct hw_conf_backend *backend = &input->snapshot->backends[i];
     const struct hw_found *found = input->views[i].found;
-    bool fallback = to == &input->route->fallback;
+    bool fallback = input->copy || to == &input->route->fallback;
 
     *model = NULL;
     if (!eligible(backend, found, to, asked, input->traits))

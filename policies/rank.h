@@ -44,6 +44,7 @@ enum hw_exclusion {
     HW_OUT_CONTEXT,
     HW_OUT_EMBEDDINGS, /* bdh models give none */
     HW_OUT_LANE,       /* it does not take the query's lane */
+    HW_OUT_ASKED,      /* (of a copy) the query itself goes there */
     /* From here on: for now. */
     HW_OUT_DOWN,
     HW_OUT_BREAKER,
@@ -101,6 +102,8 @@ struct hw_rank_input {
      */
     uint64_t dice;
     uint64_t conversation; /* by: affinity: the same for all queries of one; 0: unknown */
+    bool
+        copy; /* for a shadow copy: as by a fallback, another model than was asked for may answer */
 };
 
 /* Fills out[0..backend_count) : the candidates first, in the order to try them (those with room

@@ -37,6 +37,7 @@ struct hw_backend {
     /* Answers in the making. Changed under the admission lock only; read anywhere. */
     atomic_uint inflight;
     atomic_uint waiting; /* queries that wait for room, here or at one of several; the same */
+    atomic_uint copies;  /* shadow copies that run here: beside inflight, in nobody's way */
     /* Names the checkpoint that local workers run; 0 until one said hello. */
     _Atomic uint64_t model_digest;
     struct hw_metric *attempts[HW_ATTEMPT_RESULT_COUNT];
@@ -70,6 +71,7 @@ struct hw_shared_device {
     /* Changed under the admission lock only; read anywhere. */
     atomic_uint inflight;
     atomic_uint taken[HW_MAX_SHARES];
+    atomic_uint copies; /* not among them; as a backend's */
 };
 
 struct hw_backends; /* the registry */

@@ -157,6 +157,24 @@ define_backends(struct hw_meters *m)
 }
 
 static void
+define_shadows(struct hw_meters *m)
+{
+    struct hw_metrics *r = m->registry;
+
+    m->shadows = hw_metrics_define(
+        r, HW_METRIC_COUNTER, "hatchway_shadow_requests_total",
+        "Copies of queries: sent, by how they ended; yielded (a query needed the room); skipped.",
+        "route,backend,result", 1);
+    m->shadow_first =
+        hw_metrics_define_histogram(r, "hatchway_shadow_time_to_first_token_seconds",
+                                    "From a copy's sending to its first content.", "route,backend",
+                                    duration_bounds, COUNT(duration_bounds));
+    m->shadow_duration = hw_metrics_define_histogram(
+        r, "hatchway_shadow_duration_seconds", "From a copy's sending to its answer's last.",
+        "route,backend", duration_bounds, COUNT(duration_bounds));
+}
+
+static void
 define_cache(struct hw_meters *m)
 {
     struct hw_metrics *r = m->registry;
@@ -216,6 +234,7 @@ hw_meters_create(const char *version)
     meters->registry = hw_metrics_create();
     define_queries(meters);
     define_backends(meters);
+    define_shadows(meters);
     define_cache(meters);
     define_process(meters, version);
     return meters;
