@@ -89,6 +89,12 @@ struct hw_shared_device *hw_backends_device(struct hw_backends *backends,
 void hw_device_unref(struct hw_backends *backends, struct hw_shared_device *device);
 void hw_device_view(struct hw_shared_device *device, struct hw_device_view *view);
 
+/* What backends report of their prompts, by model. Read without a lock. */
+const struct hw_token_ratios *hw_backends_tokens(const struct hw_backends *backends);
+/* One of them has: `reported` tokens of a prompt taken for `estimated`. */
+void hw_backends_learn_tokens(struct hw_backends *backends, const char *model, uint32_t estimated,
+                              uint64_t reported);
+
 /* Fills *view as of now; `up` by the probes, of local workers the caller knows better. */
 void hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_view *view);
 /* Asks the breaker for leave to send. */

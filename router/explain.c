@@ -34,6 +34,7 @@ hw_decide(const struct hw_classifier *classifier, struct hw_decision *decision)
                                   .traits = &decision->traits,
                                   .views = decision->views,
                                   .devices = decision->devices,
+                                  .tokens = decision->tokens,
                                   .conversation = decision->conversation};
     decision->candidate_count = hw_rank(&input, decision->candidates);
     if (!route->shadow.to.present || decision->candidate_count == 0)
@@ -179,6 +180,9 @@ candidate_json(const struct hw_decision *decision, const struct hw_candidate *ca
     cJSON_AddNumberToObject(item, "waiting", view->waiting);
     if (candidate->model != NULL)
         cJSON_AddStringToObject(item, "model", candidate->model);
+    cJSON_AddNumberToObject(
+        item, "prompt_tokens",
+        (double)hw_tokens_at(decision->tokens, conf, candidate->model, &decision->traits));
     cJSON_AddNumberToObject(item, "load_ms", candidate->load_ms);
     cJSON_AddNumberToObject(item, "queue_ms", parts.queue_ms);
     cJSON_AddNumberToObject(item, "start_ms", parts.start_ms);

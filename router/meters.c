@@ -139,6 +139,9 @@ define_backends(struct hw_meters *m)
     m->late =
         hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_late_answers_total",
                           "Answers whose first token came far later than usual.", "backend", 1);
+    m->token_ratio = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_prompt_tokens_ratio",
+                                       "Prompt tokens that the model counts, over the estimate.",
+                                       "backend,model", 1000);
     m->lane_open = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_lane_open",
                                      "1 when the backend takes queries of the lane at this hour.",
                                      "backend,lane", 1);

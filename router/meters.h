@@ -24,6 +24,7 @@ struct hw_meters {
     struct hw_metric_family *probes;          /* backend, result */
     struct hw_metric_family *backend_out;     /* backend, reason: worker, probe, breaker */
     struct hw_metric_family *late;            /* backend */
+    struct hw_metric_family *token_ratio;     /* backend, model */
     struct hw_metric_family *lane_open;       /* backend, lane */
     struct hw_metric_family *device_inflight; /* device */
     struct hw_metric_family *share_inflight;  /* device, share */
