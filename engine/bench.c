@@ -9,6 +9,7 @@
 #include "engine/blas.h"
 #include "engine/forward_parts.h"
 #include "engine/sample.h"
+#include "engine/turns.h"
 
 enum { WARM_UP = 192, GEMM = 512, ROUNDS = 4 };
 
@@ -96,7 +97,8 @@ read_meter(const struct meter *meter, enum hw_bench_way way, struct hw_bench_rat
         out->sample_us = meter->sampling_s * 1e6 / (double)meter->count;
 }
 
-/* Sampled tokens, fed back, of streams that step together. */
+/* Sampled tokens, fed back, of streams that a worker would serve: as many step together as the
+ * cache has room for, in turns. */
 static void
 measure_decode(struct stream *streams, size_t count, double seconds, struct hw_bench_rates *out)
 {
@@ -109,19 +111,27 @@ measure_decode(struct stream *streams, size_t count, double seconds, struct hw_b
         sessions[i] = streams[i].session;
         logits[i] = streams[i].logits;
     }
-    hw_bdh_session_profile(sessions[0], meter.stage_ns);
+    size_t together = hw_turn_sessions(count, hw_bdh_engine_state_bytes(streams[0].session->engine),
+                                       hw_turn_cache_bytes());
+    for (size_t first = 0; first < count; first += together)
+        hw_bdh_session_profile(sessions[first], meter.stage_ns);
+    size_t first = 0, turn = 0;
     for (double at = hw_bench_cpu_s(), stop = at + seconds; at < stop;) {
-        for (size_t i = 0; i < count; i++)
+        size_t n = count - first < together ? count - first : together;
+        for (size_t i = first; i < first + n; i++)
             tokens[i] = hw_sampler_pick(streams[i].sampler, logits[i]);
         double sampled = hw_bench_cpu_s();
-        hw_bdh_sessions_step(sessions, tokens, count, logits);
+        hw_bdh_sessions_step(sessions + first, tokens + first, n, logits + first);
         double stepped = hw_bench_cpu_s();
         meter.sampling_s += sampled - at;
         meter.stepping_s += stepped - sampled;
-        meter.count += count;
+        meter.count += n;
         at = stepped;
+        if (++turn % HW_TURN == 0)
+            first = first + n < count ? first + n : 0;
     }
-    hw_bdh_session_profile(sessions[0], NULL);
+    for (first = 0; first < count; first += together)
+        hw_bdh_session_profile(sessions[first], NULL);
     read_meter(&meter, count > 1 ? HW_BENCH_BATCH : HW_BENCH_SINGLE, out);
 }
 

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/turns.h"
 #include "engine/worker_parts.h"
 
 #define BENCHMARK_US 60000u /* for each of the two rates */
@@ -119,6 +120,7 @@ start_engine(struct worker *w, struct hw_err *err)
                  ? hw_bdh_model_load_fd(w->conf.model_fd, w->conf.model_path, &w->model, err)
                  : hw_bdh_model_load(w->conf.model_path, &w->model, err);
     enum hw_bdh_precision precision = w->conf.fast ? HW_BDH_FAST : HW_BDH_F32;
+    w->cache_bytes = w->conf.cache_bytes > 0 ? w->conf.cache_bytes : hw_turn_cache_bytes();
     if (rc != 0 || (rc = hw_bdh_engine_create_as(w->model, precision, &w->engine, err)) != 0)
         return rc;
     const struct hw_bdh_config *model = &w->model->conf;

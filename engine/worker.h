@@ -26,6 +26,7 @@ struct hw_worker_conf {
     bool fast;             /* HW_BDH_FAST: its answers, and so its digest, are not those of f32 */
     uint32_t max_sessions; /* generated side by side; further queries wait */
     size_t memory_bytes;   /* for all sessions' states: lowers max_sessions, never below 1 */
+    size_t cache_bytes;    /* of the processor (turns.h); 0: asked of the system */
 };
 
 /* Runs until SIGTERM, until every connection has closed after the first came, or for

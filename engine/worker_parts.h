@@ -20,10 +20,10 @@
 #define WORKER_MAX_STREAMS 1024 /* of all connections, in every state */
 #define WORKER_MAX_PROMPT_BYTES ((size_t)8 << 20)
 #define WORKER_MAX_PROMPTS_BYTES ((size_t)64 << 20) /* of all streams together */
-#define WORKER_ROUND_PREFILL 32                     /* prompt tokens between two decode rounds */
-#define WORKER_BATCH 16                             /* sessions that step together */
-#define WORKER_UNIT_PREFILL 16                      /* prompt tokens between two looks at sockets */
-#define WORKER_OUT_PAUSE_BYTES ((size_t)1 << 20)    /* a peer that reads no faster gets no more */
+#define WORKER_ROUND_PREFILL 32                  /* prompt tokens for one token of each decoder */
+#define WORKER_BATCH 16                          /* sessions that step together at most */
+#define WORKER_UNIT_PREFILL 16                   /* prompt tokens between two looks at sockets */
+#define WORKER_OUT_PAUSE_BYTES ((size_t)1 << 20) /* a peer that reads no faster gets no more */
 #define WORKER_OUT_MAX_BYTES ((size_t)4 << 20)
 
 enum stream_state {
@@ -75,8 +75,12 @@ struct worker {
     bool ever_connected;
     size_t prompts_bytes;
     struct line queue, active;
-    struct stream *cursor;  /* who decodes next in this round */
-    uint32_t round_prefill; /* prompt tokens that this round may still take */
+    size_t cache_bytes;        /* of the processor: bounds how many sessions step together */
+    struct stream *turn_first; /* who leads the turn under way; NULL: none is */
+    struct stream *next_first; /* who leads the next one; NULL: the first of the active */
+    uint32_t turn_left;        /* steps of this turn */
+    bool turn_fresh;           /* it went to one that had no token yet */
+    uint64_t prefill_due;      /* prompt tokens that decoding has earned, times the decoders */
     uint64_t ticks;
     struct hw_bdh_session **spare; /* [max_sessions]; those not in use, the longest left first */
     uint32_t spare_count, session_count;

@@ -1,14 +1,17 @@
 /* engine/worker_sched.c - continuous batching.
  *
- * A round gives each session that can decode one token, WORKER_BATCH of them in one step, then up
- * to WORKER_ROUND_PREFILL prompt tokens to those still reading their prompts, in turns: a long
- * prompt slows the others' tokens by a bounded share and a short prompt behind it waits for no end.
- * Who has read its prompt joins the next round's step; who is done leaves with the token that ended
- * it. A session without credit, or whose connection does not drain, is passed over: it holds its
- * state and costs nothing else. Nobody's bits depend on who else is in the step. */
+ * Those that can decode step together, as many as the cache has room for, a turn of HW_TURN tokens
+ * each, then the next ones (turns.h says why). For every token that each of them gets on average,
+ * WORKER_ROUND_PREFILL prompt tokens go to those still reading their prompts, the longest unserved
+ * first: a long prompt slows the others' tokens by a bounded share and a short prompt behind it
+ * waits for no end. Who has read its prompt gets the next turn but one at the latest, so that its
+ * first token is soon there and nobody is overtaken for ever; who is done leaves with the token
+ * that ended it. A session without credit, or whose connection does not drain, is passed over: it
+ * holds its state and costs nothing else. Nobody's bits depend on who else is in the step. */
 #include <sodium.h>
 #include <string.h>
 
+#include "engine/turns.h"
 #include "engine/worker_parts.h"
 
 void
@@ -150,8 +153,10 @@ sched_admit(struct worker *w)
 void
 sched_release(struct worker *w, struct stream *s)
 {
-    if (w->cursor == s)
-        w->cursor = s->line_next;
+    if (w->turn_first == s)
+        w->turn_first = NULL;
+    if (w->next_first == s)
+        w->next_first = s->line_next;
     if (s->state == STREAM_QUEUED)
         line_remove(&w->queue, s);
     else if (s->state == STREAM_PREFILL || s->state == STREAM_DECODE)
@@ -243,10 +248,8 @@ static void
 prefill_unit(struct worker *w, struct stream *s)
 {
     uint32_t before = hw_generation_prompt_tokens(s->generation);
-    uint32_t n = w->round_prefill < WORKER_UNIT_PREFILL ? w->round_prefill : WORKER_UNIT_PREFILL;
 
-    hw_generation_prefill(s->generation, n);
-    w->round_prefill -= n;
+    hw_generation_prefill(s->generation, WORKER_UNIT_PREFILL);
     w->prompt_tokens += hw_generation_prompt_tokens(s->generation) - before;
     s->served = ++w->ticks;
     if (hw_generation_state(s->generation) != HW_GENERATION_PREFILL) {
@@ -255,44 +258,83 @@ prefill_unit(struct worker *w, struct stream *s)
     }
 }
 
-/* Steps those that can decode, from the cursor on and as many as go together. False: none is left
- * in this round. */
-static bool
-decode_unit(struct worker *w)
+static size_t
+count_decoders(const struct worker *w)
+{
+    size_t count = 0;
+
+    for (const struct stream *s = w->active.first; s != NULL; s = s->line_next)
+        count += can_decode(s);
+    return count;
+}
+
+static struct stream *
+find_fresh(const struct worker *w)
+{
+    struct stream *s = w->active.first;
+
+    while (s != NULL && !(can_decode(s) && hw_generation_output_tokens(s->generation) == 0))
+        s = s->line_next;
+    return s;
+}
+
+static void
+begin_turn(struct worker *w)
+{
+    struct stream *fresh = w->turn_fresh ? NULL : find_fresh(w);
+
+    w->turn_fresh = fresh != NULL;
+    w->turn_first = fresh != NULL ? fresh : w->next_first;
+    if (w->turn_first == NULL)
+        w->turn_first = w->active.first;
+    w->turn_left = HW_TURN;
+}
+
+/* One token for each whose turn it is. */
+static void
+decode_unit(struct worker *w, size_t decoders)
 {
     struct stream *batch[WORKER_BATCH];
     struct hw_generation *generations[WORKER_BATCH];
     struct hw_buf *texts[WORKER_BATCH];
+    size_t together =
+        hw_turn_sessions(decoders, hw_bdh_engine_state_bytes(w->engine), w->cache_bytes);
     size_t count = 0;
 
-    for (; w->cursor != NULL && count < WORKER_BATCH; w->cursor = w->cursor->line_next) {
-        if (!can_decode(w->cursor))
+    if (w->turn_first == NULL || w->turn_left == 0)
+        begin_turn(w);
+    w->turn_left--;
+    for (struct stream *s = w->turn_first; count < together && count < WORKER_BATCH;
+         s = s->line_next != NULL ? s->line_next : w->active.first) {
+        if (!can_decode(s))
             continue;
-        batch[count] = w->cursor;
-        generations[count] = w->cursor->generation;
-        texts[count++] = &w->cursor->text;
+        batch[count] = s;
+        generations[count] = s->generation;
+        texts[count++] = &s->text;
     }
-    if (count == 0)
-        return false;
+    if (!w->turn_fresh)
+        w->next_first = batch[count - 1]->line_next;
     hw_generations_decode(generations, texts, count);
     w->output_tokens += count;
-    w->steps++;
+    w->prefill_due += WORKER_ROUND_PREFILL * count;
     for (size_t i = 0; i < count; i++)
         sched_deliver(w, batch[i]);
-    return true;
 }
 
 void
 sched_unit(struct worker *w)
 {
-    if (decode_unit(w))
-        return;
-    struct stream *s = w->round_prefill > 0 ? next_to_prefill(w) : NULL;
-    if (s != NULL) {
-        prefill_unit(w, s);
+    struct stream *reader = next_to_prefill(w);
+    size_t decoders = count_decoders(w);
+    uint64_t price = WORKER_UNIT_PREFILL * decoders;
+
+    if (reader != NULL && w->prefill_due >= price) {
+        w->prefill_due -= price;
+        prefill_unit(w, reader);
         return;
     }
-    w->cursor = w->active.first; /* the next round */
-    w->round_prefill = WORKER_ROUND_PREFILL;
-    decode_unit(w);
+    if (reader == NULL)
+        w->prefill_due = 0;
+    if (decoders > 0)
+        decode_unit(w, decoders);
 }

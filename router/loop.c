@@ -11,7 +11,6 @@
 #include "router/discover.h"
 #include "router/health.h"
 #include "router/passage.h"
-#include "router/shadow.h"
 
 static struct hw_http_limits
 server_limits(const struct hw_snapshot *snapshot, unsigned loop_count)
@@ -49,7 +48,6 @@ follow_gateway(struct hw_loop *loop)
 {
     if (atomic_load(&loop->gateway->draining) && !loop->draining) {
         loop->draining = true;
-        hw_shadow_cancel_all(loop);
         hw_http_server_drain(loop->server);
         atomic_store(&loop->connections, (int)hw_http_server_connections(loop->server));
         atomic_fetch_add(&loop->gateway->drained_loops, 1);
@@ -58,7 +56,6 @@ follow_gateway(struct hw_loop *loop)
         atomic_store(&loop->stopped, true);
         hw_exchange_abort_all(loop);
         hw_passage_abort_all(loop);
-        hw_shadow_cancel_all(loop);
         hw_loop_close(loop);
     }
 }
@@ -112,7 +109,6 @@ on_sweep(uv_timer_t *timer)
     struct hw_loop *loop = timer->data;
 
     hw_exchange_sweep(loop);
-    hw_shadow_sweep(loop);
     atomic_store(&loop->connections, (int)hw_http_server_connections(loop->server));
     tell_meters(loop);
     if (loop->index == 0)
@@ -234,8 +230,7 @@ hw_loop_close(struct hw_loop *loop)
 void
 hw_loop_free(struct hw_loop *loop)
 {
-    HW_ASSERT(loop->closing == 0 && loop->exchanges == NULL && loop->passings == NULL &&
-              loop->shadows == NULL);
+    HW_ASSERT(loop->closing == 0 && loop->exchanges == NULL && loop->passings == NULL);
     hw_plan_unref(atomic_exchange(&loop->next_plan, NULL));
     hw_plan_unref(loop->plan);
     int rc = uv_loop_close(&loop->uv);

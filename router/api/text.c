@@ -127,9 +127,7 @@ pieces_next(struct pieces *pieces, struct hw_json *string)
             continue;
         if (hw_json_string_is(&type, "text") && hw_json_get(&part, "text", string))
             return true;
-        /* Not of a block: Anthropic has none such, so its parser did not measure it. */
-        if (pieces->message->blocks.p == NULL && hw_json_string_is(&type, "refusal") &&
-            hw_json_get(&part, "refusal", string))
+        if (hw_json_string_is(&type, "refusal") && hw_json_get(&part, "refusal", string))
             return true;
     }
     return false;

@@ -20,6 +20,7 @@
 
 #include "engine/frame.h"
 #include "engine/textout.h"
+#include "engine/turns.h"
 #include "engine/worker.h"
 
 #define VECTOR HW_SOURCE_DIR "/tests/vectors/bdh/tiny_s002/"
@@ -38,14 +39,18 @@ struct peer {
 
 /* --- the worker process --- */
 
+/* Such a cache has room for one of the model's states, or two in fast. */
+#define SMALL_CACHE ((size_t)5 << 16)
+
 static pid_t
-start_worker_as(uint32_t max_sessions, bool fast)
+start_worker_with(uint32_t max_sessions, bool fast, size_t cache_bytes)
 {
     const struct hw_worker_conf conf = {.model_path = VECTOR "model.safetensors",
                                         .socket_path = socket_path,
                                         .fast = fast,
                                         .max_sessions = max_sessions,
-                                        .memory_bytes = 1u << 30};
+                                        .memory_bytes = 1u << 30,
+                                        .cache_bytes = cache_bytes};
     fflush(NULL);
     pid_t pid = fork();
     assert_true(pid >= 0);
@@ -62,7 +67,7 @@ start_worker_as(uint32_t max_sessions, bool fast)
 static pid_t
 start_worker(uint32_t max_sessions)
 {
-    return start_worker_as(max_sessions, false);
+    return start_worker_with(max_sessions, false, 0);
 }
 
 static void
@@ -327,10 +332,10 @@ test_seed_and_stop(void **state)
  * asked one by one, then all at once beside a prompt that is long in the reading. They join and
  * leave the step as they come and end. */
 static void
-check_batch_texts(bool fast)
+check_batch_texts(bool fast, size_t cache_bytes)
 {
     enum { ASKED = 20 };
-    pid_t pid = start_worker_as(ASKED + 1, fast);
+    pid_t pid = start_worker_with(ASKED + 1, fast, cache_bytes);
     struct peer peer;
     struct hw_buf alone[ASKED], together[ASKED];
     struct hw_frame_open open = {.temperature = 1.0f, .top_p = 1.0f, .has_seed = true};
@@ -378,8 +383,62 @@ static void
 test_batches_change_no_text(void **state)
 {
     (void)state;
-    check_batch_texts(false);
-    check_batch_texts(true);
+    check_batch_texts(false, 0);
+    check_batch_texts(true, 0);
+    check_batch_texts(false, SMALL_CACHE);
+    check_batch_texts(true, SMALL_CACHE);
+}
+
+/* As many in a step as the cache holds states of; where it holds none, it cannot be lost. */
+static void
+test_who_steps_together(void **state)
+{
+    (void)state;
+    const size_t mib = (size_t)1 << 20;
+    assert_int_equal(hw_turn_sessions(16, 1 * mib, 32 * mib), 8);
+    assert_int_equal(hw_turn_sessions(5, 1 * mib, 32 * mib), 5);
+    assert_int_equal(hw_turn_sessions(16, 8 * mib, 32 * mib), 1);
+    assert_int_equal(hw_turn_sessions(16, 32 * mib, 32 * mib), 1);
+    assert_int_equal(hw_turn_sessions(16, 33 * mib, 32 * mib), 16);
+    assert_int_equal(hw_turn_sessions(16, 33 * mib, 0), 16);
+    assert_int_equal(hw_turn_sessions(0, mib, 32 * mib), 0);
+}
+
+/* With one session in a step: turns are short enough that all get along alike, and one that came
+ * late has its answer before theirs end. */
+static void
+test_turns_are_fair(void **state)
+{
+    (void)state;
+    enum { LONG = 4, TOKENS = 600 };
+    pid_t pid = start_worker_with(LONG + 1, false, SMALL_CACHE);
+    const struct hw_frame_open much = {.max_tokens = TOKENS, .temperature = 1.0f, .top_p = 1.0f};
+    struct peer peer;
+    size_t frames[LONG + 2] = {0};
+    bool late = false, late_done = false;
+
+    peer_connect(&peer);
+    expect_hello(&peer);
+    for (uint32_t i = 1; i <= LONG; i++)
+        ask(&peer, i, &much, "begin");
+    for (uint32_t done = 0; done < LONG;) {
+        assert_int_equal(peer_read(&peer, PATIENCE_MS), 1);
+        uint32_t stream = peer.frame.stream;
+        if (peer.frame.type == HW_FRAME_TEXT && ++frames[stream] == 50 && !late) {
+            late = true;
+            ask(&peer, LONG + 1, &brief, "late");
+        }
+        if (peer.frame.type != HW_FRAME_DONE)
+            continue;
+        late_done |= stream == LONG + 1;
+        if (stream <= LONG && done++ == 0) {
+            assert_true(late_done);
+            for (uint32_t i = 1; i <= LONG; i++)
+                assert_in_range(frames[i], frames[stream] * 3 / 4, SIZE_MAX);
+        }
+    }
+    peer_close(&peer);
+    expect_exit(pid);
 }
 
 /* A prompt that goes on where a session was left costs its new bytes, and is answered as if read
@@ -429,7 +488,7 @@ test_fast(void **state)
     (void)state;
     struct hw_frame_hello hellos[2];
     for (int i = 0; i < 2; i++) {
-        pid_t pid = start_worker_as(2, i == 1);
+        pid_t pid = start_worker_with(2, i == 1, 0);
         struct peer peer;
         struct hw_buf text;
         hw_buf_init(&text, 1000);
@@ -609,7 +668,7 @@ check_memory(bool fast)
     const long allowed = 1L << 20;
 #endif
     const struct hw_frame_open open = {.max_tokens = 20000};
-    pid_t pid = start_worker_as(4, fast);
+    pid_t pid = start_worker_with(4, fast, 0);
     struct peer peer;
     struct hw_buf text;
     char *prompt = calloc(1, 100001);
@@ -795,6 +854,8 @@ main(void)
         cmocka_unit_test(test_hello_and_answer),
         cmocka_unit_test(test_seed_and_stop),
         cmocka_unit_test(test_batches_change_no_text),
+        cmocka_unit_test(test_who_steps_together),
+        cmocka_unit_test(test_turns_are_fair),
         cmocka_unit_test(test_the_next_turn),
         cmocka_unit_test(test_fast),
         cmocka_unit_test(test_side_by_side_and_cancel),
