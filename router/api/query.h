@@ -27,7 +27,8 @@ struct hw_message {
     struct hw_json tool_call_id; /* the same */
     struct hw_json reasoning;    /* an assistant's thoughts, a string; the same */
     struct hw_json images;       /* Ollama's: bare base64, beside the content; the same */
-    struct hw_json blocks;       /* Anthropic's content, where it is no string; the same */
+    struct hw_json blocks;       /* content of Anthropic or /v1/responses, where it is no string */
+    bool runs_on;                /* blocks are of /v1/responses: their texts follow on each other */
     bool has_image;
     uint32_t at; /* index of what it was read from, in the agent's own array */
 };

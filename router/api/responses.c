@@ -10,6 +10,7 @@
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
 #include "router/api/openai.h"
+#include "router/api/text.h"
 
 static int
 take_input(void *ctx, const struct hw_json *value)
@@ -276,9 +277,7 @@ add_instructions(struct hw_parse *parse)
     if (message == NULL)
         return HW_ELIMIT;
     message->role = HW_MSG_SYSTEM;
-    message->content = parse->system;
-    int rc = hw_json_string(&parse->system, parse->arena, &message->text, &message->text_len,
-                            parse->err);
+    int rc = hw_text_set(message, &parse->system, parse->arena, parse->err);
     if (rc != 0)
         hw_err_prefix(parse->err, "instructions");
     else if (message->text_len == 0)

@@ -7,6 +7,7 @@
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
 #include "router/api/responses.h"
+#include "router/api/text.h"
 
 struct reading {
     struct hw_arena *arena;
@@ -18,11 +19,6 @@ struct reading {
     size_t turn; /* its message */
     struct hw_buf calls;
     size_t call_count;
-    /* Of the content at hand. */
-    char *text;
-    size_t text_len;
-    struct hw_buf parts; /* as OpenAI's chat has them: used when there is an image */
-    bool has_image;
 };
 
 static struct hw_message *
@@ -65,27 +61,10 @@ open_turn(struct reading *reading)
 /* ---- content ---- */
 
 static int
-add_text(struct reading *reading, const struct hw_json *part, const char *name)
+check_image(struct reading *reading, const struct hw_json *part, struct hw_message *message,
+            bool *lost)
 {
-    struct hw_json text;
-
-    if (!hw_json_get(part, name, &text) || text.type != HW_JSON_STRING)
-        return hw_err_set(reading->err, HW_EINVAL, "%s must be a string", name);
-    size_t n = hw_json_decode(&text, reading->text + reading->text_len);
-    if (memchr(reading->text + reading->text_len, '\0', n) != NULL)
-        return hw_err_set(reading->err, HW_EINVAL, "%s must not contain \\u0000", name);
-    reading->text_len += n;
-    hw_buf_puts(&reading->parts, reading->parts.len > 1 ? "," : "");
-    hw_buf_puts(&reading->parts, "{\"type\":\"text\",\"text\":");
-    hw_buf_append(&reading->parts, text.p, text.len);
-    hw_buf_puts(&reading->parts, "}");
-    return 0;
-}
-
-static int
-add_image(struct reading *reading, const struct hw_json *part, bool *lost)
-{
-    struct hw_json url, detail;
+    struct hw_json url;
 
     if (!hw_json_get(part, "image_url", &url) || url.type == HW_JSON_NULL) {
         *lost = true; /* a file of OpenAI's */
@@ -93,87 +72,67 @@ add_image(struct reading *reading, const struct hw_json *part, bool *lost)
     }
     if (url.type != HW_JSON_STRING)
         return hw_field_wrong("image_url", "a string", &url, reading->err);
-    hw_buf_puts(&reading->parts, reading->parts.len > 1 ? "," : "");
-    hw_buf_puts(&reading->parts, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
-    hw_buf_append(&reading->parts, url.p, url.len);
-    if (hw_json_get(part, "detail", &detail) && detail.type == HW_JSON_STRING) {
-        hw_buf_puts(&reading->parts, ",\"detail\":");
-        hw_buf_append(&reading->parts, detail.p, detail.len);
-    }
-    hw_buf_puts(&reading->parts, "}}");
-    reading->has_image = true;
+    message->has_image = true;
     return 0;
 }
 
 static int
-read_part(struct reading *reading, const struct hw_json *part, bool *lost)
+read_part(struct reading *reading, const struct hw_json *part, struct hw_message *message,
+          bool *lost)
 {
-    struct hw_json type;
+    struct hw_json type, text;
+    size_t len;
 
     if (part->type != HW_JSON_OBJECT || !hw_json_get(part, "type", &type) ||
         type.type != HW_JSON_STRING)
         return hw_err_set(reading->err, HW_EINVAL, "must be an object with a type");
-    if (hw_json_string_is(&type, "input_text") || hw_json_string_is(&type, "output_text") ||
-        hw_json_string_is(&type, "text") || hw_json_string_is(&type, "summary_text") ||
-        hw_json_string_is(&type, "reasoning_text"))
-        return add_text(reading, part, "text");
-    if (hw_json_string_is(&type, "refusal"))
-        return add_text(reading, part, "refusal");
     if (hw_json_string_is(&type, "input_image"))
-        return add_image(reading, part, lost);
-    *lost = true;
+        return check_image(reading, part, message, lost);
+    const char *name = hw_json_string_is(&type, "refusal") ? "refusal" : "text";
+    if (!hw_text_of_part(message, part, &text)) {
+        *lost = true;
+        return 0;
+    }
+    if (text.type != HW_JSON_STRING)
+        return hw_err_set(reading->err, HW_EINVAL, "%s must be a string", name);
+    int rc = hw_text_measure(&text, &len, reading->err);
+    if (rc != 0)
+        return hw_err_set(reading->err, rc, "%s must not contain \\u0000", name);
+    message->text_len += len;
     return 0;
 }
 
-/* A string or parts, as reading->text and ->parts. content: where the string stands, if it was
- * one. */
+/* A string or parts, which stay where they are. */
 static int
-read_content(struct reading *reading, const char *name, const struct hw_json *value)
+read_content(struct reading *reading, const char *name, const struct hw_json *value,
+             struct hw_message *message)
 {
     struct hw_json_iter iter;
     struct hw_json part;
-    int rc = 0;
 
-    reading->text_len = 0;
-    reading->has_image = false;
     if (value->type != HW_JSON_STRING && value->type != HW_JSON_ARRAY)
         return hw_field_wrong(name, "a string or an array of parts", value, reading->err);
-    reading->text = hw_arena_alloc(reading->arena, value->len + 1);
-    if (reading->text == NULL)
-        return hw_err_set(reading->err, HW_ELIMIT, "%s takes more memory than one query may have",
-                          name);
+    message->content.p = message->blocks.p = NULL; /* of an empty message before it */
+    message->has_image = false;
+    message->text_len = 0;
     if (value->type == HW_JSON_STRING) {
-        reading->text_len = hw_json_decode(value, reading->text);
-        if (memchr(reading->text, '\0', reading->text_len) != NULL)
-            return hw_err_set(reading->err, HW_EINVAL, "%s must not contain \\u0000", name);
+        int rc = hw_text_set(message, value, reading->arena, reading->err);
+        return rc == HW_EINVAL ? hw_err_set(reading->err, rc, "%s must not contain \\u0000", name)
+                               : rc;
     }
-    hw_buf_init(&reading->parts, value->len * 4 + 256);
-    hw_buf_puts(&reading->parts, "[");
+    message->blocks = *value;
+    message->runs_on = true;
     hw_json_iter_init(&iter, value);
-    for (size_t i = 0; value->type == HW_JSON_ARRAY && hw_json_next(&iter, NULL, &part); i++) {
+    for (size_t i = 0; hw_json_next(&iter, NULL, &part); i++) {
         bool lost = false;
-        rc = read_part(reading, &part, &lost);
+        int rc = read_part(reading, &part, message, &lost);
         if (rc != 0)
             return hw_query_at(rc, name, i, reading->err);
         if (lost)
             hw_query_lose(reading->query, reading->arena, "input[%zu].%s[%zu]", reading->at, name,
                           i);
     }
-    reading->text[reading->text_len] = '\0';
-    return 0;
-}
-
-static int
-settle_content(struct reading *reading, struct hw_message *message)
-{
-    message->text = reading->text;
-    message->text_len = reading->text_len;
-    message->has_image = reading->has_image;
-    if (!reading->has_image)
-        return 0;
-    hw_buf_puts(&reading->parts, "]");
-    return hw_query_keep(&reading->parts, HW_JSON_ARRAY, reading->arena, &message->content,
-                         reading->err);
+    return hw_text_settle(message, reading->arena, reading->err);
 }
 
 /* ---- items ---- */
@@ -199,20 +158,20 @@ read_message(struct reading *reading, const struct hw_json *item)
         return hw_field_wrong("role", "user, assistant, system or developer", &role, reading->err);
     if (!hw_json_get(item, "content", &content))
         return hw_err_set(reading->err, HW_EINVAL, "content is missing");
-    int rc = read_content(reading, "content", &content);
     bool assistant = roles[r].role == HW_MSG_ASSISTANT;
-    if (rc == 0 && (!assistant || (reading->open && turn_of(reading)->text_len > 0)))
+    int rc = 0;
+    if (!assistant || (reading->open && turn_of(reading)->text_len > 0))
         rc = close_turn(reading);
     if (rc == 0 && assistant) {
         rc = open_turn(reading);
-        return rc == 0 ? settle_content(reading, turn_of(reading)) : rc;
+        return rc == 0 ? read_content(reading, "content", &content, turn_of(reading)) : rc;
     }
     struct hw_message *message =
         rc == 0 ? hw_query_add_message(reading->query, reading->arena, reading->err) : NULL;
     if (message == NULL)
         return rc != 0 ? rc : HW_ELIMIT;
     message->role = roles[r].role;
-    return settle_content(reading, message);
+    return read_content(reading, "content", &content, message);
 }
 
 static int
@@ -255,9 +214,7 @@ read_output(struct reading *reading, const struct hw_json *item)
         return hw_err_set(reading->err, HW_EINVAL, "call_id must be a string");
     if (!hw_json_get(item, "output", &output))
         return hw_err_set(reading->err, HW_EINVAL, "output is missing");
-    int rc = read_content(reading, "output", &output);
-    if (rc == 0)
-        rc = close_turn(reading);
+    int rc = close_turn(reading);
     if (rc != 0)
         return rc;
     struct hw_message *message = hw_query_add_message(reading->query, reading->arena, reading->err);
@@ -265,7 +222,7 @@ read_output(struct reading *reading, const struct hw_json *item)
         return HW_ELIMIT;
     message->role = HW_MSG_TOOL;
     message->tool_call_id = id;
-    return settle_content(reading, message);
+    return read_content(reading, "output", &output, message);
 }
 
 /* Thoughts of an earlier turn: its content, or what the summary tells. */
@@ -273,33 +230,35 @@ static int
 read_reasoning(struct reading *reading, const struct hw_json *item)
 {
     static const char *const members[] = {"content", "summary"};
+    struct hw_message thoughts = {.text = ""};
     struct hw_json value;
+    struct hw_buf text;
 
-    reading->text_len = 0;
-    for (size_t i = 0; i < 2 && reading->text_len == 0; i++) {
+    for (size_t i = 0; i < 2 && thoughts.text_len == 0; i++) {
         if (!hw_json_get(item, members[i], &value) || value.type != HW_JSON_ARRAY)
             continue;
-        int rc = read_content(reading, members[i], &value);
-        hw_buf_free(&reading->parts);
+        int rc = read_content(reading, members[i], &value, &thoughts);
         if (rc != 0)
             return rc;
     }
-    if (reading->text_len == 0)
+    if (thoughts.text_len == 0)
         return 0;
     int rc = open_turn(reading);
     if (rc != 0)
         return rc;
-    hw_buf_init(&reading->parts, reading->text_len * 6 + 2);
-    hw_json_write_string(&reading->parts, reading->text, reading->text_len);
-    return hw_query_keep(&reading->parts, HW_JSON_STRING, reading->arena,
-                         &turn_of(reading)->reasoning, reading->err);
+    hw_buf_init(&text, value.len * 6 + 2);
+    hw_text_put(&text, &thoughts);
+    return hw_query_keep(&text, HW_JSON_STRING, reading->arena, &turn_of(reading)->reasoning,
+                         reading->err);
 }
 
 static int
-read_item_of_type(struct reading *reading, const struct hw_json *item)
+read_item(void *ctx, const struct hw_json *item, size_t i)
 {
+    struct reading *reading = ctx;
     struct hw_json type;
 
+    reading->at = i;
     if (item->type != HW_JSON_OBJECT)
         return hw_err_set(reading->err, HW_EINVAL, "must be an object, got %s", hw_json_kind(item));
     if (!hw_json_get(item, "type", &type) || hw_json_string_is(&type, "message"))
@@ -318,17 +277,6 @@ read_item_of_type(struct reading *reading, const struct hw_json *item)
 }
 
 static int
-read_item(void *ctx, const struct hw_json *item, size_t i)
-{
-    struct reading *reading = ctx;
-
-    reading->at = i;
-    int rc = read_item_of_type(reading, item);
-    hw_buf_free(&reading->parts);
-    return rc;
-}
-
-static int
 read_text(struct reading *reading, const struct hw_json *value)
 {
     struct hw_message *message = hw_query_add_message(reading->query, reading->arena, reading->err);
@@ -336,12 +284,7 @@ read_text(struct reading *reading, const struct hw_json *value)
     if (message == NULL)
         return HW_ELIMIT;
     message->role = HW_MSG_USER;
-    message->content = *value;
-    int rc =
-        hw_json_string(value, reading->arena, &message->text, &message->text_len, reading->err);
-    if (rc != 0)
-        hw_err_prefix(reading->err, "input");
-    return rc;
+    return read_content(reading, "input", value, message);
 }
 
 int

@@ -94,6 +94,27 @@ decode_from(const struct hw_json *string, size_t skip, char *out)
 
 /* ---- a message ---- */
 
+bool
+hw_text_of_part(const struct hw_message *message, const struct hw_json *part,
+                struct hw_json *string)
+{
+    static const char *const of_items[] = {"input_text", "output_text", "summary_text",
+                                           "reasoning_text"};
+    struct hw_json type;
+
+    if (!hw_json_get(part, "type", &type))
+        return false;
+    if (hw_json_string_is(&type, "text"))
+        return hw_json_get(part, "text", string);
+    /* Anthropic has no refusals among its blocks. */
+    if ((message->blocks.p == NULL || message->runs_on) && hw_json_string_is(&type, "refusal"))
+        return hw_json_get(part, "refusal", string);
+    for (size_t i = 0; message->runs_on && i < sizeof(of_items) / sizeof(of_items[0]); i++)
+        if (hw_json_string_is(&type, of_items[i]))
+            return hw_json_get(part, "text", string);
+    return false;
+}
+
 struct pieces {
     const struct hw_message *message;
     struct hw_json_iter iter;
@@ -114,7 +135,7 @@ pieces_init(struct pieces *pieces, const struct hw_message *message)
 static bool
 pieces_next(struct pieces *pieces, struct hw_json *string)
 {
-    struct hw_json part, type;
+    struct hw_json part;
 
     if (!pieces->array) {
         *string = pieces->message->content;
@@ -122,22 +143,17 @@ pieces_next(struct pieces *pieces, struct hw_json *string)
         pieces->begun = true;
         return first;
     }
-    while (hw_json_next(&pieces->iter, NULL, &part)) {
-        if (!hw_json_get(&part, "type", &type))
-            continue;
-        if (hw_json_string_is(&type, "text") && hw_json_get(&part, "text", string))
+    while (hw_json_next(&pieces->iter, NULL, &part))
+        if (hw_text_of_part(pieces->message, &part, string))
             return true;
-        if (hw_json_string_is(&type, "refusal") && hw_json_get(&part, "refusal", string))
-            return true;
-    }
     return false;
 }
 
-/* Anthropic's blocks are lines, OpenAI's parts follow on each other. */
+/* Anthropic's blocks are lines, all others follow on each other. */
 static bool
 is_joined_by_lines(const struct hw_message *message)
 {
-    return message->blocks.p != NULL;
+    return message->blocks.p != NULL && !message->runs_on;
 }
 
 size_t

@@ -11,6 +11,10 @@
 /* Bytes of text that are decoded at once. */
 #define HW_TEXT_SHORT 256
 
+/* The string with text in it that a part or block of the message has; false: it has none. What a
+ * parser sums up must be what this finds. */
+bool hw_text_of_part(const struct hw_message *message, const struct hw_json *part,
+                     struct hw_json *string);
 /* The length of a string when decoded. \u0000 is refused, since text travels as C strings to
  * filters and templates: "must not contain \u0000". */
 int hw_text_measure(const struct hw_json *string, size_t *len, struct hw_err *err);

@@ -70,6 +70,12 @@ find_image(const struct hw_json *part, struct hw_json *string, const char **data
             *data = find_data(string);
         return true;
     }
+    if (hw_json_string_is(&type, "input_image")) { /* of /v1/responses */
+        if (!hw_json_get(part, "image_url", string) || string->type != HW_JSON_STRING)
+            return false;
+        *data = find_data(string);
+        return true;
+    }
     if (!hw_json_string_is(&type, "image"))
         return false;
     if (hw_json_get(part, "source", &image) && hw_json_get(&image, "media_type", &media) &&

@@ -48,15 +48,15 @@ put_parts(struct hw_buf *text, const struct hw_message *message)
     hw_buf_puts(text, "]");
 }
 
-/* Anthropic's images stand among the blocks, each with its source. */
+/* A block of Anthropic's, with its source, or a part of /v1/responses: {"image_url": "data:..."} */
 static void
-put_block(struct hw_buf *text, const struct hw_json *block)
+put_block(struct hw_buf *text, const struct hw_message *message, const struct hw_json *block)
 {
     struct hw_json type, value, source, media;
 
     if (!hw_json_get(block, "type", &type))
         return;
-    if (hw_json_string_is(&type, "text") && hw_json_get(block, "text", &value)) {
+    if (hw_text_of_part(message, block, &value)) {
         hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
         hw_buf_puts(text, "{\"type\":\"text\",\"text\":");
         hw_put_raw(text, &value);
@@ -74,6 +74,15 @@ put_block(struct hw_buf *text, const struct hw_json *block)
             hw_buf_append(text, value.p + 1, value.len - 2);
         }
         hw_buf_puts(text, "\"}}");
+    } else if (hw_json_string_is(&type, "input_image") && hw_json_get(block, "image_url", &value)) {
+        hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
+        hw_buf_puts(text, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
+        hw_put_raw(text, &value);
+        if (hw_json_get(block, "detail", &value) && value.type == HW_JSON_STRING) {
+            hw_put_key(text, "detail");
+            hw_put_raw(text, &value);
+        }
+        hw_buf_puts(text, "}}");
     }
 }
 
@@ -86,7 +95,7 @@ put_blocks(struct hw_buf *text, const struct hw_message *message)
     hw_buf_puts(text, "[");
     hw_json_iter_init(&iter, &message->blocks);
     while (!text->failed && hw_json_next(&iter, NULL, &block))
-        put_block(text, &block);
+        put_block(text, message, &block);
     hw_buf_puts(text, "]");
 }
 

@@ -27,6 +27,7 @@ TURNS = [{"role": ("user", "assistant")[i % 2], "content": "a turn of a long tal
 USER = {"role": "user"}
 
 CHAT, OLLAMA, ANTHROPIC = "/v1/chat/completions", "/api/chat", "/v1/messages"
+RESPONSES = "/v1/responses"
 PART = [{"type": "text", "text": "what is it?"}]
 OPENAI_IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}}
 ANTHROPIC_IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png",
@@ -44,6 +45,10 @@ QUERIES = {
         {**USER, "content": [*PART, {"type": "text", "text": LONG}]}]}),
     "anthropic, an image": (ANTHROPIC, {"messages": [
         {**USER, "content": [*PART, ANTHROPIC_IMAGE]}]}),
+    "responses, a long talk": (RESPONSES, {"input": [*TURNS, {**USER, "content": "well?"}]}),
+    "responses, an image": (RESPONSES, {"input": [{**USER, "content": [
+        {"type": "input_text", "text": "what is it?"},
+        {"type": "input_image", "image_url": OPENAI_IMAGE["image_url"]["url"]}]}]}),
 }
 OWN = {"openai": (CHAT, "/v1/completions"), "ollama": (OLLAMA, "/api/generate")}
 
@@ -81,7 +86,7 @@ def when_all_are_there(answer):
 
 @pytest.mark.parametrize("query, kind", [
     (query, kind) for query, (path, _) in QUERIES.items() for kind in OWN
-    if path in (*OWN[kind], CHAT, ANTHROPIC) or "image" in query])
+    if path in (*OWN[kind], CHAT, ANTHROPIC, RESPONSES) or "image" in query])
 def test_a_large_query_is_held_once(hatchway, backend, sanitized, query, kind):
     if sanitized:
         pytest.skip("ASan has a memory of its own")
@@ -91,7 +96,8 @@ def test_a_large_query_is_held_once(hatchway, backend, sanitized, query, kind):
         backends=[openai_backend("peer", peer) if kind == "openai"
                   else ollama_backend("peer", peer, general=True)],
         cache={"keep": "none"}, limits={"body": "9MiB"}, loops=1)
-    text = json.dumps({"model": "auto", "max_tokens": 5, "stream": False, **fields})
+    most = "max_output_tokens" if path == RESPONSES else "max_tokens"
+    text = json.dumps({"model": "auto", most: 5, "stream": False, **fields})
     assert len(text) > 0.95 * BODY_BYTES
 
     before = gateway.rss_bytes()
