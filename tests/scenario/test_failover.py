@@ -7,7 +7,7 @@ import pytest
 
 from harness.backend import (byte_by_byte, closes, dies_after, hangs, ollama, openai, resets,
                              says_head_then_hangs, sse, status)
-from harness.client import Stream, ask, timed
+from harness.client import Stream, ask, post, timed
 from harness.policy import ollama as ollama_backend
 from harness.policy import openai as openai_backend
 from harness.policy import ordered, without_cache
@@ -183,6 +183,18 @@ def test_all_hang(hatchway, backend):
         assert answer.status == 504
         assert "peer" in answer.error or "total time" in answer.error
         assert seconds < 1.5
+
+
+def test_a_whole_answer_may_take_its_time(hatchway, backend):
+    """Its first byte is its last one; where a stream is asked for in its stead, the limit holds."""
+    slow = backend(openai("slow but there", pause=0.6))
+    gateway = hatchway(**two(slow, backend(openai("too early"))))
+    assert ask(gateway, "hello").text == "slow but there"
+
+    slow.then(hangs)
+    answer = post(gateway, "/api/chat", {"model": "auto", "stream": False, "messages": [
+        {"role": "user", "content": "hello"}]})
+    assert answer.json()["message"]["content"] == "too early"
 
 
 def test_over_the_rate_limit_everywhere(hatchway, backend):
