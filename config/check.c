@@ -167,7 +167,8 @@ warn_about_idle_backends(struct hw_load *load, const struct hw_node *root)
         for (size_t j = 0; j < snapshot->route_count && !named; j++)
             named = hw_conf_is_named_by(&snapshot->routes[j].to, backend, i) ||
                     hw_conf_is_named_by(&snapshot->routes[j].overflow, backend, i) ||
-                    hw_conf_is_named_by(&snapshot->routes[j].fallback, backend, i);
+                    hw_conf_is_named_by(&snapshot->routes[j].fallback, backend, i) ||
+                    hw_conf_is_named_by(&snapshot->routes[j].shadow.to, backend, i);
         if (!named)
             hw_conf_warn(
                 load, hw_node_at(hw_node_find(root, "backends"), i),

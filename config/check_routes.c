@@ -152,6 +152,35 @@ warn_about_selector(struct hw_load *load, const struct hw_node *node,
                      what, route->name);
 }
 
+static size_t
+count_selected(const struct hw_snapshot *snapshot, const struct hw_conf_selector *selector,
+               uint64_t same_role_mask)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        count += hw_conf_selects(selector, same_role_mask, &snapshot->backends[i], i);
+    return count;
+}
+
+/* A copy never goes where its query went. */
+static void
+warn_about_shadow(struct hw_load *load, const struct hw_node *node,
+                  const struct hw_conf_route *route)
+{
+    const struct hw_conf_shadow *shadow = &route->shadow;
+    size_t count;
+    if (!shadow->to.present)
+        return;
+    count = count_selected(load->snapshot, &shadow->to, route->when.role_mask);
+    if (count == 0)
+        hw_conf_warn(load, node, "the shadow of route '%s' selects no backend", route->name);
+    else if (count == 1 && leads_back(load->snapshot, route, &shadow->to))
+        hw_conf_warn(load, node,
+                     "the shadow of route '%s' has only the backend that answers its queries: no "
+                     "copy is ever sent (name another one)",
+                     route->name);
+}
+
 void
 hw_warn_about_routes(struct hw_load *load, const struct hw_node *root)
 {
@@ -176,6 +205,7 @@ hw_warn_about_routes(struct hw_load *load, const struct hw_node *root)
                          route->fallback.present ? ": only its fallback could answer" : "");
         warn_about_selector(load, node, route, "overflow", &route->overflow);
         warn_about_selector(load, node, route, "fallback", &route->fallback);
+        warn_about_shadow(load, node, route);
         hw_conf_path_pop(load, inner);
     }
     hw_conf_path_pop(load, mark);

@@ -1,4 +1,4 @@
-/* config/routes.c - the rules of the policy: when, to, fallback. */
+/* config/routes.c - the rules of the policy: when, to, fallback, shadow. */
 #include <string.h>
 
 #include "config/scalar.h"
@@ -70,14 +70,24 @@ static const struct hw_key keys_selector[] = {
     {.name = NULL},
 };
 
+/* A selector that need not be there. */
 static void
-set_fallback(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
+set_selector(struct hw_load *load, const struct hw_node *node, const struct hw_key *key,
              void *field)
 {
     struct hw_conf_selector *selector = field;
     selector->present = true;
     hw_set_section(load, node, key, field);
 }
+
+static const struct hw_key keys_shadow[] = {
+    {"to", set_selector, HW_FIELD(hw_conf_shadow, to), .keys = keys_selector, .required = true},
+    {"share", hw_set_percent, HW_FIELD(hw_conf_shadow, share), .fallback = "100%", .max = 100,
+     .shape = HW_SHAPE_SCALAR, .pattern = HW_PERCENT_PATTERN},
+    {"max_inflight", hw_set_count, HW_FIELD(hw_conf_shadow, max_inflight), .fallback = "8",
+     .min = 1, .max = 1000},
+    {.name = NULL},
+};
 
 static const char *const overflow_words[] = {"fallback", "wait", NULL};
 
@@ -112,9 +122,10 @@ static const struct hw_key keys_route[] = {
     {"name", hw_set_name, HW_FIELD(hw_conf_route, name), .required = true},
     {"when", hw_set_when, HW_FIELD(hw_conf_route, when), .keys = hw_keys_when},
     {"to", hw_set_section, HW_FIELD(hw_conf_route, to), .keys = keys_selector},
-    {"fallback", set_fallback, HW_FIELD(hw_conf_route, fallback), .keys = keys_selector},
+    {"fallback", set_selector, HW_FIELD(hw_conf_route, fallback), .keys = keys_selector},
     {"overflow", set_overflow, .offset = 0, .keys = keys_selector,
      .shape = HW_SHAPE_LIST_OR_SECTION, .words = overflow_words},
+    {"shadow", hw_set_section, HW_FIELD(hw_conf_route, shadow), .keys = keys_shadow},
     {"max_wait", hw_set_duration, HW_FIELD(hw_conf_route, max_wait), .max = 24u * 3600 * 1000},
     {"lane", set_lane, .offset = 0, .words = hw_lane_names, .shape = HW_SHAPE_SCALAR},
     {"on_demand", hw_set_bool, HW_FIELD(hw_conf_route, on_demand)},

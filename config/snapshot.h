@@ -191,6 +191,13 @@ struct hw_conf_selector {
     uint32_t last_mask; /* last_resort: device classes behind all others, a bit each */
 };
 
+/* Copies of a route's queries, for a backend that is being tried out. */
+struct hw_conf_shadow {
+    struct hw_conf_selector to; /* present: the route has copies made */
+    double share;               /* of its queries; 1 */
+    uint32_t max_inflight;      /* copies at a time, of all loops; 8 */
+};
+
 struct hw_conf_range { /* ">8192", "<=100", "10..20": inclusive bounds */
     bool present;
     uint64_t min;
@@ -247,6 +254,7 @@ struct hw_conf_route {
     struct hw_conf_selector to;
     struct hw_conf_selector overflow; /* when all of `to` are saturated; may be absent */
     struct hw_conf_selector fallback;
+    struct hw_conf_shadow shadow;
     bool overflow_waits; /* overflow: wait. Rather waits for `to` than goes to the fallback */
     uint32_t max_wait;   /* a longer expected queue is saturation; 0: only max_inflight is */
     bool has_lane;       /* the route puts its queries into this lane */

@@ -21,6 +21,7 @@ static const char bdh_help[] =
     "  train             make a model from text or questions and answers\n"
     "  bench MODEL       how fast it runs here, and where the time goes\n"
     "  recall MODEL      how many of a corpus's questions it answers by heart\n"
+    "  loss MODEL...     how well models know held-out text, by position\n"
     "\n"
     "MODEL is a safetensors file or PyTorch's .pt. `hatchway bdh COMMAND --help` tells more.\n";
 
@@ -34,7 +35,7 @@ hw_command_bdh(int argc, char **argv)
         {"inspect", command_inspect},      {"generate", command_generate},
         {"logits", command_logits},        {"train", hw_command_bdh_train},
         {"recall", hw_command_bdh_recall}, {"convert", command_convert},
-        {"bench", command_bench},
+        {"bench", command_bench},          {"loss", command_loss},
     };
 
     if (argc < 2)

@@ -17,6 +17,7 @@ int command_generate(int argc, char **argv);
 int command_logits(int argc, char **argv);
 int command_convert(int argc, char **argv);
 int command_bench(int argc, char **argv);
+int command_loss(int argc, char **argv);
 
 /* A model with its engine, and a session on it. */
 struct loaded {

@@ -197,11 +197,3 @@ hw_classify_features(const struct hw_classifier *classifier, const char *text, s
 {
     return hw_features(classifier->kinds, text, len, HW_FEATURE_BITS_MAX, NULL, 0, out);
 }
-
-uint32_t
-hw_estimate_tokens(uint64_t bytes)
-{
-    uint64_t tokens =
-        bytes / 4 + (bytes % 4 != 0); /* English text under BPE: about four bytes each */
-    return tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)tokens;
-}

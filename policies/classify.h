@@ -39,7 +39,8 @@ struct hw_traits {
     const char *text;    /* last user message, UTF-8, NUL-terminated */
     size_t text_len;
     uint64_t prompt_bytes;  /* all of the prompt */
-    uint32_t prompt_tokens; /* estimate */
+    uint32_t prompt_tokens; /* estimate; where its model is known, as that counts */
+    bool tokens_told;       /* somebody said how many: it is no estimate */
     uint32_t max_tokens;    /* 0: not asked */
     bool wants_tools, wants_images, wants_json, stream;
     bool embeds;      /* vectors are wanted, not words */
@@ -93,7 +94,8 @@ void hw_classify_scores(const struct hw_classifier *classifier, const struct hw_
 /* Whole-word, case-insensitive search of one keyword or phrase. */
 bool hw_text_has_keyword(const char *text, size_t len, const char *keyword);
 
-/* Tokens of a prompt estimated from its UTF-8 bytes (a transformer's; a BDH token is a byte). */
+/* Tokens of a prompt estimated from its UTF-8 bytes (a transformer's; a BDH token is a byte),
+ * before what backends report corrects it (policies/tokens.h). */
 uint32_t hw_estimate_tokens(uint64_t bytes);
 
 #endif

@@ -16,8 +16,8 @@
 #include "policies/hours.h"
 
 const char *const hw_exclusion_names[] = {
-    "candidate",     "not named", "kind", "device",       "model",        "context",
-    "no embeddings", "lane",      "down", "breaker open", "out of hours",
+    "candidate",     "not named", "kind",         "device", "model",        "context",
+    "no embeddings", "lane",      "asked itself", "down",   "breaker open", "out of hours",
 };
 
 /* What the query's `model` asks for, resolved once. */
@@ -89,13 +89,21 @@ roles_fit(const struct hw_conf_backend *backend, const struct hw_conf_selector *
 /* An OpenAI-compatible server refuses a prompt that leaves no room for max_tokens; others cut the
  * answer. Tokens are estimates: near the edge the backend has the last word. */
 static bool
-context_fits(const struct hw_conf_backend *backend, const struct hw_traits *traits)
+context_fits(const struct hw_rank_input *input, size_t i, struct hw_candidate *candidate)
 {
-    uint64_t tokens = backend->kind == HW_KIND_BDH ? traits->prompt_bytes : traits->prompt_tokens;
+    const char *model = candidate->model;
+    const struct hw_conf_backend *backend = &input->snapshot->backends[i];
+    const struct hw_traits *traits = input->traits;
 
-    if (backend->kind == HW_KIND_OPENAI)
-        tokens += traits->max_tokens;
-    return backend->context == 0 || tokens <= backend->context;
+    if (backend->context == 0)
+        return true;
+    if (model == NULL && backend->models.count == 0) {
+        const struct hw_found_model *first = hw_found_first(input->views[i].found, traits->embeds);
+        model = first != NULL ? first->name : NULL;
+    }
+    candidate->prompt_tokens = hw_tokens_at(input->tokens, backend, model, traits);
+    uint64_t answer = backend->kind == HW_KIND_OPENAI ? traits->max_tokens : 0;
+    return candidate->prompt_tokens + answer <= backend->context;
 }
 
 /* The model that the backend is to be asked for; false: it has not what is wanted. */
@@ -127,13 +135,13 @@ model_fits(const struct hw_conf_backend *backend, const struct hw_found *found,
 /* What the policy says of backend i, whatever its state. */
 static enum hw_exclusion
 gate_route(const struct hw_rank_input *input, size_t i, const struct hw_conf_selector *to,
-           const struct asked *asked, const char **model)
+           const struct asked *asked, struct hw_candidate *candidate)
 {
     const struct hw_conf_backend *backend = &input->snapshot->backends[i];
     const struct hw_found *found = input->views[i].found;
-    bool fallback = to == &input->route->fallback;
+    bool fallback = input->copy || to == &input->route->fallback;
 
-    *model = NULL;
+    candidate->model = NULL;
     if (!eligible(backend, found, to, asked, input->traits))
         return HW_OUT_NOT_NAMED;
     if (to->backend_mask != NULL && (to->backend_mask[i / 64] >> (i % 64) & 1) == 0)
@@ -144,11 +152,11 @@ gate_route(const struct hw_rank_input *input, size_t i, const struct hw_conf_sel
         return HW_OUT_KIND;
     if (to->device_mask != 0 && (to->device_mask >> backend->device & 1) == 0)
         return HW_OUT_DEVICE;
-    if (!model_fits(backend, found, to, asked, fallback, model))
+    if (!model_fits(backend, found, to, asked, fallback, &candidate->model))
         return HW_OUT_MODEL;
     if (input->traits->embeds && backend->kind == HW_KIND_BDH)
         return HW_OUT_EMBEDDINGS;
-    if (!context_fits(backend, input->traits))
+    if (!context_fits(input, i, candidate))
         return HW_OUT_CONTEXT;
     return HW_CANDIDATE;
 }
@@ -181,15 +189,17 @@ find_way(const struct round *round, size_t i, struct entry *entry)
     const struct hw_conf_selector *ways[WAY_COUNT] = {&route->to, &route->overflow,
                                                       &route->fallback};
     struct hw_candidate *candidate = &entry->candidate;
-    const char *model;
+    struct hw_candidate other;
 
-    candidate->out = gate_route(round->input, i, &route->to, &round->asked, &candidate->model);
+    candidate->out = gate_route(round->input, i, &route->to, &round->asked, candidate);
     for (unsigned w = WAY_OVERFLOW; candidate->out != HW_CANDIDATE && w < WAY_COUNT; w++) {
-        if (!ways[w]->present ||
-            gate_route(round->input, i, ways[w], &round->asked, &model) != HW_CANDIDATE)
+        if (!ways[w]->present)
             continue;
-        candidate->out = HW_CANDIDATE;
-        candidate->model = model;
+        other = *candidate;
+        other.out = gate_route(round->input, i, ways[w], &round->asked, &other);
+        if (other.out != HW_CANDIDATE)
+            continue;
+        *candidate = other;
         entry->way = (enum way)w;
     }
     return ways[entry->way];

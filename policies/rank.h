@@ -16,6 +16,7 @@
 #include "policies/classify.h"
 #include "policies/found.h"
 #include "policies/share.h"
+#include "policies/tokens.h"
 
 /* What is known of a backend now. In the snapshot's order. */
 struct hw_backend_view {
@@ -44,6 +45,7 @@ enum hw_exclusion {
     HW_OUT_CONTEXT,
     HW_OUT_EMBEDDINGS, /* bdh models give none */
     HW_OUT_LANE,       /* it does not take the query's lane */
+    HW_OUT_ASKED,      /* (of a copy) the query itself goes there */
     /* From here on: for now. */
     HW_OUT_DOWN,
     HW_OUT_BREAKER,
@@ -60,26 +62,27 @@ struct hw_expected {
 };
 
 struct hw_candidate {
-    uint32_t backend;      /* index into snapshot->backends */
-    enum hw_exclusion out; /* HW_CANDIDATE: it may be tried */
-    bool overflow;         /* only the route's overflow reaches it */
-    bool fallback;         /* only the route's fallback reaches it */
-    bool full;             /* at its limit: behind all with room, yet a candidate, for waiting for
-                            * its room is better than losing the query */
-    const char *full_why;  /* full: "max_inflight", "idle" (not now), "device"; else NULL */
-    bool idle;             /* the query wants it only when nothing else runs there */
-    bool wait;             /* full, and by: latency expects to be answered sooner by waiting for
-                            * room at one of those so marked than by all that have room */
-    bool saturated;        /* its queue is expected to last longer than the route's max_wait */
-    uint32_t limit;        /* queries at a time there, for this query; 0: none */
-    bool spared;           /* just recovered: its peers go first this time */
-    double ahead_ms;       /* of expected_ms what queue and prompt take */
-    bool tried;            /* the router's: this query has been sent there */
-    bool explored;         /* by: latency: first for once, to see whether it has recovered */
-    double load_ms;        /* before its model is loaded; 0: it is, or nobody knows */
-    double expected_ms;    /* from now to the last byte */
-    double score;          /* what the route's `by` goes by; lower first */
-    const char *model;     /* to ask the backend for; NULL: the backend's first or only one */
+    uint32_t backend;       /* index into snapshot->backends */
+    enum hw_exclusion out;  /* HW_CANDIDATE: it may be tried */
+    bool overflow;          /* only the route's overflow reaches it */
+    bool fallback;          /* only the route's fallback reaches it */
+    bool full;              /* at its limit: behind all with room, yet a candidate, for waiting for
+                             * its room is better than losing the query */
+    const char *full_why;   /* full: "max_inflight", "idle" (not now), "device"; else NULL */
+    bool idle;              /* the query wants it only when nothing else runs there */
+    bool wait;              /* full, and by: latency expects to be answered sooner by waiting for
+                             * room at one of those so marked than by all that have room */
+    bool saturated;         /* its queue is expected to last longer than the route's max_wait */
+    uint32_t limit;         /* queries at a time there, for this query; 0: none */
+    bool spared;            /* just recovered: its peers go first this time */
+    double ahead_ms;        /* of expected_ms what queue and prompt take */
+    bool tried;             /* the router's: this query has been sent there */
+    bool explored;          /* by: latency: first for once, to see whether it has recovered */
+    uint64_t prompt_tokens; /* as they count there; 0: it has no `context`, nobody looked */
+    double load_ms;         /* before its model is loaded; 0: it is, or nobody knows */
+    double expected_ms;     /* from now to the last byte */
+    double score;           /* what the route's `by` goes by; lower first */
+    const char *model;      /* to ask the backend for; NULL: the backend's first or only one */
 };
 
 /* Why it is out in words that say how to mend it or how long it lasts: "takes background within
@@ -101,6 +104,9 @@ struct hw_rank_input {
      */
     uint64_t dice;
     uint64_t conversation; /* by: affinity: the same for all queries of one; 0: unknown */
+    const struct hw_token_ratios *tokens; /* what backends report of prompts; NULL: nothing */
+    /* For a shadow copy: as by a fallback, another model than was asked for may answer. */
+    bool copy;
 };
 
 /* Fills out[0..backend_count) : the candidates first, in the order to try them (those with room

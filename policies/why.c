@@ -66,6 +66,17 @@ say_hours(const struct hw_snapshot *snapshot, const struct hw_traits *traits,
     add(why, size, when);
 }
 
+static void
+say_context(const struct hw_conf_backend *backend, uint64_t tokens, const struct hw_traits *traits,
+            char *why, size_t size)
+{
+    snprintf(why, size, "the prompt has about %" PRIu64 " tokens there", tokens);
+    if (backend->kind == HW_KIND_OPENAI && traits->max_tokens > 0)
+        snprintf(why + strlen(why), size - strlen(why), " and %" PRIu32 " are wanted (max_tokens)",
+                 traits->max_tokens);
+    snprintf(why + strlen(why), size - strlen(why), "; its context is %" PRIu32, backend->context);
+}
+
 void
 hw_rank_why(const struct hw_snapshot *snapshot, const struct hw_traits *traits,
             const struct hw_candidate *candidate, char *why, size_t size)
@@ -73,6 +84,9 @@ hw_rank_why(const struct hw_snapshot *snapshot, const struct hw_traits *traits,
     const struct hw_conf_backend *backend = &snapshot->backends[candidate->backend];
 
     switch (candidate->out) {
+    case HW_OUT_CONTEXT:
+        say_context(backend, candidate->prompt_tokens, traits, why, size);
+        return;
     case HW_OUT_LANE:
         snprintf(why, size, "takes only ");
         add_lanes(backend, why, size);

@@ -17,6 +17,7 @@ struct hw_backends {
     struct hw_backend *first;
     struct hw_shared_device *first_device;
     struct hw_meters *meters;
+    struct hw_token_ratios *tokens; /* learned from under the lock */
 };
 
 struct hw_backends *
@@ -25,6 +26,7 @@ hw_backends_create(struct hw_meters *meters)
     struct hw_backends *backends = hw_xcalloc(1, sizeof(*backends));
     pthread_mutex_init(&backends->lock, NULL);
     backends->meters = meters;
+    backends->tokens = hw_tokens_create();
     return backends;
 }
 
@@ -35,6 +37,7 @@ hw_backends_destroy(struct hw_backends **backends)
         return;
     HW_ASSERT((*backends)->first == NULL && (*backends)->first_device == NULL);
     pthread_mutex_destroy(&(*backends)->lock);
+    hw_tokens_destroy(&(*backends)->tokens);
     free(*backends);
     *backends = NULL;
 }
@@ -150,6 +153,21 @@ hw_device_view(struct hw_shared_device *device, struct hw_device_view *view)
     view->inflight = atomic_load_explicit(&device->inflight, memory_order_relaxed);
     for (size_t i = 0; i < HW_MAX_SHARES; i++)
         view->taken[i] = atomic_load_explicit(&device->taken[i], memory_order_relaxed);
+}
+
+const struct hw_token_ratios *
+hw_backends_tokens(const struct hw_backends *backends)
+{
+    return backends->tokens;
+}
+
+void
+hw_backends_learn_tokens(struct hw_backends *backends, const char *model, uint32_t estimated,
+                         uint64_t reported)
+{
+    pthread_mutex_lock(&backends->lock);
+    hw_tokens_learn(backends->tokens, model, estimated, reported);
+    pthread_mutex_unlock(&backends->lock);
 }
 
 void

@@ -37,6 +37,7 @@ struct hw_backend {
     /* Answers in the making. Changed under the admission lock only; read anywhere. */
     atomic_uint inflight;
     atomic_uint waiting; /* queries that wait for room, here or at one of several; the same */
+    atomic_uint copies;  /* shadow copies that run here: beside inflight, in nobody's way */
     /* Names the checkpoint that local workers run; 0 until one said hello. */
     _Atomic uint64_t model_digest;
     struct hw_metric *attempts[HW_ATTEMPT_RESULT_COUNT];
@@ -70,6 +71,7 @@ struct hw_shared_device {
     /* Changed under the admission lock only; read anywhere. */
     atomic_uint inflight;
     atomic_uint taken[HW_MAX_SHARES];
+    atomic_uint copies; /* not among them; as a backend's */
 };
 
 struct hw_backends; /* the registry */
@@ -86,6 +88,12 @@ struct hw_shared_device *hw_backends_device(struct hw_backends *backends,
                                             const struct hw_conf_device *conf);
 void hw_device_unref(struct hw_backends *backends, struct hw_shared_device *device);
 void hw_device_view(struct hw_shared_device *device, struct hw_device_view *view);
+
+/* What backends report of their prompts, by model. Read without a lock. */
+const struct hw_token_ratios *hw_backends_tokens(const struct hw_backends *backends);
+/* One of them has: `reported` tokens of a prompt taken for `estimated`. */
+void hw_backends_learn_tokens(struct hw_backends *backends, const char *model, uint32_t estimated,
+                              uint64_t reported);
 
 /* Fills *view as of now; `up` by the probes, of local workers the caller knows better. */
 void hw_backend_view(struct hw_backend *backend, uint64_t now_ms, struct hw_backend_view *view);

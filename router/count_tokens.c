@@ -1,7 +1,7 @@
 /* router/count_tokens.c - POST /v1/messages/count_tokens: an estimate, answered here.
  *
  * Which model would answer, and so what a token is, only routing decides; the estimate is the one
- * that routes see as prompt_tokens. */
+ * that routes see as prompt_tokens: where a model is named, as its answers have taught. */
 #include <stdio.h>
 #include <string.h>
 
@@ -22,7 +22,8 @@ count(struct hw_loop *loop, struct hw_body *body, uint32_t *tokens, struct hw_er
     hw_arena_init(&arena, (size_t)limits->body * 3 + (1u << 20));
     int rc = hw_dialect_anthropic.parse(body, &json, &arena, &query, err);
     if (rc == 0)
-        *tokens = hw_estimate_tokens(query.prompt_bytes);
+        *tokens = hw_tokens_asked(hw_backends_tokens(loop->plan->registry), loop->plan->snapshot,
+                                  query.model, query.prompt_bytes);
     else
         hw_arena_explain(&arena, err);
     hw_arena_free(&arena);

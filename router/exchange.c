@@ -47,6 +47,20 @@ static void on_event(void *ctx, const struct hw_event *event);
 static void on_end(void *ctx, const struct hw_attempt_end *end);
 const struct hw_attempt_events hw_exchange_attempt_events = {on_raw, on_event, on_end};
 
+/* What its tokenizer made of the prompt. Of an image nobody knows beforehand what it comes to, and
+ * bdh models read bytes. */
+static void
+learn_tokens(struct hw_exchange *ex)
+{
+    const struct hw_conf_backend *conf = ex->attempt.conf;
+    const struct hw_usage *usage = &ex->attempt.usage;
+
+    if (usage->known && usage->prompt_tokens > 0 && conf->kind != HW_KIND_BDH &&
+        !ex->query.wants_images)
+        hw_backends_learn_tokens(ex->plan->registry, hw_tokens_model(conf, ex->current->model),
+                                 hw_estimate_tokens(ex->query.prompt_bytes), usage->prompt_tokens);
+}
+
 /* The slot goes back and the backend's record is brought up to date. */
 void
 hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result)
@@ -69,6 +83,8 @@ hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result)
                                    ex->plan->snapshot->breaker.late};
     hw_backend_result(backend, result, blameless, teaches ? &sample : NULL, &lateness,
                       hw_exchange_now_ms(ex));
+    if (result == HW_ATTEMPT_OK && ex->current != NULL)
+        learn_tokens(ex);
     if (result == HW_ATTEMPT_OK && teaches) {
         hw_histogram_observe_us(backend->first_token, sample.ttft_us);
         if (sample.decode_us > 0)

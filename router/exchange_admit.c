@@ -10,9 +10,10 @@
 #include "hatchway/assert.h"
 #include "policies/hours.h"
 #include "router/exchange_private.h"
+#include "router/shadow.h"
 
-static const char *
-model_of(const struct hw_candidate *candidate, const struct hw_conf_backend *conf)
+const char *
+hw_exchange_model(const struct hw_candidate *candidate, const struct hw_conf_backend *conf)
 {
     if (candidate->model != NULL)
         return candidate->model;
@@ -35,12 +36,24 @@ shown_model(struct hw_exchange *ex, const struct hw_conf_backend *conf, const ch
     return ex->query.model != NULL ? ex->query.model : conf->name;
 }
 
+/* The query's own attempt is on its way: copies make room for it, and one may follow it. */
+static void
+follow_by_copies(struct hw_exchange *ex)
+{
+    if (ex->loop->shadows != NULL)
+        hw_shadow_give_way(ex->loop);
+    if (!ex->route_conf->shadow.to.present || ex->cast)
+        return;
+    ex->cast = true;
+    hw_shadow_cast(ex);
+}
+
 /* Sends to the candidate whose slot is held. False: it failed at once; the slot is given back. */
 static bool
 send_to(struct hw_exchange *ex, struct hw_candidate *candidate, uint32_t worker_wait_ms)
 {
     const struct hw_conf_backend *conf = &ex->plan->snapshot->backends[candidate->backend];
-    const char *model = model_of(candidate, conf);
+    const char *model = hw_exchange_model(candidate, conf);
     struct hw_attempt_request request = {
         .query = &ex->query,
         .conf = conf,
@@ -70,6 +83,7 @@ send_to(struct hw_exchange *ex, struct hw_candidate *candidate, uint32_t worker_
     if (hw_attempt_start(&ex->attempt, ex->loop, &request, &hw_exchange_attempt_events, ex, &end) ==
         0) {
         ex->summing = ex->keep || (!ex->attempt.raw && !ex->query.stream);
+        follow_by_copies(ex);
         return true;
     }
     hw_exchange_remember_failure(ex, &end);
@@ -170,10 +184,9 @@ waits_for_its_own(const struct hw_exchange *ex, const struct hw_candidate *next)
     return false;
 }
 
-static struct hw_room
-room_of(const struct hw_exchange *ex, const struct hw_candidate *candidate)
+struct hw_room
+hw_exchange_room(const struct hw_plan *plan, const struct hw_candidate *candidate)
 {
-    const struct hw_plan *plan = ex->plan;
     const struct hw_conf_device *device = plan->snapshot->backends[candidate->backend].on;
 
     return (struct hw_room){
@@ -208,7 +221,7 @@ gather_full(struct hw_exchange *ex)
             break;
         if (!candidate->full || (chosen && !candidate->wait))
             continue;
-        waiter->rooms[waiter->count++] = room_of(ex, candidate);
+        waiter->rooms[waiter->count++] = hw_exchange_room(ex->plan, candidate);
     }
     return waiter->count;
 }
@@ -279,7 +292,7 @@ static bool
 try_candidate(struct hw_exchange *ex, struct hw_candidate *candidate, uint32_t wait_ms, bool *spent)
 {
     struct hw_admission *admission = ex->loop->gateway->admission;
-    struct hw_room room = room_of(ex, candidate);
+    struct hw_room room = hw_exchange_room(ex->plan, candidate);
     struct hw_asker asker = asker_of(ex);
 
     if (candidate->tried) /* before a wait for room */

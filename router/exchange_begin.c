@@ -90,6 +90,8 @@ fill_traits(struct hw_exchange *ex)
     struct hw_traits *traits = &ex->traits;
 
     hw_query_traits(&ex->query, &ex->arena, traits);
+    traits->prompt_tokens = hw_tokens_asked(hw_backends_tokens(ex->plan->registry), snapshot,
+                                            ex->query.model, ex->query.prompt_bytes);
     traits->agent = ex->agent >= 0 ? snapshot->agents[ex->agent].name : NULL;
     traits->path = ex->path;
     traits->header = find_header;
@@ -251,7 +253,8 @@ rank_candidates(struct hw_exchange *ex)
                                   .traits = &ex->traits,
                                   .views = views,
                                   .devices = devices,
-                                  .dice = hw_loop_dice(ex->loop)};
+                                  .dice = hw_loop_dice(ex->loop),
+                                  .tokens = hw_backends_tokens(ex->plan->registry)};
     if (ex->route_conf->to.by == HW_BY_AFFINITY || ex->route_conf->overflow.by == HW_BY_AFFINITY ||
         ex->route_conf->fallback.by == HW_BY_AFFINITY)
         input.conversation = hw_query_conversation(&ex->query, ex->agent);

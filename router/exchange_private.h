@@ -59,7 +59,9 @@ struct hw_exchange {
     struct hw_slot slot; /* that is held */
     const struct hw_candidate *current;
     uint32_t attempts;
-    uint32_t deaths; /* of workers, under this query */
+    uint32_t deaths;    /* of workers, under this query */
+    bool cast;          /* a copy was sent, or it was decided that none is */
+    const char *shadow; /* the backend that a copy was sent to; NULL: none */
     enum hw_attempt_result last_result;
     int last_status;
     char last_message[512];
@@ -122,6 +124,10 @@ void hw_exchange_remember_failure(struct hw_exchange *ex, const struct hw_attemp
 /* candidates[from] becomes candidates[to]; those between move over. */
 void hw_exchange_move_candidate(struct hw_exchange *ex, size_t from, size_t to);
 void hw_exchange_admit(struct hw_exchange *ex);
+/* The model to ask a candidate for (NULL: its own choice), and the room that a query has there. */
+const char *hw_exchange_model(const struct hw_candidate *candidate,
+                              const struct hw_conf_backend *conf);
+struct hw_room hw_exchange_room(const struct hw_plan *plan, const struct hw_candidate *candidate);
 
 /* exchange_reply.c. All of them that answer whole end the exchange. */
 void hw_exchange_open_stream(struct hw_exchange *ex); /* status 200 and headers */

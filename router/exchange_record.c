@@ -159,6 +159,7 @@ add_decision(const struct hw_exchange *ex, struct hw_record *record)
     record->answered_model = ex->reply.model;
     record->fallback = ex->current != NULL && ex->current->fallback;
     record->cache = hw_cache_result_names[ex->cache];
+    record->shadow = ex->shadow;
     for (size_t i = 0; i < ex->candidate_count && i < HW_RECORD_CANDIDATES_MAX; i++)
         record->candidates[record->candidate_count++] = (struct hw_record_candidate){
             .backend = snapshot->backends[ex->candidates[i].backend].name,

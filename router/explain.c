@@ -7,6 +7,7 @@
 
 #include "hatchway/assert.h"
 #include "policies/route.h"
+#include "policies/shadow.h"
 #include "router/log_private.h"
 
 const char *const hw_role_source_names[] = {"none", "model", "header", "keyword", "learned"};
@@ -33,16 +34,24 @@ hw_decide(const struct hw_classifier *classifier, struct hw_decision *decision)
                                   .traits = &decision->traits,
                                   .views = decision->views,
                                   .devices = decision->devices,
+                                  .tokens = decision->tokens,
                                   .conversation = decision->conversation};
     decision->candidate_count = hw_rank(&input, decision->candidates);
+    if (!route->shadow.to.present || decision->candidate_count == 0)
+        return;
+    decision->copies = hw_xcalloc(snapshot->backend_count + 1, sizeof(*decision->copies));
+    decision->copy_count =
+        hw_shadow_rank(&input, decision->candidates[0].backend, decision->copies);
 }
 
 void
 hw_decision_free(struct hw_decision *decision)
 {
     free(decision->candidates);
+    free(decision->copies);
     free(decision->scores);
     decision->candidates = NULL;
+    decision->copies = NULL;
     decision->scores = NULL;
 }
 
@@ -171,6 +180,9 @@ candidate_json(const struct hw_decision *decision, const struct hw_candidate *ca
     cJSON_AddNumberToObject(item, "waiting", view->waiting);
     if (candidate->model != NULL)
         cJSON_AddStringToObject(item, "model", candidate->model);
+    cJSON_AddNumberToObject(
+        item, "prompt_tokens",
+        (double)hw_tokens_at(decision->tokens, conf, candidate->model, &decision->traits));
     cJSON_AddNumberToObject(item, "load_ms", candidate->load_ms);
     cJSON_AddNumberToObject(item, "queue_ms", parts.queue_ms);
     cJSON_AddNumberToObject(item, "start_ms", parts.start_ms);
@@ -179,12 +191,47 @@ candidate_json(const struct hw_decision *decision, const struct hw_candidate *ca
     return item;
 }
 
+static cJSON *
+excluded_json(const struct hw_decision *decision, const struct hw_candidate *candidate)
+{
+    const struct hw_snapshot *snapshot = decision->snapshot;
+    cJSON *item = cJSON_CreateObject();
+    char why[256];
+
+    cJSON_AddStringToObject(item, "backend", snapshot->backends[candidate->backend].name);
+    cJSON_AddStringToObject(item, "why", hw_exclusion_names[candidate->out]);
+    hw_rank_why(snapshot, &decision->traits, candidate, why, sizeof(why));
+    if (strcmp(why, hw_exclusion_names[candidate->out]) != 0)
+        cJSON_AddStringToObject(item, "detail", why);
+    return item;
+}
+
+/* Whom a copy would go to, for the share of queries that are copied. */
+static void
+add_shadow(const struct hw_decision *decision, cJSON *root)
+{
+    const struct hw_snapshot *snapshot = decision->snapshot;
+
+    if (decision->copies == NULL)
+        return;
+    cJSON *json = cJSON_AddObjectToObject(root, "shadow");
+    cJSON_AddNumberToObject(json, "share", snapshot->routes[decision->route].shadow.share);
+    cJSON *list = cJSON_AddArrayToObject(json, "candidates");
+    cJSON *excluded = cJSON_AddArrayToObject(json, "excluded");
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_candidate *candidate = &decision->copies[i];
+        if (i < decision->copy_count)
+            cJSON_AddItemToArray(list, candidate_json(decision, candidate));
+        else
+            cJSON_AddItemToArray(excluded, excluded_json(decision, candidate));
+    }
+}
+
 cJSON *
 hw_decision_json(const struct hw_decision *decision)
 {
     const struct hw_snapshot *snapshot = decision->snapshot;
     cJSON *root = cJSON_CreateObject();
-    char why[256];
 
     add_traits(decision, root);
     add_asked(decision, root);
@@ -194,17 +241,11 @@ hw_decision_json(const struct hw_decision *decision)
     cJSON *excluded = cJSON_AddArrayToObject(root, "excluded");
     for (size_t i = 0; decision->route >= 0 && i < snapshot->backend_count; i++) {
         const struct hw_candidate *candidate = &decision->candidates[i];
-        if (i < decision->candidate_count) {
+        if (i < decision->candidate_count)
             cJSON_AddItemToArray(list, candidate_json(decision, candidate));
-            continue;
-        }
-        cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "backend", snapshot->backends[candidate->backend].name);
-        cJSON_AddStringToObject(item, "why", hw_exclusion_names[candidate->out]);
-        hw_rank_why(snapshot, &decision->traits, candidate, why, sizeof(why));
-        if (strcmp(why, hw_exclusion_names[candidate->out]) != 0)
-            cJSON_AddStringToObject(item, "detail", why);
-        cJSON_AddItemToArray(excluded, item);
+        else
+            cJSON_AddItemToArray(excluded, excluded_json(decision, candidate));
     }
+    add_shadow(decision, root);
     return root;
 }

@@ -19,8 +19,11 @@ struct hw_decision {
     int route;                    /* -1: none matches */
     const struct hw_backend_view *views;
     const struct hw_device_view *devices; /* may be NULL: nothing runs there */
+    const struct hw_token_ratios *tokens; /* the same: nothing is known */
     struct hw_candidate *candidates;      /* backend_count of them; the excluded behind */
     size_t candidate_count;
+    struct hw_candidate *copies; /* NULL: the route has no shadow; else the same for a copy */
+    size_t copy_count;
 };
 
 extern const char *const hw_role_source_names[]; /* by enum hw_role_source */

@@ -149,6 +149,7 @@ explain(struct hw_loop *loop, struct hw_question *question, struct hw_arena *are
 
     question->knows = was_found;
     question->knows_ctx = plan;
+    question->ratios = hw_backends_tokens(plan->registry);
     if (hw_question_read(plan->snapshot, question, arena, &asked, err) != 0)
         return NULL;
     decision.traits = asked.traits;
@@ -159,6 +160,7 @@ explain(struct hw_loop *loop, struct hw_question *question, struct hw_arena *are
     hw_discover_view(plan, views);
     decision.views = views;
     decision.devices = devices;
+    decision.tokens = hw_backends_tokens(plan->registry);
     hw_decide(plan->taught.classifier, &decision);
     cJSON *json = hw_decision_json(&decision);
     add_health(loop, json);

@@ -92,6 +92,32 @@ print_candidates(const struct hw_decision *decision, const char *indent, FILE *o
         fprintf(out, "%sbackend  none can answer: the query would get 503\n", indent);
 }
 
+/* Whom a copy would go to, or why nobody of those that the shadow names. */
+static void
+print_shadow(const struct hw_decision *decision, const char *indent, FILE *out)
+{
+    const struct hw_snapshot *snapshot = decision->snapshot;
+    char why[256];
+
+    if (decision->copies == NULL)
+        return;
+    double percent = snapshot->routes[decision->route].shadow.share * 100;
+    if (decision->copy_count > 0) {
+        fprintf(out, "%sshadow   %s gets a copy of %g %% of such queries\n", indent,
+                snapshot->backends[decision->copies[0].backend].name, percent);
+        return;
+    }
+    fprintf(out, "%sshadow   nobody can take a copy\n", indent);
+    for (size_t i = 0; i < snapshot->backend_count; i++) {
+        const struct hw_candidate *copy = &decision->copies[i];
+        if (copy->out == HW_OUT_NOT_NAMED)
+            continue;
+        hw_rank_why(snapshot, &decision->traits, copy, why, sizeof(why));
+        fprintf(out, "%snot      %s, for the copy: %s\n", indent,
+                snapshot->backends[copy->backend].name, why);
+    }
+}
+
 void
 hw_decision_print(const struct hw_decision *decision, const char *indent, FILE *out)
 {
@@ -111,4 +137,5 @@ hw_decision_print(const struct hw_decision *decision, const char *indent, FILE *
     fprintf(out, "%sroute    %s (by %s)\n", indent, snapshot->routes[decision->route].name,
             hw_by_names[snapshot->routes[decision->route].to.by]);
     print_candidates(decision, indent, out);
+    print_shadow(decision, indent, out);
 }

@@ -44,6 +44,7 @@ struct hw_loop {
     uv_timer_t sweep;              /* deadlines of exchanges, every HW_SWEEP_MS */
     struct hw_exchange *exchanges; /* all that are not over */
     struct hw_passing *passings;   /* the same of passages (passage.h) */
+    struct hw_shadow *shadows;     /* the same of copies (shadow.h) */
     struct hw_waiter_list granted; /* under the admission's lock */
     _Atomic(struct hw_plan *) next_plan; /* put there by a reload, with a reference */
     hw_reload_wishes reloaded;           /* of its agents, to be answered */

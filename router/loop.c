@@ -11,6 +11,7 @@
 #include "router/discover.h"
 #include "router/health.h"
 #include "router/passage.h"
+#include "router/shadow.h"
 
 static struct hw_http_limits
 server_limits(const struct hw_snapshot *snapshot, unsigned loop_count)
@@ -48,6 +49,7 @@ follow_gateway(struct hw_loop *loop)
 {
     if (atomic_load(&loop->gateway->draining) && !loop->draining) {
         loop->draining = true;
+        hw_shadow_cancel_all(loop);
         hw_http_server_drain(loop->server);
         atomic_store(&loop->connections, (int)hw_http_server_connections(loop->server));
         atomic_fetch_add(&loop->gateway->drained_loops, 1);
@@ -56,6 +58,7 @@ follow_gateway(struct hw_loop *loop)
         atomic_store(&loop->stopped, true);
         hw_exchange_abort_all(loop);
         hw_passage_abort_all(loop);
+        hw_shadow_cancel_all(loop);
         hw_loop_close(loop);
     }
 }
@@ -109,6 +112,7 @@ on_sweep(uv_timer_t *timer)
     struct hw_loop *loop = timer->data;
 
     hw_exchange_sweep(loop);
+    hw_shadow_sweep(loop);
     atomic_store(&loop->connections, (int)hw_http_server_connections(loop->server));
     tell_meters(loop);
     if (loop->index == 0)
@@ -230,7 +234,8 @@ hw_loop_close(struct hw_loop *loop)
 void
 hw_loop_free(struct hw_loop *loop)
 {
-    HW_ASSERT(loop->closing == 0 && loop->exchanges == NULL && loop->passings == NULL);
+    HW_ASSERT(loop->closing == 0 && loop->exchanges == NULL && loop->passings == NULL &&
+              loop->shadows == NULL);
     hw_plan_unref(atomic_exchange(&loop->next_plan, NULL));
     hw_plan_unref(loop->plan);
     int rc = uv_loop_close(&loop->uv);

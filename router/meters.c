@@ -139,6 +139,9 @@ define_backends(struct hw_meters *m)
     m->late =
         hw_metrics_define(r, HW_METRIC_COUNTER, "hatchway_late_answers_total",
                           "Answers whose first token came far later than usual.", "backend", 1);
+    m->token_ratio = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_prompt_tokens_ratio",
+                                       "Prompt tokens that the model counts, over the estimate.",
+                                       "backend,model", 1000);
     m->lane_open = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_backend_lane_open",
                                      "1 when the backend takes queries of the lane at this hour.",
                                      "backend,lane", 1);
@@ -154,6 +157,24 @@ define_backends(struct hw_meters *m)
     define_workers(m);
     m->retries = single(r, HW_METRIC_COUNTER, "hatchway_retries_total",
                         "Queries moved on to another candidate before their first byte.");
+}
+
+static void
+define_shadows(struct hw_meters *m)
+{
+    struct hw_metrics *r = m->registry;
+
+    m->shadows = hw_metrics_define(
+        r, HW_METRIC_COUNTER, "hatchway_shadow_requests_total",
+        "Copies of queries: sent, by how they ended; yielded (a query needed the room); skipped.",
+        "route,backend,result", 1);
+    m->shadow_first =
+        hw_metrics_define_histogram(r, "hatchway_shadow_time_to_first_token_seconds",
+                                    "From a copy's sending to its first content.", "route,backend",
+                                    duration_bounds, COUNT(duration_bounds));
+    m->shadow_duration = hw_metrics_define_histogram(
+        r, "hatchway_shadow_duration_seconds", "From a copy's sending to its answer's last.",
+        "route,backend", duration_bounds, COUNT(duration_bounds));
 }
 
 static void
@@ -216,6 +237,7 @@ hw_meters_create(const char *version)
     meters->registry = hw_metrics_create();
     define_queries(meters);
     define_backends(meters);
+    define_shadows(meters);
     define_cache(meters);
     define_process(meters, version);
     return meters;

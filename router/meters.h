@@ -24,6 +24,7 @@ struct hw_meters {
     struct hw_metric_family *probes;          /* backend, result */
     struct hw_metric_family *backend_out;     /* backend, reason: worker, probe, breaker */
     struct hw_metric_family *late;            /* backend */
+    struct hw_metric_family *token_ratio;     /* backend, model */
     struct hw_metric_family *lane_open;       /* backend, lane */
     struct hw_metric_family *device_inflight; /* device */
     struct hw_metric_family *share_inflight;  /* device, share */
@@ -34,6 +35,9 @@ struct hw_meters {
     struct hw_metric_family *worker_steps, *worker_state_bytes;        /* backend */
     struct hw_metric_family *worker_kept_prompts, *worker_kept_tokens; /* backend */
     struct hw_metric_family *model_swaps;                              /* backend, result */
+    struct hw_metric_family *shadows;                                  /* route, backend, result */
+    struct hw_metric_family *shadow_first;                             /* route, backend */
+    struct hw_metric_family *shadow_duration;                          /* route, backend */
     struct hw_metric *tokens_in, *tokens_out;
     struct hw_metric *cache_hit_memory, *cache_hit_redis, *cache_miss, *cache_bypass;
     struct hw_metric *cache_entries, *cache_bytes, *cache_evictions;

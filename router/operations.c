@@ -7,6 +7,7 @@
 #include "router/endpoints.h"
 #include "router/health.h"
 #include "router/lanes.h"
+#include "router/prompt_tokens.h"
 
 static void
 respond(struct hw_http_stream *stream, int status, const char *content_type, const char *body,
@@ -137,6 +138,7 @@ refresh_backends(struct hw_loop *loop)
         }
         hw_lanes_refresh(plan, i);
         refresh_models(meters, backend);
+        hw_prompt_tokens_refresh(plan, i);
         hw_metric_set(hw_metric_child(meters->inflight, &label), view.inflight);
         hw_metric_set(hw_metric_child(meters->breaker, &label), (int64_t)view.breaker);
         if (is_local(&plan->snapshot->backends[i]) &&
@@ -261,6 +263,7 @@ backend_json(struct hw_loop *loop, size_t i)
     cJSON_AddNumberToObject(json, "ttft_ms", view.ttft_ms);
     cJSON_AddNumberToObject(json, "prefill_bytes_s", view.prefill_bytes_s);
     cJSON_AddNumberToObject(json, "decode_bytes_s", view.decode_bytes_s);
+    hw_prompt_tokens_json(loop->plan, i, json);
     hw_lanes_json(loop->plan, i, json);
     if (is_local(conf))
         add_workers(loop, conf->name, json);

@@ -20,6 +20,7 @@ struct hw_plan_route {
     struct hw_metric *_Atomic requests[HW_PLAN_DIALECTS][HW_PLAN_CODES]; /* made on first use */
     struct hw_histogram *duration;
     const char *label;
+    atomic_uint shadows; /* copies of its queries that are running, of all loops */
 };
 
 /* What of a plan takes time to make: its classifier learns from the policy's examples. */

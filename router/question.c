@@ -249,6 +249,7 @@ set_tokens(const struct hw_question *question, struct hw_traits *traits)
         return;
     traits->prompt_tokens = question->tokens < UINT32_MAX ? (uint32_t)question->tokens : UINT32_MAX;
     traits->prompt_bytes = (uint64_t)traits->prompt_tokens * 4;
+    traits->tokens_told = true;
 }
 
 int
@@ -268,6 +269,8 @@ hw_question_read(const struct hw_snapshot *snapshot, const struct hw_question *q
         return rc;
     hw_query_traits(&out->query, arena, traits);
     traits->model = question->model != NULL ? question->model : out->query.model;
+    traits->prompt_tokens =
+        hw_tokens_asked(question->ratios, snapshot, traits->model, out->query.prompt_bytes);
     traits->path = question->path != NULL ? question->path : dialect->path;
     traits->header = find_header;
     traits->header_ctx = (void *)(uintptr_t)question; /* only read */

@@ -5,6 +5,7 @@
 #define HW_ROUTER_QUESTION_H
 
 #include "policies/classify.h"
+#include "policies/tokens.h"
 #include "router/api/dialect.h"
 #include "router/arena.h"
 
@@ -26,6 +27,7 @@ struct hw_question {
     /* Whether a running gateway has found the model at a backend; NULL: none was asked. */
     bool (*knows)(void *ctx, const char *model);
     void *knows_ctx;
+    const struct hw_token_ratios *ratios; /* that it has learned of prompts; NULL: nothing */
     int64_t tokens; /* prompt size instead of an estimate from the text; -1: estimate */
     int64_t now_s;
 };

@@ -59,6 +59,7 @@ static const struct hw_record_field decision_fields[] = {
     {"model", HW_RECORD_TEXT, AT(answered_model), 256, NULL},
     {"fallback", HW_RECORD_BOOL, AT(fallback), 0, NULL},
     {"cache", HW_RECORD_TEXT, AT(cache), NAME_BYTES, NULL},
+    {"shadow", HW_RECORD_TEXT, AT(shadow), NAME_BYTES, NULL},
 };
 const struct hw_record_object hw_record_decision = {decision_fields, COUNT(decision_fields)};
 

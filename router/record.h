@@ -77,7 +77,8 @@ struct hw_record {
     const char *backend; /* who answered, or was tried last; of a hit: who had answered */
     const char *answered_model;
     bool fallback;
-    const char *cache; /* "hit", ... */
+    const char *cache;  /* "hit", ... */
+    const char *shadow; /* whom a copy was sent to; NULL: nobody */
 
     /* What came of it. */
     int status; /* 499: the agent left */

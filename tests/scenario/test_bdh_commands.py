@@ -145,6 +145,14 @@ def test_a_state_of_another_model_is_refused(tmp_path):
     (["generate", TINY_MODEL, "--prompt", "x", "--max-tokens", "-1"], 2, "--max-tokens must be"),
     (["generate", TINY_MODEL, "--prompt", "x", "--stop", ""], 2, "--stop: at most 4"),
     (["logits", TINY_MODEL, "--tokens", "u8"], 2, "--tokens must be bytes or u16"),
+    (["loss", TINY_MODEL], 2, "a MODEL and --data are needed"),
+    (["loss", TINY_MODEL, "--data", "/nowhere"], 1, "/nowhere"),
+    (["loss", TINY_MODEL, "--data", VECTORS.parent / "make_bdh_vectors.py", "--length", "900000"],
+     1, "fewer than one"),
+    (["loss", TINY_MODEL, "--data", VECTORS.parent / "make_bdh_vectors.py", "--length", "4000"], 1,
+     "is shorter than one sequence of 4000 bytes"),
+    (["loss", VECTORS / "h2_d4_tiny" / "model.safetensors", "--data", __file__], 1,
+     "vocabulary of 11 has no room for bytes"),
 ])
 def test_refusals_say_what_to_mend(args, status, why):
     done = run("bdh", *args)
@@ -156,6 +164,7 @@ def test_refusals_say_what_to_mend(args, status, why):
 
 @pytest.mark.parametrize("command", [["bdh"], ["bdh", "inspect"], ["bdh", "generate"],
                                      ["bdh", "logits"], ["bdh", "convert"], ["bdh", "bench"],
+                                     ["bdh", "loss"],
                                      ["worker"]])
 def test_help(command):
     done = run(*command, "--help")
@@ -212,6 +221,29 @@ def test_bench_prints_one_table():
 def loss(*args):
     shown = run("bdh", "bench", *args, "--seconds", "0.02").stdout.decode()
     return float(re.search(r"f32 ([0-9.]+), fast", shown)[1])
+
+
+def test_loss_by_position(tmp_path):
+    """A table of what each model makes of held-out text: the trainer's own figure in all."""
+    text = tmp_path / "text.md"
+    text.write_text("".join(f"Line {i} of {i * i}.\n" for i in range(400)))
+    trained = run("bdh", "train", "--data", text, "--out", tmp_path / "run", "--steps", "3",
+                  "--layers", "1", "--embd", "16", "--heads", "2", "--multiplier", "8", "--block",
+                  "64", "--batch", "2", "--decay", "0.9", "--val-fraction", "0.2", "--threads", "1")
+    assert trained.returncode == 0, trained.stderr
+    model = tmp_path / "run" / "model.safetensors"
+
+    asked = ["bdh", "loss", model, TINY_MODEL, "--data", text, "--val-fraction", "0.2"]
+    shown = run(*asked).stdout.decode()
+    assert "trained context 64, decay 0.9" in shown
+    assert "trained context not known" in shown
+    rows = [line.split() for line in shown.split("\n\n")[1].splitlines()[1:]]
+    assert [row[0] for row in rows] == [f"{n}-{n + 63}" for n in range(0, 512, 64)] + ["all"]
+    assert all(len(row) == 3 for row in rows)
+
+    of_blocks = run(*asked, "--length", "64", "--sequences", "1000").stdout.decode()
+    by_trainer = float(re.search(rb"validation ([0-9.]+)", trained.stdout)[1])
+    assert abs(float(of_blocks.splitlines()[-1].split()[1]) - by_trainer) < 2e-3
 
 
 def test_bench_of_a_model_doubled_is_of_the_same_answers():

@@ -9,7 +9,7 @@ import types
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.backend import openai, openai_whole
-from harness.client import Connection, ask, chat, get, request, timed
+from harness.client import Connection, ask, chat, get, post, request, timed
 from harness.gateway import BINARY, environment, run
 from harness.policy import bdh, ordered, without_cache
 from harness.policy import openai as openai_backend
@@ -194,3 +194,16 @@ def test_operations_are_not_for_a_page_whose_name_was_made_to_lead_here(hatchway
         assert get(gateway, "/hatchway/backends", headers={"host": host}).status == 403
     for host in "localhost", f"localhost:{gateway.port}", "127.0.0.1:9", "[::1]:8080":
         assert get(gateway, "/hatchway/backends", headers={"host": host}).status == 200
+
+
+def test_a_block_of_a_kind_that_anthropic_has_not_is_no_text(hatchway, backend):
+    """OpenAI's refusal among Anthropic's blocks was not measured, but written into the text."""
+    peer = backend(openai("hello"))
+    gateway = hatchway(backends=[openai_backend("one", peer)])
+    blocks = [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "no " * 100000}]
+
+    for content in blocks, [{"type": "tool_result", "tool_use_id": "t", "content": blocks}]:
+        answer = post(gateway, "/v1/messages", {"model": "auto", "max_tokens": 5, "messages": [
+            {"role": "user", "content": content}]})
+        assert answer.status == 200 and answer.headers["x-hatchway-dropped"], answer
+        assert b"no " not in peer.requests[-1].body

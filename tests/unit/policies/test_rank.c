@@ -7,6 +7,7 @@ static struct hw_backend_view views[MAX_BUILT];
 static struct hw_candidate out[MAX_BUILT];
 static struct hw_conf_route *route;
 static uint64_t dice, conversation;
+static struct hw_token_ratios *tokens;
 
 enum { HATCHLING, REDFIN, BLUEFIN, SASASS2, CLOUD };
 enum { TRADING, LEGAL, ARCHIVE };
@@ -49,7 +50,8 @@ expect_rank(const struct hw_traits *traits, const char *expected)
                                   .traits = traits,
                                   .views = views,
                                   .dice = dice,
-                                  .conversation = conversation};
+                                  .conversation = conversation,
+                                  .tokens = tokens};
     size_t count = hw_rank(&input, out), len = 0;
     char text[512] = "";
 
@@ -377,6 +379,31 @@ context_must_hold_the_prompt(void **state)
     traits.max_tokens = UINT32_MAX;
     traits.prompt_tokens = UINT32_MAX;
     expect_rank(&traits, "sasass2");
+}
+
+/* The first way that leads to it decides, with the model that it has there. */
+static void
+context_by_the_model_that_is_asked_for(void **state)
+{
+    (void)state;
+    struct hw_traits traits = query(TRADING);
+    built.backends[REDFIN].context = 1000;
+    traits.prompt_bytes = 4 * 600;
+    traits.prompt_tokens = 600;
+    tokens = hw_tokens_create();
+    for (int i = 0; i < 3; i++)
+        hw_tokens_learn(tokens, "mistral", 1000, 2000);
+    traits.model = "llama3.1:8b";
+    expect_rank(&traits, "redfin bluefin");
+    traits.model = "mistral";
+    expect_rank(&traits, "");
+    char why[128];
+    for (size_t i = 0; i < built.snapshot.backend_count; i++)
+        if (out[i].backend == REDFIN)
+            hw_rank_why(&built.snapshot, &traits, &out[i], why, sizeof(why));
+    assert_string_equal(why, "the prompt has about 1200 tokens there; its context is 1000");
+    hw_tokens_destroy(&tokens);
+    expect_rank(&traits, "redfin");
 }
 
 static void
@@ -733,6 +760,7 @@ main(void)
         cmocka_unit_test_setup(one_device_for_two, setup),
         cmocka_unit_test_setup(by_priority_and_inflight, setup),
         cmocka_unit_test_setup(context_must_hold_the_prompt, setup),
+        cmocka_unit_test_setup(context_by_the_model_that_is_asked_for, setup),
         cmocka_unit_test_setup(many_backends, setup),
         cmocka_unit_test_setup(names_resolve, setup),
         cmocka_unit_test_setup(priors_and_expectation, setup),
