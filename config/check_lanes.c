@@ -2,19 +2,8 @@
  * lane, or for the hours. */
 #include <string.h>
 
+#include "config/reach.h"
 #include "config/sections.h"
-
-/* Is backend i one of those that the route may lead to? */
-static bool
-leads_to(const struct hw_snapshot *snapshot, const struct hw_conf_route *route, size_t i)
-{
-    const struct hw_conf_selector *ways[] = {&route->to, &route->overflow, &route->fallback};
-    for (size_t w = 0; w < sizeof(ways) / sizeof(ways[0]); w++)
-        if (ways[w]->present &&
-            hw_conf_selects(ways[w], route->when.role_mask, &snapshot->backends[i], i))
-            return true;
-    return false;
-}
 
 /* The minutes at which both the route and one of its backends take the lane. False: no backend
  * takes it at any hour. */
@@ -25,7 +14,7 @@ mark_open(const struct hw_snapshot *snapshot, const struct hw_conf_route *route,
     bool taken = false;
     for (size_t i = 0; i < snapshot->backend_count; i++) {
         const struct hw_conf_lane *hours = &snapshot->backends[i].lanes[lane];
-        if (hours->refused || !leads_to(snapshot, route, i))
+        if (hours->refused || !hw_route_leads_to(snapshot, route, i))
             continue;
         taken = true;
         if (hours->timed && !route->on_demand)

@@ -173,6 +173,7 @@ end_route(struct hw_load *load, const struct hw_node *map, void *item)
     struct hw_conf_route *route = item;
     (void)load;
     route->line = map->line;
+    route->column = map->column;
     route->digest = digest_route(route);
 }
 

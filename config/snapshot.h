@@ -262,8 +262,8 @@ struct hw_conf_route {
     bool strict;    /* rather 400 than an answer to a query that lost something on its way */
     bool on_demand; /* the hours of backends' lanes do not hold for its queries */
     enum hw_keep cache;
-    uint64_t digest; /* of to, fallback, cache: what may change the answer */
-    uint32_t line;
+    uint64_t digest;       /* of to, fallback, cache: what may change the answer */
+    uint32_t line, column; /* for messages */
 };
 
 struct hw_conf_agent {

@@ -4,22 +4,26 @@
 #include "engine/command_parts.h"
 
 static const char help[] =
-    "usage: hatchway bdh convert IN OUT [--dtype f32|bf16]\n"
+    "usage: hatchway bdh convert IN OUT [--dtype f32|bf16] [--trained-context N]\n"
     "\n"
     "Reads a checkpoint (safetensors, or PyTorch's .pt without executing anything in it) and "
     "writes\n"
     "it as safetensors with its configuration in the metadata.\n"
     "\n"
-    "  --dtype f32|bf16   how weights are written (default f32); bf16 halves the file\n";
+    "  --dtype f32|bf16       how weights are written (default f32); bf16 halves the file\n"
+    "  --trained-context N    tokens of the longest sequence that it was trained on, for a file\n"
+    "                         that does not say; 0: not known\n";
 
 static int
-convert(const char *in, const char *out, bool bf16)
+convert(const char *in, const char *out, bool bf16, const uint64_t *trained_context)
 {
     struct hw_bdh_model *model = NULL;
     struct hw_err err = {{0}};
-    int rc = 0;
+    int rc = hw_bdh_model_load(in, &model, &err);
 
-    if (hw_bdh_model_load(in, &model, &err) != 0 || hw_bdh_model_save(model, out, bf16, &err) != 0)
+    if (rc == 0 && trained_context != NULL)
+        model->trained_context = (uint32_t)*trained_context;
+    if (rc != 0 || hw_bdh_model_save(model, out, bf16, &err) != 0)
         rc = command_failed("%s", err.msg);
     else
         printf("%s: %zu parameters, %s\n", out, hw_bdh_param_count(&model->conf),
@@ -33,10 +37,12 @@ command_convert(int argc, char **argv)
 {
     static const struct option options[] = {
         {"dtype", required_argument, NULL, 't'},
+        {"trained-context", required_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
-    bool bf16 = false;
+    uint64_t trained_context = 0;
+    bool bf16 = false, told = false;
     int option;
 
     opterr = 0;
@@ -48,6 +54,11 @@ command_convert(int argc, char **argv)
             if (!bf16 && strcmp(optarg, "f32") != 0)
                 return command_usage_error("--dtype must be f32 or bf16, got \"%s\"", optarg);
             break;
+        case 'c':
+            if (!command_integer("--trained-context", optarg, UINT32_MAX, &trained_context))
+                return EXIT_USAGE;
+            told = true;
+            break;
         case 'h':
             fputs(help, stdout);
             return command_finish_output();
@@ -57,5 +68,5 @@ command_convert(int argc, char **argv)
     }
     if (argc - optind != 2)
         return command_usage_error("bdh convert: IN and OUT are needed");
-    return convert(argv[optind], argv[optind + 1], bf16);
+    return convert(argv[optind], argv[optind + 1], bf16, told ? &trained_context : NULL);
 }

@@ -8,8 +8,14 @@
 #include "config/snapshot.h"
 
 int hw_command_serve(int argc, char **argv);
-/* What a local model's file says of itself; 0, or err says what is wrong with it. */
-typedef int hw_model_reader(const char *path, double *parameters, struct hw_err *err);
+/* What a local model's file says of itself. */
+struct hw_model_claims {
+    double parameters;
+    uint64_t trained_context; /* tokens, each a byte; 0: it does not say */
+    bool decays;
+};
+/* 0, or err says what is wrong with the file. */
+typedef int hw_model_reader(const char *path, struct hw_model_claims *claims, struct hw_err *err);
 int hw_command_check(int argc, char **argv, hw_model_reader *read_model);
 int hw_command_policy(int argc, char **argv);
 int hw_command_policy_diff(int argc, char **argv);  /* argv[0]: "diff" */

@@ -31,13 +31,15 @@ struct command {
 };
 
 static int
-read_model(const char *path, double *parameters, struct hw_err *err)
+read_model(const char *path, struct hw_model_claims *claims, struct hw_err *err)
 {
     struct hw_bdh_facts facts;
     int rc = hw_bdh_model_facts(path, &facts, err);
 
     if (rc == 0)
-        *parameters = (double)facts.parameters;
+        *claims = (struct hw_model_claims){.parameters = (double)facts.parameters,
+                                           .trained_context = facts.trained_context,
+                                           .decays = facts.conf.decay != 0.0f};
     return rc;
 }
 

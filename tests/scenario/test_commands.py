@@ -207,6 +207,35 @@ def test_check_reads_the_heads_of_local_models(tmp_path):
                      rb"cpu0 has 1\.0 GiB: one device\n.*ok \(1 backends", good.stdout)
 
 
+def test_check_holds_long_routes_against_what_models_were_trained_to_hold(tmp_path):
+    model, file = tmp_path / "model.safetensors", tmp_path / "t.yaml"
+
+    def checked(when, trained, more="", source=TINY_MODEL):
+        assert run("bdh", "convert", source, model, "--trained-context", trained).returncode == 0
+        file.write_text(f"backends:\n- {{ name: hatchling, kind: bdh, model: {model}, general: true{more} }}\n"
+                        f"routes:\n- {{ name: books, when: {when}, to: {{ kind: bdh }} }}\n"
+                        "- { name: rest }\n")
+        done = run("check", file)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode(), done.stderr.decode()
+
+    beyond = '{ prompt_tokens: ">8192" }'
+    said = checked(beyond, 400)[1]
+    assert f"hatchway: {file}:4:3: warning: routes[0]: route 'books' sends prompts of over 8192 tokens " \
+           "(32768 bytes) to 'hatchling', whose model was trained to hold 400 bytes: beyond that its " \
+           "answers get worse" in said and "context: 400" in said
+    decays = VECTORS / "h5_d36_decay" / "model.safetensors"
+    assert "what lies further back is forgotten" in checked(beyond, 400, source=decays)[1]
+    assert "up to 9000 tokens" in checked('{ prompt_tokens: "8193..9000" }', 32800)[1]
+
+    assert checked(beyond, 32768)[1] == ""
+    assert checked(beyond, 400, ", context: 400")[1] == ""
+    assert checked("{ tools: true }", 400)[1] == ""
+    shown, said = checked(beyond, 0)  # as of any model that somebody else has trained
+    assert said == ""
+    assert "hatchling: route 'books' sends it prompts of over 8192 tokens (32768 bytes); its file does not say" in shown
+
+
 def test_check_tells_the_sharding_decision(tmp_path):
     file = tmp_path / "t.yaml"
     file.write_text("devices: { gpu0: { class: cuda, memory: 12GiB } }\nbackends:\n"
