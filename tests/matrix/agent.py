@@ -33,6 +33,7 @@ class Dialect:
     has_turns = False
     answers = {"text"}  # what an answer of the dialect has a place for
     streams = True
+    embeds = False  # its answers are vectors
 
     def build(self, case):
         raise NotImplementedError

@@ -27,6 +27,7 @@ class Answer:
     finish: str = "stop"  # stop, length, tool, filter
     usage: tuple = None   # prompt tokens, output tokens
     logprobs: list = None
+    vectors: list = None
 
 
 @dataclass

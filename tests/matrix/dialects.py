@@ -3,6 +3,7 @@ import json
 
 from agent import Dialect
 from agent_anthropic import Anthropic
+from agent_embeddings import Embed, Embeddings, OldEmbeddings
 from agent_ollama import Generate, Ollama
 from agent_openai import Completions, OpenAI
 from agent_responses import Responses
@@ -33,5 +34,5 @@ class Bdh(Dialect):
         return body["error"]
 
 
-DIALECTS = {one.name: one for one in (OpenAI(), Completions(), Responses(), Ollama(), Generate(),
-                                      Anthropic(), Bdh())}
+DIALECTS = {one.name: one for one in (OpenAI(), Completions(), Responses(), Embeddings(), Ollama(),
+                                      Generate(), Embed(), OldEmbeddings(), Anthropic(), Bdh())}

@@ -21,6 +21,8 @@ TOOLS = [{"name": "price", "description": "what it costs: \"ü\"",
           "parameters": {"type": "object", "properties": {"of": {"type": "string"}}}},
          {"name": "spread", "description": "", "parameters": SCHEMA}]
 
+VECTOR = [Num("0.10"), Num("-2.5e-3"), Num("1E+2"), Num("0"), Num("0.30000000000000004"), Num("-7")]
+
 VALUES = {
     "temperature": [Num("0"), Num("0.10"), Num("1e0"), Num("7E-1"), Num("0.30000000000000004")],
     "top_p": [Num("0.90"), Num("1"), Num("5e-1")],
@@ -54,6 +56,10 @@ VALUES = {
     "image_url": ["http://images.test/a.png"],
     "audio": ["UklGRg=="],
     "prompts": [["a", "b"]],
+    "texts": [["tin ü", "🐉"], ["tin"]],
+    "tokens": [[Num("1"), Num("2")]],
+    "dimensions": [Num("3")],
+    "base64": [True],
     "verbosity": ["low"],
     "summary": ["auto"],
     "truncation": ["auto"],
@@ -61,6 +67,7 @@ VALUES = {
     "include": ["reasoning.encrypted_content"],
 }
 PARTS = ("document", "image_url", "audio")  # of the last message
+PLAIN = ("max_tokens", "temperature", "dimensions", "keep_alive")
 NEEDS_TOOLS = ("tool_choice", "single_call", "parallel")  # and are told with them
 
 
@@ -96,8 +103,18 @@ def make_turns(rng, dialect):
     return turns
 
 
+def make_vectors(rng, case):
+    count = 1 + len(case.fields.get("texts", ()))
+    answer = Answer(vectors=[rng.sample(VECTOR, 3) for _ in range(count)])
+    if rng.random() < 0.8:
+        answer.usage = (Num(rng.randint(1, 9999)), Num(0))
+    return answer
+
+
 def make_answer(rng, case):
     kinds = DIALECTS[case.dialect].answers
+    if DIALECTS[case.dialect].embeds:
+        return make_vectors(rng, case)
     answer = Answer(text=words(rng))
     if case.protocol == "bdh":
         answer.text = "So: " + answer.text  # an answer that begins with its question is cut
@@ -132,6 +149,8 @@ def make_case(seed, number, dialect, protocol, only=None):
         fields.pop("schema", None)
     if "think" in fields:
         fields.pop("effort", None)
+    if "tokens" in fields:
+        fields.pop("texts", None)
     if dialect == "anthropic":
         fields.setdefault("max_tokens", Num("1024"))  # the dialect demands it
     turns = [Turn("user", words(rng))] if only else make_turns(rng, kind)
@@ -141,6 +160,8 @@ def make_case(seed, number, dialect, protocol, only=None):
         turns.append(Turn("user", words(rng)))
     if "message_name" in fields:
         case.turns = [turn for turn in case.turns if turn.role != "system"]
+    if "tokens" in fields:
+        case.turns = [Turn("user", "")]  # they are what is asked
     case.answer = make_answer(rng, case)
     return case
 
@@ -164,9 +185,9 @@ def make_table_cases():
         for protocol in PROTOCOLS:
             for feature, turns in talks.items():
                 if feature == "text" or feature in kind.fields:
+                    beside = next(name for name in PLAIN if name in kind.fields)
                     case = make_case(0, f"{dialect}-{protocol}-{feature}", dialect, protocol,
-                                     ("max_tokens", Num("64")) if "max_tokens" in kind.fields
-                                     else ("temperature", Num("0")))
+                                     (beside, VALUES[beside][0]))
                     case.turns = turns
                     yield feature, None, case
             for feature in VALUES:

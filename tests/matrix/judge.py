@@ -3,6 +3,7 @@ be what the other side wrote, or the loss must have been named."""
 import re
 import threading
 
+from agent_embeddings import float32
 from canon import Answer
 from dialects import DIALECTS
 from generator import NEEDS_TOOLS, PROTOCOLS
@@ -13,7 +14,8 @@ from speech import READERS, Speaker
 
 WORKS, NAMED, REFUSED = "works", "dropped", "refused"
 COUNTS = ("max_tokens", "top_k", "seed", "n", "logprobs")  # equal when they count the same
-RAW = {("openai", "openai"), ("completions", "openai"), ("ollama", "ollama"), ("generate", "ollama")}
+RAW = {("openai", "openai"), ("completions", "openai"), ("ollama", "ollama"), ("generate", "ollama"),
+       ("embeddings", "openai"), ("embed", "ollama"), ("old_embeddings", "ollama")}
 # What a worker makes use of (router/api/to_worker.c; tests/unit/router/test_openai.c looks into it).
 WORKER = {"temperature", "top_p", "top_k", "min_p", "seed", "max_tokens", "stop", "system", "turns",
           "results"}
@@ -50,6 +52,15 @@ def plain(feature, value):
     return loads(dumps(value)) if feature == "unknown" else value
 
 
+def refusal(case):
+    """A word of why the query is always refused; None: it is not."""
+    if "prompts" in case.fields:
+        return "prompt"
+    if DIALECTS[case.dialect].embeds and case.protocol in ("bdh", "worker"):
+        return "embeddings"
+    return "as text" if "tokens" in case.fields and case.protocol == "ollama" else None
+
+
 def carried(case, seen, feature):
     """Whether the backend was told what the agent asked for."""
     wanted, got = plain(feature, case.fields[feature]), plain(feature, seen.get(feature))
@@ -58,6 +69,10 @@ def carried(case, seen, feature):
             return True  # nothing to call is what it asked for
     if feature in ("tool_choice", "parallel") and got is None and wanted in ("auto", True):
         return True  # the default
+    if feature == "base64":
+        return True  # Hatchway writes vectors so
+    if feature == "truncate" and case.protocol == "openai" and wanted is False:
+        return True  # such a backend refuses what is too long
     if feature == "summary" and case.protocol in ("openai", "ollama"):
         return True  # it is Hatchway that writes thoughts so
     if feature == "think" and wanted is False and case.protocol in ("bdh", "worker"):
@@ -140,7 +155,7 @@ def expected_answer(case):
     if case.dialect in ("ollama", "generate") and finish == "filter":
         finish = "stop"  # the dialect has no word for it
     return Answer(said.text, said.reasoning, said.calls, finish,
-                  said.usage and tuple(map(number, said.usage)), said.logprobs)
+                  said.usage and tuple(map(number, said.usage)), said.logprobs, said.vectors)
 
 
 def judge_answer(case, found, outcome):
@@ -152,6 +167,11 @@ def judge_answer(case, found, outcome):
     if [(call.id, call.name, call.arguments) for call in found.calls] != \
             [(call.id, call.name, call.arguments) for call in wanted.calls]:
         fault(case, "the answer's calls", wanted.calls, found.calls)
+    vectors = wanted.vectors
+    if vectors and "base64" in case.fields:
+        vectors = [[float32(value) for value in vector] for vector in vectors]
+    if found.vectors != vectors:
+        fault(case, "the answer's vectors", vectors, found.vectors)
     told = not case.stream or case.usage_asked or case.dialect not in ("openai", "completions")
     told = told and "usage" in places and case.protocol != "bdh"
     raw = (case.dialect, case.protocol) in RAW
@@ -194,9 +214,11 @@ class Match:
         body = dialect.body(case)
         answer = self.send(case, dialect.path, body)
         dropped = [name for name in answer.headers.get("x-hatchway-dropped", "").split(", ") if name]
-        if answer.status == 400 and "prompts" in case.fields:
-            assert "prompt" in dialect.error(answer)
-            return {feature: REFUSED for feature in case.fields}
+        why = refusal(case)
+        if why:
+            if answer.status != 400 or why not in dialect.error(answer):
+                fault(case, f"not refused for {why}", answer, body)
+            return {feature: REFUSED for feature in [*conversation(case), *case.fields]}
         if answer.status != 200:
             fault(case, "refused", answer, body)
         asked = self.speaker.asked.get(case.id, [None])[-1]

@@ -2,7 +2,9 @@
 
 It also tells what a backend reads in a query (turns, features): the other side of what dialects.py
 spelt. How it frames its answers varies with the Case's style."""
+import base64
 import json
+import struct
 
 from canon import Call, Turn
 from agent_ollama import ollama_turns
@@ -92,8 +94,21 @@ def read_bdh(body):
     return [Turn("user", body["question"])], {}
 
 
+def read_embed(body):
+    """(turns, features) of a body of an endpoint that gives vectors."""
+    given = body.get("input", body.get("prompt"))
+    texts = given if isinstance(given, list) else [given]
+    seen = {name: body.get(name) for name in ("dimensions", "truncate", "keep_alive")}
+    seen["num_ctx"] = (body.get("options") or {}).get("num_ctx")
+    seen["unknown"] = body.get("frobnicate")
+    if isinstance(texts[0], Num):
+        return [Turn("user", "")], {**seen, "tokens": texts}
+    return [Turn("user", texts[0])], {**seen, "texts": texts[1:] or None}
+
+
 READERS = {"/v1/chat/completions": read_openai, "/v1/completions": read_openai,
-           "/api/chat": read_ollama, "/api/generate": read_ollama, "/api/bdh/ask": read_bdh}
+           "/api/chat": read_ollama, "/api/generate": read_ollama, "/api/bdh/ask": read_bdh,
+           "/v1/embeddings": read_embed, "/api/embed": read_embed, "/api/embeddings": read_embed}
 
 
 # --- what is answered ---------------------------------------------------------------------------
@@ -205,6 +220,24 @@ def ollama_answer(case, path, stream):
     return [*lines, line(**last)]
 
 
+def embed_answer(case, path, asked):
+    """asked: the body."""
+    vectors = case.answer.vectors or [[Num("0.5")]]
+    count = case.answer.usage and case.answer.usage[0]
+    if path == "/api/embeddings":
+        return {"embedding": vectors[0]}
+    if path == "/api/embed":
+        return {"model": "scripted", "embeddings": vectors, "total_duration": Num(5000000),
+                **({"prompt_eval_count": count} if count else {})}
+    if asked.get("encoding_format") == "base64":
+        vectors = [base64.b64encode(struct.pack(f"<{len(each)}f", *map(float, each))).decode()
+                   for each in vectors]
+    data = [{"object": "embedding", "index": Num(i), "embedding": each}
+            for i, each in enumerate(vectors)]
+    return {"object": "list", "data": data[::-1] if case.style % 2 else data, "model": "scripted",
+            **({"usage": {"prompt_tokens": count, "total_tokens": count}} if count else {})}
+
+
 def framed(case, bodies, path):
     """The bytes of a streamed answer, each body one string."""
     if path.startswith("/api/"):
@@ -238,6 +271,9 @@ class Speaker:
         if request.path == "/api/bdh/ask":
             self.whole(reply, case, {"answer": case.answer.text, "model": "bdh-25m",
                                      "device": "mps", "source": "dragon_hatchling"})
+            return
+        if "embed" in request.path:
+            self.whole(reply, case, embed_answer(case, request.path, request.json()))
             return
         answer = ollama_answer if request.path.startswith("/api/") else openai_answer
         stream = request.streams

@@ -10,7 +10,8 @@ COLUMNS = {"openai": "kind: openai", "ollama": "kind: ollama", "bdh": "kind: bdh
 ROWS = {
     "text": "the question's text", "system": "system prompt", "turns": "earlier turns",
     "images": "images, base64", "image_url": "images, by URL", "audio": "audio",
-    "document": "documents", "hosted_tool": "tools that OpenAI runs", "verbosity": "`text.verbosity`", "prompts": "several prompts", "tools": "tools",
+    "document": "documents", "hosted_tool": "tools that OpenAI runs", "verbosity": "`text.verbosity`", "prompts": "several prompts", "texts": "several texts",
+    "tokens": "tokens in place of text", "base64": "vectors as base64", "dimensions": "`dimensions`", "tools": "tools",
     "tool_choice": "which tool to call", "parallel": "`parallel_tool_calls`",
     "single_call": "`disable_parallel_tool_use`", "calls": "calls of tools, in earlier turns",
     "results": "their results", "json": "JSON mode", "schema": "JSON schema", "stop": "stop strings",
@@ -19,7 +20,7 @@ ROWS = {
     "n": "several answers (`n`)", "num_ctx": "`num_ctx`", "keep_alive": "`keep_alive`",
     "message_name": "a message's `name`", "unknown": "fields that nobody knows"}
 ANSWERS = {"text": "text", "reasoning": "reasoning", "calls": "calls of tools",
-           "finish": "why it ended", "usage": "counts of tokens"}
+           "vectors": "vectors", "finish": "why it ended", "usage": "counts of tokens"}
 # What an answer of the protocol can hold at all.
 SAYS = {"openai": set(ANSWERS), "ollama": set(ANSWERS), "bdh": {"text"},
         "worker": {"text", "finish", "usage"}}
@@ -74,10 +75,11 @@ def rows_of(dialect, results):
 def answer_rows(dialect):
     """What is said of answers is what judge.py compares."""
     kind = DIALECTS[dialect]
+    says = {**SAYS, **({"bdh": set(), "worker": set()} if kind.embeds else {})}
     for name, shown in ANSWERS.items():
         if name in kind.answers:
             yield [f"answer: {shown}",
-                   *(WORKS if name in SAYS[protocol] else "-" for protocol in PROTOCOLS)]
+                   *(WORKS if name in says[protocol] else "-" for protocol in PROTOCOLS)]
 
 
 def page(results):
