@@ -7,7 +7,7 @@
 
 static const char help[] =
     "usage: hatchway worker --model PATH --socket PATH [--max-sessions N] [--memory MIB]\n"
-    "                       [--precision f32|fast]\n"
+    "                       [--state-cache MIB] [--precision f32|fast]\n"
     "\n"
     "Runs one BDH model for the gateway, which starts this itself. Listens on a Unix socket (made\n"
     "with mode 0600), speaks the frames of engine/frame.h, and leaves when its last connection\n"
@@ -20,6 +20,8 @@ static const char help[] =
     "  --socket PATH       where to listen; a stale socket there is replaced\n"
     "  --max-sessions N    queries generated side by side (default 16); more wait\n"
     "  --memory MIB        for all sessions' states (default 1024): lowers --max-sessions\n"
+    "  --state-cache MIB   for states kept of what was read (default 64, 0: none), so that a\n"
+    "                      prompt that begins alike is read from there on\n"
     "  --precision P       f32 (default), or fast: int8 encoder, bf16 rows and state; half the\n"
     "                      memory a session, `hatchway bdh bench` says what it gains and costs\n";
 
@@ -31,6 +33,7 @@ hw_command_worker(int argc, char **argv)
         {"socket", required_argument, NULL, 's'},
         {"max-sessions", required_argument, NULL, 'n'},
         {"memory", required_argument, NULL, 'b'},
+        {"state-cache", required_argument, NULL, 'c'},
         {"precision", required_argument, NULL, 'p'},
         {"model-fd", required_argument, NULL, 'f'},
         {"trial-ask", required_argument, NULL, 'a'},
@@ -39,7 +42,8 @@ hw_command_worker(int argc, char **argv)
         {0},
     };
     struct hw_worker_conf conf = {.max_sessions = HW_WORKER_DEFAULT_SESSIONS,
-                                  .memory_bytes = HW_WORKER_DEFAULT_MEMORY_BYTES};
+                                  .memory_bytes = HW_WORKER_DEFAULT_MEMORY_BYTES,
+                                  .state_cache_bytes = HW_WORKER_DEFAULT_STATE_CACHE_BYTES};
     enum hw_bdh_precision precision;
     struct hw_err err = {{0}};
     uint64_t value;
@@ -64,6 +68,11 @@ hw_command_worker(int argc, char **argv)
             if (!command_integer("--memory", optarg, 1u << 20, &value))
                 return EXIT_USAGE;
             conf.memory_bytes = (size_t)value << 20;
+            break;
+        case 'c':
+            if (!command_integer("--state-cache", optarg, 1u << 20, &value))
+                return EXIT_USAGE;
+            conf.state_cache_bytes = (size_t)value << 20;
             break;
         case 'p':
             if (!command_precision(optarg, &precision))

@@ -75,6 +75,7 @@ close_turn(struct hw_prompt *prompt)
 static void
 open_turn(struct hw_prompt *prompt, enum hw_prompt_role role)
 {
+    prompt->turn_begin = prompt->text.len;
     if (has_template(prompt)) {
         if (role == HW_PROMPT_USER)
             hw_buf_puts(&prompt->text, prompt->tmpl->before_user);

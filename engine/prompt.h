@@ -33,6 +33,7 @@ struct hw_prompt {
     bool any;                 /* a turn has begun */
     enum hw_prompt_role role; /* of the turn being written */
     size_t turn_start;        /* of its text, in text */
+    size_t turn_begin;        /* of what the template puts before that */
 };
 
 /* tmpl must outlive the prompt. The caller frees (hw_prompt_free) or takes over `text`. */

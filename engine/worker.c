@@ -128,7 +128,7 @@ start_engine(struct worker *w, struct hw_err *err)
     uint32_t sessions = w->conf.max_sessions > 0 ? w->conf.max_sessions : 1;
     if (fit < sessions)
         sessions = fit > 0 ? (uint32_t)fit : 1;
-    w->spare = calloc(sessions, sizeof(struct hw_bdh_session *));
+    w->spare = calloc(sessions, sizeof(struct spare));
     float *logits = malloc(model->vocab * sizeof(float));
     struct hw_bdh_session *session = NULL;
     if (w->spare == NULL || logits == NULL)
@@ -148,9 +148,11 @@ start_engine(struct worker *w, struct hw_err *err)
         hw_bdh_session_reset(session); /* what it was measured with is nobody's prompt */
         rc = worker_try(w, session, err);
         hw_bdh_session_reset(session);
-        w->spare[w->spare_count++] = session;
+        states_add_spare(w, session, 0);
         w->session_count++;
     }
+    if (rc == 0 && w->conf.state_cache_bytes > 0)
+        rc = hw_state_cache_create(w->conf.state_cache_bytes, &w->state_cache, err);
     free(logits);
     return rc;
 }
@@ -193,7 +195,7 @@ send_reports(struct worker *w, uint64_t now)
         .steps = w->steps,
         .kept_prompts = w->kept_prompts,
         .kept_tokens = w->kept_tokens,
-        .state_bytes = (uint64_t)w->session_count * hw_bdh_engine_state_bytes(w->engine),
+        .state_bytes = states_bytes(w),
     };
 
     if (now < w->report_at_us)
@@ -277,9 +279,7 @@ worker_free(struct worker *w)
 {
     while (w->connections != NULL)
         conn_close(w, w->connections);
-    while (w->spare_count > 0)
-        hw_bdh_session_destroy(&w->spare[--w->spare_count]);
-    free(w->spare);
+    states_free(w);
     hw_bdh_engine_destroy(&w->engine);
     hw_bdh_model_destroy(&w->model);
     if (w->listen_fd >= 0) {

@@ -14,6 +14,7 @@
 
 #define HW_WORKER_DEFAULT_SESSIONS 16u
 #define HW_WORKER_DEFAULT_MEMORY_BYTES ((size_t)1 << 30)
+#define HW_WORKER_DEFAULT_STATE_CACHE_BYTES ((size_t)64 << 20)
 #define HW_WORKER_CONNECT_WAIT_MS 30000
 
 struct hw_worker_conf {
@@ -27,6 +28,7 @@ struct hw_worker_conf {
     uint32_t max_sessions; /* generated side by side; further queries wait */
     size_t memory_bytes;   /* for all sessions' states: lowers max_sessions, never below 1 */
     size_t cache_bytes;    /* of the processor (turns.h); 0: asked of the system */
+    size_t state_cache_bytes; /* for snapshots of what was read; 0: none */
 };
 
 /* Runs until SIGTERM, until every connection has closed after the first came, or for

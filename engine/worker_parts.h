@@ -14,6 +14,7 @@
 #include "engine/frame.h"
 #include "engine/generate.h"
 #include "engine/prompt.h"
+#include "engine/state_cache.h"
 #include "engine/worker.h"
 
 #define WORKER_MAX_CONNECTIONS 256
@@ -44,7 +45,9 @@ struct stream {
     struct hw_prompt prompt;
     struct hw_bdh_session *session; /* PREFILL, DECODE */
     struct hw_generation *generation;
-    struct hw_buf text; /* ready, waiting for credit */
+    size_t prompt_bytes, last_turn; /* where in the prompt its last turn begins */
+    uint64_t cached_at;             /* position up to which the session's text is in the cache */
+    struct hw_buf text;             /* ready, waiting for credit */
     uint64_t credit_bytes;
     uint64_t served; /* the tick of its last prompt tokens: the longest unserved goes first */
     uint64_t started_us, decode_us;
@@ -62,6 +65,12 @@ struct connection {
 struct line {
     struct stream *first, *last;
     uint32_t count;
+};
+
+/* A session that nobody uses, with what it has read. */
+struct spare {
+    struct hw_bdh_session *session;
+    uint64_t cached_at;
 };
 
 struct worker {
@@ -82,8 +91,9 @@ struct worker {
     bool turn_fresh;           /* it went to one that had no token yet */
     uint64_t prefill_due;      /* prompt tokens that decoding has earned, times the decoders */
     uint64_t ticks;
-    struct hw_bdh_session **spare; /* [max_sessions]; those not in use, the longest left first */
+    struct spare *spare; /* [max_sessions]; the longest left first */
     uint32_t spare_count, session_count;
+    struct hw_state_cache *state_cache; /* NULL: none */
     uint64_t prompt_tokens, output_tokens, steps, kept_prompts, kept_tokens;
     uint64_t report_at_us;
 };
@@ -108,6 +118,17 @@ bool stream_take_frame(struct worker *w, struct connection *conn, const struct h
                        struct hw_err *err);
 void stream_destroy(struct worker *w, struct stream *s);
 void stream_fail(struct worker *w, struct stream *s, int code, const char *msg);
+
+/* worker_states.c: sessions, and what they have read */
+void states_add_spare(struct worker *w, struct hw_bdh_session *session, uint64_t cached_at);
+/* For the stream's prompt, with as much of it read as any state has; NULL: memory is short. */
+struct hw_bdh_session *states_take(struct worker *w, struct stream *s, struct hw_err *err);
+/* How many tokens to read next: a unit, or fewer so as to stop where the state is worth keeping. */
+uint32_t states_next(const struct worker *w, const struct stream *s);
+/* After reading: keeps it if this is such a place. */
+void states_keep(struct worker *w, struct stream *s);
+uint64_t states_bytes(const struct worker *w);
+void states_free(struct worker *w);
 
 /* worker_sched.c: who computes next */
 void line_append(struct line *line, struct stream *s);

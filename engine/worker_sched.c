@@ -9,7 +9,6 @@
  * that ended it. A session without credit, or whose connection does not drain, is passed over: it
  * holds its state and costs nothing else. Nobody's bits depend on who else is in the step. */
 #include <sodium.h>
-#include <string.h>
 
 #include "engine/turns.h"
 #include "engine/worker_parts.h"
@@ -40,56 +39,6 @@ line_remove(struct line *line, struct stream *s)
         line->last = s->line_prev;
     s->line_prev = s->line_next = NULL;
     line->count--;
-}
-
-static struct hw_bdh_session *
-take_spare(struct worker *w, uint32_t at)
-{
-    struct hw_bdh_session *session = w->spare[at];
-
-    w->spare_count--;
-    memmove(w->spare + at, w->spare + at + 1, (w->spare_count - at) * sizeof(w->spare[0]));
-    return session;
-}
-
-/* The spare session that has read most of this prompt already, as a conversation's next turn begins
- * with all that went before: w->spare_count when there is none. */
-static uint32_t
-find_spare(const struct worker *w, const struct hw_buf *prompt)
-{
-    uint32_t found = w->spare_count;
-    uint64_t longest = 0;
-
-    for (uint32_t i = 0; i < w->spare_count; i++) {
-        uint64_t position = hw_bdh_session_position(w->spare[i]);
-        if (position > longest &&
-            hw_bdh_session_continues(w->spare[i], prompt->data, prompt->len)) {
-            longest = position;
-            found = i;
-        }
-    }
-    return found;
-}
-
-/* Sessions are made on first use and kept with what they have read: at most max_sessions, which
- * --memory bounds. Who continues none gets a new one, or that which was left longest ago. */
-static struct hw_bdh_session *
-take_session(struct worker *w, const struct hw_buf *prompt, struct hw_err *err)
-{
-    struct hw_bdh_session *session = NULL;
-    uint32_t found = find_spare(w, prompt);
-
-    if (found < w->spare_count)
-        return take_spare(w, found);
-    bool fresh = w->spare_count > 0 && hw_bdh_session_position(w->spare[0]) == 0;
-    if (!fresh && w->session_count < w->hello.max_sessions &&
-        hw_bdh_session_create(w->engine, &session, err) == 0) {
-        w->session_count++;
-    } else if (w->spare_count > 0) {
-        session = take_spare(w, 0);
-        hw_bdh_session_reset(session);
-    }
-    return session;
 }
 
 static int
@@ -131,7 +80,7 @@ sched_admit(struct worker *w)
     while (w->queue.first != NULL && w->active.count < w->hello.max_sessions) {
         struct stream *s = w->queue.first;
         struct hw_err err = {{0}};
-        s->session = take_session(w, &s->prompt.text, &err);
+        s->session = states_take(w, s, &err);
         if (s->session == NULL && w->active.count > 0)
             return; /* memory is short: one of the active will hand its session on */
         int rc = s->session == NULL ? HW_EUNAVAILABLE : start_generation(w, s, &err);
@@ -163,7 +112,7 @@ sched_release(struct worker *w, struct stream *s)
         line_remove(&w->active, s);
     hw_generation_destroy(&s->generation);
     if (s->session != NULL)
-        w->spare[w->spare_count++] = s->session;
+        states_add_spare(w, s->session, s->cached_at);
     s->session = NULL;
     drop_prompt(w, s);
 }
@@ -249,7 +198,8 @@ prefill_unit(struct worker *w, struct stream *s)
 {
     uint32_t before = hw_generation_prompt_tokens(s->generation);
 
-    hw_generation_prefill(s->generation, WORKER_UNIT_PREFILL);
+    hw_generation_prefill(s->generation, states_next(w, s));
+    states_keep(w, s);
     w->prompt_tokens += hw_generation_prompt_tokens(s->generation) - before;
     s->served = ++w->ticks;
     if (hw_generation_state(s->generation) != HW_GENERATION_PREFILL) {
