@@ -106,6 +106,8 @@ static const struct hw_key keys_backend[] = {
     {"workers", hw_set_count, HW_FIELD(hw_conf_backend, workers), .min = 1, .max = 64},
     {"precision", hw_set_word, HW_FIELD(hw_conf_backend, precision), .fallback = "f32",
      .words = hw_precision_names},
+    {"state_cache", hw_set_size, HW_FIELD(hw_conf_backend, state_cache), .fallback = "64MiB",
+     .max = 1ull << 40},
     {"trial", hw_set_section, HW_FIELD(hw_conf_backend, trial), .keys = keys_trial},
     {"models", hw_set_texts, HW_FIELD(hw_conf_backend, models), .max = 64, .item_max = MODEL_BYTES},
     {"roles", set_backend_roles, .offset = 0, .max = HW_MAX_ROLES, .item_max = 64},
@@ -251,6 +253,10 @@ end_backend(struct hw_load *load, const struct hw_node *map, void *item)
     if (workers != NULL && backend->url != NULL)
         hw_conf_report_key(load, workers,
                            "'workers' counts the processes of a local bdh model; a url has none");
+    const struct hw_node *state_cache = hw_node_find(map, "state_cache");
+    if (state_cache != NULL && backend->url != NULL)
+        hw_conf_report_key(load, state_cache,
+                           "'state_cache' is that of a local bdh model's workers; a url has none");
     const struct hw_node *precision = hw_node_find(map, "precision");
     if (precision != NULL && backend->url != NULL)
         hw_conf_report_key(load, precision,

@@ -142,6 +142,7 @@ struct hw_conf_backend {
     uint32_t workers;                /* bdh by model: processes, 1 */
     struct hw_conf_trial trial;      /* the same */
     enum hw_precision precision;     /* the same */
+    size_t state_cache;              /* the same: bytes of each worker; 0: none; 64 MiB */
     struct hw_conf_list models;
     struct hw_conf_list roles; /* names; role_mask has the same by index */
     uint64_t role_mask;

@@ -21,7 +21,8 @@
 #define PAUSE_MIN_MS 50u
 #define PAUSE_MAX_MS 5000u
 #define KILL_AFTER_MS 2000u
-#define MAX_ARGS 16
+#define MAX_ARGS 20
+#define MIB ((size_t)1 << 20)
 
 static void start(struct hw_worker_process *process);
 
@@ -130,18 +131,20 @@ on_exit_of_child(uv_process_t *handle, int64_t status, int signal_number)
 }
 
 static void
-fill_args(const struct hw_worker_process *process, char *args[MAX_ARGS])
+fill_args(const struct hw_worker_process *process, char *args[MAX_ARGS], char cache_mib[32])
 {
     const char *const wanted[][2] = {
         {"--model", process->model},
         {"--socket", process->path},
         {"--precision", process->fast ? "fast" : NULL},
+        {"--state-cache", cache_mib},
         {"--model-fd", process->model_fd >= 0 ? "3" : NULL},
         {"--trial-ask", process->trial_ask},
         {"--trial-expect", process->trial_expect},
     };
     size_t count = 0;
 
+    snprintf(cache_mib, 32, "%zu", (process->state_cache + MIB - 1) / MIB);
     args[count++] = (char *)(uintptr_t) "hatchway";
     args[count++] = (char *)(uintptr_t) "worker";
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
@@ -157,7 +160,7 @@ static void
 start(struct hw_worker_process *process)
 {
     struct hw_workers_supervisor *supervisor = process->supervisor;
-    char *args[MAX_ARGS];
+    char *args[MAX_ARGS], cache_mib[32];
     uv_stdio_container_t stdio[4] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
@@ -173,7 +176,7 @@ start(struct hw_worker_process *process)
         .env = hw_worker_environment(),
     };
 
-    fill_args(process, args);
+    fill_args(process, args, cache_mib);
     unlink(process->path);
     uv_update_time(supervisor->loop);
     process->started_ms = uv_now(supervisor->loop);
@@ -267,6 +270,7 @@ hw_process_add(struct hw_workers_supervisor *supervisor, const struct hw_worker_
     process->backend = hw_xstrdup(backend->name);
     process->model = hw_xstrdup(backend->model);
     process->fast = backend->fast;
+    process->state_cache = backend->state_cache;
     process->trial = trial;
     process->model_fd = -1;
     hw_process_set_model(process, trial ? backend->watch->tried.fd : backend->watch->taken.fd);

@@ -75,7 +75,8 @@ hw_supervisor_adjust(struct hw_workers_supervisor *supervisor,
         next = process->next;
         if (process->retiring || strcmp(process->backend, backend->name) != 0)
             continue;
-        bool same = strcmp(process->model, backend->model) == 0 && process->fast == backend->fast;
+        bool same = strcmp(process->model, backend->model) == 0 && process->fast == backend->fast &&
+                    process->state_cache == backend->state_cache;
         if (process->trial && same && backend->workers > 0)
             continue;
         if (!same || have >= backend->workers)
@@ -107,7 +108,8 @@ apply_backend(struct hw_workers_supervisor *supervisor, const struct hw_conf_bac
         backend->next = supervisor->backends;
         supervisor->backends = backend;
     } else {
-        changed = strcmp(backend->model, conf->model) != 0 || backend->fast != fast;
+        changed = strcmp(backend->model, conf->model) != 0 || backend->fast != fast ||
+                  backend->state_cache != conf->state_cache;
     }
     take_text(&backend->trial_ask, conf->trial.ask);
     take_text(&backend->trial_expect, conf->trial.expect);
@@ -117,6 +119,7 @@ apply_backend(struct hw_workers_supervisor *supervisor, const struct hw_conf_bac
         hw_swap_watch(supervisor, backend);
     }
     backend->fast = fast;
+    backend->state_cache = conf->state_cache;
     backend->wanted = true;
     backend->workers =
         conf->workers < HW_WORKERS_MAX_PROCESSES ? conf->workers : HW_WORKERS_MAX_PROCESSES;

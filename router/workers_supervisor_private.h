@@ -13,6 +13,7 @@ struct hw_worker_process {
     struct hw_worker_process *next;
     char *backend, *model;
     bool fast;                      /* --precision fast */
+    size_t state_cache;             /* bytes, for --state-cache */
     char *trial_ask, *trial_expect; /* NULL: none */
     int model_fd;                   /* what it loads; -1: the file was not there, it says so */
     bool trial;                     /* of a checkpoint that is not yet in force */
@@ -52,6 +53,7 @@ struct hw_worker_backend {
     char *trial_ask, *trial_expect; /* NULL: none */
     struct hw_model_watch *watch;
     bool fast;
+    size_t state_cache;
     uint32_t workers;
     bool wanted; /* by the snapshot being applied */
 };

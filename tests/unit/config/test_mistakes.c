@@ -149,6 +149,9 @@ backends(void **state)
          "of a local bdh worker: write models: [\"llama\"]"},
         {OLLAMA(LOCAL ", trial: { ask: hello }"),
          "t.yaml:2:83: error: backends[0]: 'trial' is that of a local bdh model; a url has none"},
+        {OLLAMA(LOCAL ", state_cache: 1MiB"), "t.yaml:2:83: error: backends[0]: 'state_cache' is "
+                                              "that of a local bdh model's workers; a url has "
+                                              "none"},
         {"backends: [{ name: a, kind: bdh, model: m.st, general: true, trial: { expect: hi } }]\n",
          "t.yaml:1:69: error: backends[0].trial: the key 'ask' is missing"},
         {OLLAMA(LOCAL ", workers: 2"), "t.yaml:2:83: error: backends[0]: 'workers' counts the "
