@@ -2,15 +2,16 @@
 #include <getopt.h>
 
 #include "engine/bench.h"
+#include "engine/bench_chat.h"
 #include "engine/bench_model.h"
 #include "engine/command_parts.h"
 #include "engine/prompt.h"
 #include "engine/train_rows.h"
 
-enum { MAX_TEXT_BYTES = 1 << 20, LOSS_BYTES = 16384 };
+enum { MAX_TEXT_BYTES = 1 << 20, LOSS_BYTES = 16384, CHAT_ROUNDS = 5 };
 
 static const char help[] =
-    "usage: hatchway bdh bench MODEL [--doubled] [--seconds S] [--data FILE]\n"
+    "usage: hatchway bdh bench MODEL [--doubled] [--chat] [--seconds S] [--data FILE]\n"
     "       hatchway bdh bench --shape LAYERS,EMBD,HEADS,MULTIPLIER [--seconds S] [--data FILE]\n"
     "\n"
     "Measures a model on one core, in f32 and fast (int8 encoder, bf16 rest): tokens a second of "
@@ -26,6 +27,8 @@ static const char help[] =
     "                 twice the parameters, to measure a trained model of that shape\n"
     "  --shape L,D,H,M  random weights of that shape (6,256,4,128 is the published default)\n"
     "  --seconds S    for each measurement (default 2)\n"
+    "  --chat         instead: what a conversation's tenth turn costs until its first token, read\n"
+    "                 from the start, from a snapshot, and in the session of the turns before\n"
     "  --data FILE    text, or *.jsonl with questions and answers (held-out phrasings, if it has\n"
     "                 any): what the model reads, and what the loss is of\n";
 
@@ -190,10 +193,50 @@ bench(const struct hw_bdh_model *model, const struct hw_bench_text *text, double
     return 0;
 }
 
+static void
+print_chat(const struct hw_bench_chat chats[2])
+{
+    const struct hw_bench_chat *f32 = &chats[0], *fast = &chats[1];
+
+    printf("\ntenth turn of a conversation: %d bytes before it, %d new ones\n", HW_BENCH_CHAT_KEPT,
+           HW_BENCH_CHAT_ASKED);
+    printf("%-39s %9s %9s\n", "CPU milliseconds to the first token", "f32", "fast");
+    printf("%-39s %9.2f %9.2f\n", "read from the start", f32->cold_ms, fast->cold_ms);
+    printf("%-39s %9.2f %9.2f\n", "from a snapshot", f32->snapshot_ms, fast->snapshot_ms);
+    printf("%-39s %9.2f %9.2f\n", "in the session of the turns before", f32->session_ms,
+           fast->session_ms);
+    printf("%-39s %9.1f %9.1f\n", "times less: from a snapshot", f32->cold_ms / f32->snapshot_ms,
+           fast->cold_ms / fast->snapshot_ms);
+    printf("%-39s %9.1f %9.1f\n", "times less: in the session", f32->cold_ms / f32->session_ms,
+           fast->cold_ms / fast->session_ms);
+    printf("%-39s %9.2f %9.2f\n", "making the snapshot", f32->take_ms, fast->take_ms);
+    printf("%-39s %9.1f %9.1f\n", "MiB of the snapshot", (double)f32->snapshot_bytes / 1048576.0,
+           (double)fast->snapshot_bytes / 1048576.0);
+}
+
+static int
+bench_chat(const struct hw_bdh_model *model, const struct hw_bench_text *text, struct hw_err *err)
+{
+    struct hw_bench_chat chats[2];
+    int rc = 0;
+
+    printf("model %s: %zu parameters\n", model->name, hw_bdh_param_count(&model->conf));
+    for (int i = 0; rc == 0 && i < 2; i++) {
+        struct hw_bdh_engine *engine = NULL;
+        rc = hw_bdh_engine_create_as(model, i == 0 ? HW_BDH_F32 : HW_BDH_FAST, &engine, err);
+        if (rc == 0)
+            rc = hw_bench_chat(engine, text, CHAT_ROUNDS, &chats[i], err);
+        hw_bdh_engine_destroy(&engine);
+    }
+    if (rc == 0)
+        print_chat(chats);
+    return rc;
+}
+
 struct bench_options {
     const char *model, *data;
     struct hw_bdh_config shape; /* n_layer 0: none was asked for */
-    bool doubled;
+    bool doubled, chat;
     double seconds;
 };
 
@@ -224,7 +267,8 @@ run(const struct bench_options *options)
 
     if (get_model(options, &model, &err) != 0 ||
         read_text(options->data, model, &text, &err) != 0 ||
-        bench(model, &text, options->seconds, &err) != 0)
+        (options->chat ? bench_chat(model, &text, &err)
+                       : bench(model, &text, options->seconds, &err)) != 0)
         rc = command_failed("%s", err.msg);
     hw_buf_free(&text.bytes);
     hw_bdh_model_destroy(&model);
@@ -250,9 +294,13 @@ int
 command_bench(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"seconds", required_argument, NULL, 's'}, {"data", required_argument, NULL, 'd'},
-        {"shape", required_argument, NULL, 'p'},   {"doubled", no_argument, NULL, '2'},
-        {"help", no_argument, NULL, 'h'},          {0},
+        {"seconds", required_argument, NULL, 's'},
+        {"data", required_argument, NULL, 'd'},
+        {"shape", required_argument, NULL, 'p'},
+        {"doubled", no_argument, NULL, '2'},
+        {"chat", no_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     struct bench_options options = {.seconds = 2.0};
     int option;
@@ -274,6 +322,9 @@ command_bench(int argc, char **argv)
             break;
         case '2':
             options.doubled = true;
+            break;
+        case 'c':
+            options.chat = true;
             break;
         case 'h':
             fputs(help, stdout);

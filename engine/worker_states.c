@@ -14,7 +14,7 @@
 
 #include "engine/worker_parts.h"
 
-#define WORKER_WORTH_KEEPING 64u
+#define WORKER_WORTH_KEEPING 128u
 #define FIRST_CHUNK 1024u
 #define CHUNK_FACTOR 4u
 

@@ -116,6 +116,13 @@ def test_a_conversation_out_of_a_file_is_the_one_that_was_read_whole(tmp_path):
     assert again.exists()
 
 
+def test_the_bench_of_a_conversation_comes_to_the_same_logits():
+    done = run("bdh", "bench", TINY_MODEL, "--chat")
+
+    assert done.returncode == 0, done.stderr  # other logits are an error
+    assert b"times less: from a snapshot" in done.stdout
+
+
 def test_a_state_of_another_model_is_refused(tmp_path):
     state = tmp_path / "state"
     run("bdh", "generate", TINY_MODEL, "--prompt", "Once", "--max-tokens", 5,

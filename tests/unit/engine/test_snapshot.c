@@ -91,6 +91,7 @@ test_restored_to_the_bit(void **state)
         check_restore("tiny_s002", i == 0 ? HW_BDH_F32 : HW_BDH_FAST);
         check_restore("h3_d20_s002", i == 0 ? HW_BDH_F32 : HW_BDH_FAST);
         check_restore("h5_d36_s02", i == 0 ? HW_BDH_F32 : HW_BDH_FAST);
+        check_restore("h5_d36_decay", i == 0 ? HW_BDH_F32 : HW_BDH_FAST);
         check_restore("h7_d20_v300", i == 0 ? HW_BDH_F32 : HW_BDH_FAST);
         check_restore("h3_d20_fades", i == 0 ? HW_BDH_F32 : HW_BDH_FAST);
     }
