@@ -29,7 +29,7 @@ make_worker(uint32_t sessions, size_t cache_bytes, bool fast)
     w.hello.max_sessions = sessions;
     w.spare = calloc(sessions, sizeof(*w.spare));
     if (cache_bytes > 0)
-        assert_int_equal(hw_state_cache_create(cache_bytes, &w.cache, NULL), 0);
+        assert_int_equal(hw_state_cache_create(cache_bytes, &w.state_cache, NULL), 0);
     return w;
 }
 
@@ -118,7 +118,7 @@ test_a_beginning_is_read_once(void **state)
         assert_int_equal(ask(&w, &one, SYSTEM, questions[i], NULL), strlen(questions[i]));
     assert_int_equal(w.kept_prompts, 3);
     assert_int_equal(w.kept_tokens, 3 * strlen(SYSTEM));
-    assert_int_equal(hw_state_cache_count(w.cache), 1);
+    assert_int_equal(hw_state_cache_count(w.state_cache), 1);
     free_worker(&w);
 }
 
@@ -213,10 +213,10 @@ test_the_budget_holds(void **state)
         memset(text, 'a' + i % 26, sizeof(text));
         text[sizeof(text) - 1] = '\0';
         ask(&w, &one, SYSTEM, text, NULL);
-        assert_true(hw_state_cache_bytes(w.cache) <= budget);
+        assert_true(hw_state_cache_bytes(w.state_cache) <= budget);
         assert_true(states_bytes(&w) <= budget + hw_bdh_engine_state_bytes(w.engine));
     }
-    assert_true(hw_state_cache_count(w.cache) > 1);
+    assert_true(hw_state_cache_count(w.state_cache) > 1);
     /* What all of them used is there still, what only the first did is not. */
     assert_int_equal(ask(&w, &one, SYSTEM, "Hello?", NULL), 6);
     memset(text, 'a', sizeof(text) - 1);
@@ -224,7 +224,7 @@ test_the_budget_holds(void **state)
     free_worker(&w);
     w = make_worker(1, 100, false); /* less than any snapshot takes */
     ask(&w, &one, SYSTEM, text, NULL);
-    assert_int_equal(hw_state_cache_count(w.cache), 0);
+    assert_int_equal(hw_state_cache_count(w.state_cache), 0);
     free_worker(&w);
 }
 
