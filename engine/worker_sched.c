@@ -266,6 +266,7 @@ decode_unit(struct worker *w, size_t decoders)
         w->next_first = batch[count - 1]->line_next;
     hw_generations_decode(generations, texts, count);
     w->output_tokens += count;
+    w->steps++;
     w->prefill_due += WORKER_ROUND_PREFILL * count;
     for (size_t i = 0; i < count; i++)
         sched_deliver(w, batch[i]);
