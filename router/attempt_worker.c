@@ -51,7 +51,7 @@ on_worker_text(void *ctx, const char *bytes, size_t len)
 }
 
 static void
-on_worker_done(void *ctx, const struct hw_frame_done *done)
+on_worker_done(void *ctx, const struct hw_frame_done *done, uint64_t model)
 {
     struct hw_attempt *attempt = ctx;
     struct hw_event event = {.type = HW_EVENT_FINISH};
@@ -61,6 +61,7 @@ on_worker_done(void *ctx, const struct hw_frame_done *done)
     event.finish = done->finish == HW_FRAME_FINISH_LENGTH ? HW_FINISH_LENGTH : HW_FINISH_STOP;
     event.usage = (struct hw_usage){true, done->prompt_tokens, done->output_tokens};
     attempt->finished = true;
+    attempt->model_id = model;
     attempt->finished_ns = uv_hrtime();
     attempt->usage = event.usage;
     attempt->events->on_event(attempt->ctx, &event);

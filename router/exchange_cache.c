@@ -102,7 +102,8 @@ digest_backends(const struct hw_exchange *ex)
 }
 
 /* Has the key named the checkpoint that answered? Not when the worker came up after the key was
- * made, or came up a moment ago and nobody has looked at what it runs. */
+ * made, or came up a moment ago and nobody has looked at what it runs, or when the checkpoint
+ * changed and a worker of the other one was asked. */
 static bool
 key_names_model(const struct hw_exchange *ex)
 {
@@ -110,7 +111,7 @@ key_names_model(const struct hw_exchange *ex)
     const struct hw_conf_backend *conf = &ex->plan->snapshot->backends[i];
     bool local = conf->kind == HW_KIND_BDH && conf->url == NULL;
 
-    return (!local || atomic_load(&ex->plan->backends[i]->model_digest) != 0) &&
+    return (!local || atomic_load(&ex->plan->backends[i]->model_digest) == ex->attempt.model_id) &&
            digest_backends(ex) == ex->key_backends;
 }
 

@@ -48,14 +48,11 @@ learn_of_workers(struct hw_gateway *gateway)
     for (size_t i = 0; i < plan->snapshot->backend_count; i++) {
         const struct hw_conf_backend *conf = &plan->snapshot->backends[i];
         struct hw_backend *backend = plan->backends[i];
-        uint64_t digest;
-
         if (conf->kind != HW_KIND_BDH || conf->url != NULL ||
             !hw_workers_info(gateway->supervisor, conf->name, &info) || !info.known)
             continue;
-        memcpy(&digest, info.hello.digest, sizeof(digest));
-        digest |= 1; /* 0 means that nobody has said hello */
-        if (atomic_exchange(&backend->model_digest, digest) != digest)
+        uint64_t model = hw_worker_model_id(&info.hello);
+        if (atomic_exchange(&backend->model_digest, model) != model)
             hw_backend_prior(backend, (double)info.hello.prefill_bytes_s,
                              (double)info.hello.decode_bytes_s);
     }
@@ -124,8 +121,8 @@ on_folder_quiet(void *ctx)
     struct hw_gateway *gateway = ctx;
     uint64_t stamp = hw_watch_stamp(gateway->config_path);
 
-    if (stamp == 0 || stamp == gateway->read_stamp ||
-        atomic_load(&gateway->draining) || !gateway->loops[0].plan->snapshot->watch)
+    if (stamp == 0 || stamp == gateway->read_stamp || atomic_load(&gateway->draining) ||
+        !gateway->loops[0].plan->snapshot->watch)
         return;
     hw_log(HW_LOG_INFO, "%s has changed: reading it", gateway->config_path);
     hw_reload_file(gateway);

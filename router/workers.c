@@ -282,6 +282,15 @@ hw_worker_call_took(struct hw_worker_call *call, size_t bytes)
     call->taken = 0;
 }
 
+uint64_t
+hw_worker_model_id(const struct hw_frame_hello *hello)
+{
+    uint64_t id;
+
+    memcpy(&id, hello->digest, sizeof(id));
+    return id | 1;
+}
+
 /* --- life ------------------------------------------------------------------------------------ */
 
 /* The board changed: links for new slots, none for those gone, and each to its right state. */

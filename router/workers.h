@@ -38,6 +38,11 @@ struct hw_worker_call;
  * must be one that lives as long as the process. */
 struct hw_workers_supervisor *hw_workers_supervisor_create(uv_loop_t *loop, const char *executable);
 
+/* How often checkpoints are looked at, and for how long one must be left alone before it is tried.
+ * Of backends applied later; tests have less patience than the 500 and 1500 of the start. */
+void hw_workers_supervisor_pace(struct hw_workers_supervisor *supervisor, uint32_t look_ms,
+                                uint32_t settle_ms);
+
 /* Takes the local bdh backends of a snapshot: new ones are started, those that vanished or whose
  * model or count changed are retired (they finish what they were asked, then stop), the rest are
  * left alone. A name whose model changed serves from its new workers as soon as they are up; until
@@ -64,6 +69,8 @@ struct hw_worker_info {
     uint64_t swaps_taken, swaps_refused; /* of its checkpoint, when the file changed */
     struct hw_frame_report report;       /* sums over processes; token counts survive a restart */
 };
+/* Names its checkpoint, as it is run: equal ids mean equal answers. Never 0. */
+uint64_t hw_worker_model_id(const struct hw_frame_hello *hello);
 /* Any thread. False: no local backend of that name is applied; *out untouched. */
 bool hw_workers_info(struct hw_workers_supervisor *supervisor, const char *backend,
                      struct hw_worker_info *out);
@@ -97,7 +104,8 @@ struct hw_worker_ask {
 struct hw_worker_events {
     void (*on_start)(void *ctx);                               /* it left the worker's queue */
     void (*on_text)(void *ctx, const char *bytes, size_t len); /* whole UTF-8 characters */
-    void (*on_done)(void *ctx, const struct hw_frame_done *done);
+    /* model: hw_worker_model_id of the worker that answered. */
+    void (*on_done)(void *ctx, const struct hw_frame_done *done, uint64_t model);
     /* started: START or TEXT had come before. code: what the worker said (HW_EINVAL: the query is
      * at fault; HW_ELIMIT: its queue is full), HW_EIO when it died, HW_EUNAVAILABLE when none came
      * up within wait_ms or the backend was taken away. */

@@ -172,6 +172,7 @@ take_text(struct hw_worker_call *call, const struct hw_frame *frame, struct hw_e
 static int
 take_done(struct hw_worker_call *call, const struct hw_frame *frame, struct hw_err *err)
 {
+    uint64_t model = call->link->model;
     struct hw_frame_done done;
     struct hw_worker_events events = call->events;
     void *ctx = call->ctx;
@@ -180,7 +181,7 @@ take_done(struct hw_worker_call *call, const struct hw_frame *frame, struct hw_e
     if (rc != 0)
         return rc;
     hw_worker_call_free(call);
-    events.on_done(ctx, &done);
+    events.on_done(ctx, &done, model);
     return 0;
 }
 
@@ -231,6 +232,7 @@ take_hello(struct hw_worker_link *link, const struct hw_frame *frame, struct hw_
         return rc;
     uv_timer_stop(&link->timer);
     link->state = HW_LINK_UP;
+    link->model = hw_worker_model_id(&hello);
     hw_board_slot_greeted(link->workers->board, link->slot, &hello);
     hw_workers_link_up(link);
     return 0;

@@ -57,6 +57,7 @@ struct hw_worker_link {
     struct hw_worker_call *calls[HW_LINK_BUCKETS]; /* by stream */
     uint32_t call_count;
     uint32_t others; /* sessions of other loops, by the last report */
+    uint64_t model;  /* hw_worker_model_id; of the last HELLO */
 };
 
 struct hw_workers {

@@ -5,6 +5,9 @@
 #include "hatchway/assert.h"
 #include "router/workers_supervisor_private.h"
 
+#define LOOK_MS 500u
+#define SETTLE_MS 1500u
+
 static void
 free_backend(struct hw_worker_backend *backend)
 {
@@ -185,12 +188,21 @@ on_poke(uv_async_t *async)
     }
 }
 
+void
+hw_workers_supervisor_pace(struct hw_workers_supervisor *supervisor, uint32_t look_ms,
+                           uint32_t settle_ms)
+{
+    supervisor->look_ms = look_ms;
+    supervisor->settle_ms = settle_ms;
+}
+
 struct hw_workers_supervisor *
 hw_workers_supervisor_create(uv_loop_t *loop, const char *executable)
 {
     struct hw_workers_supervisor *supervisor = hw_xcalloc(1, sizeof(*supervisor));
 
     supervisor->loop = loop;
+    hw_workers_supervisor_pace(supervisor, LOOK_MS, SETTLE_MS);
     supervisor->executable = hw_xstrdup(executable != NULL ? executable : "/proc/self/exe");
     supervisor->board = hw_board_create();
     HW_ASSERT(uv_async_init(loop, &supervisor->async, on_poke) == 0);

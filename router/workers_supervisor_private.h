@@ -67,6 +67,7 @@ struct hw_workers_supervisor {
     struct hw_worker_process *processes;
     uint32_t path_counter;
     size_t watch_count;
+    uint32_t look_ms, settle_ms;
     uv_async_t async;
     bool closing, async_closed;
     void (*closed_cb)(void *ctx);

@@ -1,6 +1,6 @@
 /* router/workers_swap.c - a checkpoint that changes on disk, taken without a lost query.
  *
- *   the file changed --(quiet for SETTLE_MS, and nobody has it open for writing)--> it is copied
+ *   the file changed --(quiet for settle_ms, and nobody has it open for writing)--> it is copied
  *   -- it is not what serves already --> fresh workers load the copy, on trial: no query comes to
  *   them -- all loops have their HELLO --> they serve, the old ones retire
  *          -- one of them exits, or LATE_MS pass --> they are stopped, the old ones go on, and this
@@ -16,8 +16,6 @@
 #include "router/log.h"
 #include "router/workers_supervisor_private.h"
 
-#define LOOK_MS 500u    /* between two looks at the file */
-#define SETTLE_MS 1500u /* without a change: whoever writes it has done */
 #define LATE_MS 120000u /* for the fresh workers to load, and to answer the trial question */
 
 static void
@@ -48,7 +46,7 @@ checkpoint_of(const struct hw_copy_outcome *outcome)
 static void
 wait_for_quiet(struct hw_model_watch *watch)
 {
-    uv_timer_start(&watch->quiet_timer, on_quiet, SETTLE_MS, 0);
+    uv_timer_start(&watch->quiet_timer, on_quiet, watch->supervisor->settle_ms, 0);
 }
 
 /* The file may have changed again meanwhile. */
@@ -285,7 +283,7 @@ hw_swap_watch(struct hw_workers_supervisor *supervisor, struct hw_worker_backend
     watch->poll.data = watch->late_timer.data = watch->quiet_timer.data = watch;
     watch->open_handles = 3;
     supervisor->watch_count++;
-    uv_fs_poll_start(&watch->poll, on_change, backend->model, LOOK_MS);
+    uv_fs_poll_start(&watch->poll, on_change, backend->model, supervisor->look_ms);
     begin_copy(watch);
     backend->watch = watch;
 }

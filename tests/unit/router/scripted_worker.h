@@ -154,6 +154,7 @@ script_greet(struct script_conn *conn, int fd, const char *model)
     struct hw_frame_report report = {.active = 1, .prompt_tokens = 7, .output_tokens = 9};
 
     snprintf(hello.model, sizeof(hello.model), "%.60s", model);
+    memcpy(hello.digest, model, strnlen(model, sizeof(hello.digest)));
     conn->fd = fd;
     hw_buf_init(&conn->in, 8 << 20);
     hw_buf_init(&conn->out, 8 << 20);
@@ -162,7 +163,27 @@ script_greet(struct script_conn *conn, int fd, const char *model)
     script_serve(conn, 0);
 }
 
-/* `worker --model PATH --socket PATH`; a model named "broken" cannot be loaded. */
+/* What `--model-fd 3` says first, else the path: "broken" cannot be loaded, "crash" crashes, "slow"
+ * takes its time. */
+static inline const char *
+script_load(char **argv)
+{
+    static char text[32];
+
+    for (int i = 6; argv[i] != NULL; i++)
+        if (strcmp(argv[i], "--model-fd") == 0 && pread(3, text, sizeof(text) - 1, 0) < 0)
+            exit(1);
+    const char *model = text[0] != '\0' ? text : argv[3];
+    if (strcmp(model, "broken") == 0)
+        exit(1);
+    if (strcmp(model, "crash") == 0)
+        raise(SIGKILL); /* what leaves no core, and no report of a sanitizer */
+    if (strcmp(model, "slow") == 0)
+        poll(NULL, 0, 1000);
+    return model;
+}
+
+/* `worker --model PATH --socket PATH ...` */
 static inline int
 scripted_worker(char **argv)
 {
@@ -172,15 +193,14 @@ scripted_worker(char **argv)
     int count = 0, ever = 0;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (strcmp(argv[3], "broken") == 0)
-        return 1;
-    if (strcmp(argv[3], "stubborn") == 0)
+    const char *model = script_load(argv);
+    if (strcmp(model, "stubborn") == 0)
         signal(SIGTERM, SIG_IGN);
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", argv[5]);
     int listener = socket(AF_UNIX, SOCK_STREAM, 0);
     if (bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(listener, 8))
         return 1;
-    while (!ever || count > 0 || strcmp(argv[3], "stubborn") == 0) {
+    while (!ever || count > 0 || strcmp(model, "stubborn") == 0) {
         fds[0] = (struct pollfd){.fd = listener, .events = POLLIN};
         for (int i = 0; i < count; i++)
             fds[i + 1] =
@@ -196,7 +216,7 @@ scripted_worker(char **argv)
             }
         }
         if ((fds[0].revents & POLLIN) && count < SCRIPT_CONNS) {
-            script_greet(&conns[count++], accept(listener, NULL, NULL), argv[3]);
+            script_greet(&conns[count++], accept(listener, NULL, NULL), model);
             ever = 1;
         }
     }

@@ -1,8 +1,10 @@
-/* Loops in threads of their own ask while workers are killed and the model changes under them: each
- * ask has exactly one end, and all can be closed in any order. Meant for TSan as well. */
+/* Loops in threads of their own ask while workers are killed and the model changes under them, by
+ * reload and on disk: each ask has exactly one end, and all can be closed in any order. A model
+ * that changes on disk alone costs no ask. Meant for TSan as well. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,14 +15,19 @@
 
 #define LOOPS 3
 #define ASKS 300
+#define SWAPS 6
 #define AT_ONCE 8
 #define BACKEND "hatchling"
+
+static atomic_bool enough; /* no more asks, though ASKS were not made */
 
 struct looper {
     uv_loop_t loop;
     struct hw_workers *workers;
     uv_async_t *finished; /* of the supervisor's loop */
     pthread_t thread;
+    int asks; /* to make */
+    bool deadly;
     int begun, ended, answered, died, refused;
 };
 
@@ -43,18 +50,19 @@ on_text(void *ctx, const char *bytes, size_t len)
 static void
 ended(struct looper *looper)
 {
-    if (++looper->ended == ASKS)
+    looper->ended++;
+    ask_next(looper);
+    if (looper->ended == looper->begun)
         hw_workers_close(looper->workers, NULL, NULL);
-    else
-        ask_next(looper);
 }
 
 static void
-on_done(void *ctx, const struct hw_frame_done *done)
+on_done(void *ctx, const struct hw_frame_done *done, uint64_t model)
 {
     struct looper *looper = ctx;
 
     (void)done;
+    (void)model;
     looper->answered++;
     ended(looper);
 }
@@ -79,12 +87,12 @@ static void
 ask_next(struct looper *looper)
 {
     struct hw_frame_open open = {.top_p = 1};
-    bool deadly = looper->begun % 40 == 39; /* so that the story lasts for some restarts */
+    bool deadly = looper->deadly && looper->begun % 40 == 39; /* so that it lasts for some time */
     struct hw_worker_turn turn = {HW_FRAME_ROLE_USER, deadly ? "die" : "hello", deadly ? 3 : 5};
     struct hw_worker_ask ask = {BACKEND, &open, &turn, 1, 5000};
     struct hw_worker_call *call;
 
-    if (looper->begun == ASKS)
+    if (looper->begun == looper->asks || atomic_load(&enough))
         return;
     looper->begun++;
     if (hw_workers_ask(looper->workers, &ask, &events, looper, &call, NULL) != 0)
@@ -111,9 +119,24 @@ struct boss {
     struct hw_conf_backend backend;
     struct hw_snapshot snapshot;
     struct looper loopers[LOOPS];
-    int rounds;
+    char dir[64], models[2][80];
+    int rounds, replaced;
     bool over;
 };
+
+/* As rsync does; each time with other bytes. */
+static void
+replace(struct boss *boss, const char *model)
+{
+    char beside[96];
+
+    snprintf(beside, sizeof(beside), "%s.new", model);
+    FILE *file = fopen(beside, "w");
+    assert_non_null(file);
+    fprintf(file, "model %d", ++boss->replaced);
+    fclose(file);
+    assert_int_equal(rename(beside, model), 0);
+}
 
 static void
 on_finished(uv_async_t *async)
@@ -129,47 +152,80 @@ on_finished(uv_async_t *async)
 }
 
 static void
-on_round(uv_timer_t *timer)
+on_storm(uv_timer_t *timer)
 {
     struct boss *boss = timer->data;
     struct hw_worker_info info;
 
-    if (++boss->rounds % 3 == 0) {
-        static char models[2][8] = {"model-a", "model-b"};
-        boss->backend.model = models[boss->rounds % 2];
+    if (++boss->rounds % 9 == 0) {
+        boss->backend.model = boss->models[boss->rounds % 2];
         hw_workers_supervisor_apply(boss->supervisor, &boss->snapshot, NULL);
+    } else if (boss->rounds % 3 == 0) {
+        replace(boss, boss->backend.model);
     } else if (hw_workers_info(boss->supervisor, BACKEND, &info) && info.pid_count > 0) {
         kill(info.pids[(uint32_t)boss->rounds % info.pid_count], SIGKILL);
     }
     on_finished(&boss->finished);
 }
 
+/* The next when the last was taken. */
 static void
-test_loops_in_threads(void **state)
+on_calm(uv_timer_t *timer)
 {
-    static char name[] = BACKEND, model[] = "model-a", dir[] = "/tmp";
+    struct boss *boss = timer->data;
+    struct hw_worker_info info;
+
+    if (hw_workers_info(boss->supervisor, BACKEND, &info)) {
+        if (info.swaps_taken == SWAPS)
+            atomic_store(&enough, true);
+        else if (info.up == boss->backend.workers &&
+                 info.swaps_taken + 2 == (uint64_t)boss->replaced)
+            replace(boss, boss->backend.model);
+    }
+    on_finished(&boss->finished);
+}
+
+static struct boss *
+begin(int asks, bool deadly)
+{
+    static char name[] = BACKEND;
     struct boss *boss = calloc(1, sizeof(*boss));
 
-    (void)state;
     alarm(60);
+    atomic_store(&enough, false);
+    assert_non_null(boss);
+    snprintf(boss->dir, sizeof(boss->dir), "/tmp/hw-test-threads-XXXXXX");
+    assert_non_null(mkdtemp(boss->dir));
+    for (int i = 0; i < 2; i++) {
+        snprintf(boss->models[i], sizeof(boss->models[i]), "%s/model-%d", boss->dir, i);
+        replace(boss, boss->models[i]);
+    }
     assert_int_equal(uv_loop_init(&boss->loop), 0);
     uv_async_init(&boss->loop, &boss->finished, on_finished);
     uv_timer_init(&boss->loop, &boss->timer);
     boss->finished.data = boss->timer.data = boss;
-    boss->backend =
-        (struct hw_conf_backend){.name = name, .kind = HW_KIND_BDH, .model = model, .workers = 3};
-    boss->snapshot =
-        (struct hw_snapshot){.backends = &boss->backend, .backend_count = 1, .worker_dir = dir};
+    boss->backend = (struct hw_conf_backend){
+        .name = name, .kind = HW_KIND_BDH, .model = boss->models[0], .workers = 3};
+    boss->snapshot = (struct hw_snapshot){
+        .backends = &boss->backend, .backend_count = 1, .worker_dir = boss->dir};
     boss->supervisor = hw_workers_supervisor_create(&boss->loop, NULL);
+    hw_workers_supervisor_pace(boss->supervisor, 2, 5);
     assert_int_equal(hw_workers_supervisor_apply(boss->supervisor, &boss->snapshot, NULL), 0);
     for (int i = 0; i < LOOPS; i++) {
         struct looper *looper = &boss->loopers[i];
         assert_int_equal(uv_loop_init(&looper->loop), 0);
+        looper->asks = asks;
+        looper->deadly = deadly;
         looper->workers = hw_workers_create(&looper->loop, boss->supervisor);
         looper->finished = &boss->finished;
         assert_int_equal(pthread_create(&looper->thread, NULL, run_looper, looper), 0);
     }
-    uv_timer_start(&boss->timer, on_round, 7, 7);
+    return boss;
+}
+
+static void
+run_to_the_end(struct boss *boss)
+{
     while (!boss->over)
         uv_run(&boss->loop, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&boss->timer, NULL);
@@ -181,19 +237,48 @@ test_loops_in_threads(void **state)
         struct looper *looper = &boss->loopers[i];
         print_message("loop %d: %d answered, %d died with their worker, %d refused\n", i,
                       looper->answered, looper->died, looper->refused);
-        assert_int_equal(looper->ended, ASKS);
+        assert_int_equal(looper->ended, looper->begun);
         assert_true(looper->answered > 0);
         assert_int_equal(uv_loop_close(&looper->loop), 0);
     }
+    for (int i = 0; i < 2; i++)
+        unlink(boss->models[i]);
+    assert_int_equal(rmdir(boss->dir), 0);
+}
+
+static void
+test_storm(void **state)
+{
+    struct boss *boss = begin(ASKS, true);
+
+    (void)state;
+    uv_timer_start(&boss->timer, on_storm, 7, 7);
+    run_to_the_end(boss);
+    for (int i = 0; i < LOOPS; i++)
+        assert_int_equal(boss->loopers[i].ended, ASKS);
+    free(boss);
+}
+
+static void
+test_swaps_lose_nothing(void **state)
+{
+    struct boss *boss = begin(INT32_MAX, false);
+
+    (void)state;
+    uv_timer_start(&boss->timer, on_calm, 5, 5);
+    run_to_the_end(boss);
+    for (int i = 0; i < LOOPS; i++)
+        assert_int_equal(boss->loopers[i].answered, boss->loopers[i].begun);
     free(boss);
 }
 
 int
 main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_loops_in_threads)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_storm),
+                                       cmocka_unit_test(test_swaps_lose_nothing)};
 
-    if (argc == 6 && strcmp(argv[1], "worker") == 0)
+    if (argc >= 6 && strcmp(argv[1], "worker") == 0)
         return scripted_worker(argv);
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
