@@ -104,24 +104,20 @@ hw_attempt_start_worker(struct hw_attempt *attempt, const struct hw_attempt_requ
     struct hw_worker_prompt_turn *prompt = calloc(count + 1, sizeof(*prompt));
     struct hw_worker_turn *turns = calloc(count + 1, sizeof(*turns));
     struct hw_frame_open open;
-    char *texts = NULL; /* those that stand in the body, decoded */
+    char *texts = NULL; /* decoded */
     int rc = HW_ENOMEM;
 
     if (prompt != NULL && turns != NULL) {
         count = hw_to_worker(request->query, &open, prompt, &attempt->dropped);
         for (size_t i = 0; i < count; i++)
-            bytes += prompt[i].message->text == NULL ? prompt[i].len : 0;
+            bytes += prompt[i].len;
         texts = malloc(bytes + 1);
     }
     if (texts != NULL) {
         char *text = texts;
         for (size_t i = 0; i < count; i++) {
-            const struct hw_message *message = prompt[i].message;
-            turns[i] = (struct hw_worker_turn){prompt[i].role, message->text, prompt[i].len};
-            if (message->text != NULL)
-                continue;
-            hw_text_copy(message, text);
-            turns[i].bytes = text;
+            turns[i] = (struct hw_worker_turn){prompt[i].role, text, prompt[i].len};
+            hw_text_copy(prompt[i].message, text);
             text += prompt[i].len;
         }
         struct hw_worker_ask ask = {

@@ -145,8 +145,11 @@ read_text(const struct hw_question *question, const struct hw_dialect *dialect,
 {
     size_t len = strlen(question->text);
 
-    out->message =
-        (struct hw_message){.role = HW_MSG_USER, .text = question->text, .text_len = len};
+    out->message = (struct hw_message){.role = HW_MSG_USER,
+                                       .kind = HW_SOURCE_TEXT,
+                                       .source = question->text,
+                                       .source_len = (uint32_t)len,
+                                       .text_len = (uint32_t)len};
     out->query = (struct hw_query){.dialect = dialect,
                                    .messages = &out->message,
                                    .message_count = 1,

@@ -18,7 +18,6 @@ struct reading {
     /* Of the message at hand. */
     bool assistant;
     size_t text_len;
-    struct hw_buf calls;
     size_t call_count;
     struct hw_json thoughts; /* the first block of them; .p NULL: none */
     bool has_image, has_own; /* something beside tool_results */
@@ -99,19 +98,12 @@ add_call(struct reading *reading, const struct hw_json *block)
     if (reading->call_count++ == HW_MAX_TOOL_CALLS)
         return hw_err_set(reading->err, HW_EINVAL, "must be one of at most %d calls",
                           HW_MAX_TOOL_CALLS);
-    hw_buf_puts(&reading->calls, reading->calls.len > 1 ? ",{\"id\":" : "{\"id\":");
-    hw_buf_append(&reading->calls, id.p, id.len);
-    hw_buf_puts(&reading->calls, ",\"type\":\"function\",\"function\":{\"name\":");
-    hw_buf_append(&reading->calls, name.p, name.len);
-    hw_buf_puts(&reading->calls, ",\"arguments\":");
-    hw_json_write_string(&reading->calls, input.p, input.len);
-    hw_buf_puts(&reading->calls, "}}");
+    reading->query->prompt_bytes += block->len;
     reading->has_own = true;
     return 0;
 }
 
-/* The text of a string or of an array of text blocks, into the arena. lost: told of each other
- * block. */
+/* The text of a string or of an array of text blocks. lost: told of each other block. */
 static int
 join_text(struct reading *reading, const char *name, const struct hw_json *value,
           struct hw_message *message, bool *lost)
@@ -120,14 +112,14 @@ join_text(struct reading *reading, const char *name, const struct hw_json *value
     struct hw_json block, text, type;
 
     if (value->type == HW_JSON_STRING) {
-        int rc = hw_text_set(message, value, reading->arena, reading->err);
+        int rc = hw_text_set(message, value, reading->err);
         if (rc != 0)
             hw_err_prefix(reading->err, "%s", name);
         return rc;
     }
     if (value->type != HW_JSON_ARRAY)
         return hw_field_wrong(name, "a string or an array of blocks", value, reading->err);
-    message->blocks = *value;
+    size_t text_len = 0;
     hw_json_iter_init(&iter, value);
     for (size_t i = 0; hw_json_next(&iter, NULL, &block); i++) {
         if (!hw_json_get(&block, "type", &type) || !hw_json_string_is(&type, "text")) {
@@ -136,11 +128,13 @@ join_text(struct reading *reading, const char *name, const struct hw_json *value
         }
         if (!hw_json_get(&block, "text", &text) || text.type != HW_JSON_STRING)
             return hw_err_set(reading->err, HW_EINVAL, "%s[%zu].text must be a string", name, i);
-        int rc = measure_line(&text, &message->text_len, "text", reading->err);
+        int rc = measure_line(&text, &text_len, "text", reading->err);
         if (rc != 0)
             return hw_query_at(rc, name, i, reading->err);
     }
-    return hw_text_settle(message, reading->arena, reading->err);
+    hw_text_set_parts(message, HW_SOURCE_BLOCKS, value);
+    message->text_len = (uint32_t)text_len;
+    return 0;
 }
 
 static int
@@ -155,12 +149,15 @@ add_result(struct reading *reading, const struct hw_json *block, size_t i)
     message->role = HW_MSG_TOOL;
     if (!hw_json_get(block, "tool_use_id", &id) || id.type != HW_JSON_STRING)
         return hw_err_set(reading->err, HW_EINVAL, "tool_use_id must be a string");
-    message->tool_call_id = id;
+    int rc = hw_message_set(reading->query, message, HW_MEMBER_TOOL_CALL_ID, &id, reading->arena,
+                            reading->err);
+    if (rc != 0)
+        return rc;
     if (hw_json_get(block, "is_error", &failed) && hw_json_bool(&failed, &set) && set)
         lose(reading, i, ".is_error");
     if (!hw_json_get(block, "content", &content) || content.type == HW_JSON_NULL)
         return 0;
-    int rc = join_text(reading, "content", &content, message, &lost);
+    rc = join_text(reading, "content", &content, message, &lost);
     if (lost)
         lose(reading, i, ".content");
     return rc;
@@ -200,15 +197,13 @@ finish_message(struct reading *reading, const struct hw_json *blocks)
         return HW_ELIMIT;
     message->role = reading->assistant ? HW_MSG_ASSISTANT : HW_MSG_USER;
     message->has_image = reading->has_image;
-    message->reasoning = reading->thoughts;
-    message->blocks = *blocks;
-    message->text_len = reading->text_len;
-    hw_buf_puts(&reading->calls, "]");
-    int rc = hw_text_settle(message, reading->arena, reading->err);
-    if (rc == 0 && reading->call_count > 0)
-        rc = hw_query_keep(&reading->calls, HW_JSON_ARRAY, reading->arena, &message->tool_calls,
-                           reading->err);
-    return rc;
+    message->has_calls = reading->call_count > 0;
+    hw_text_set_parts(message, HW_SOURCE_BLOCKS, blocks);
+    message->text_len = (uint32_t)reading->text_len;
+    if (reading->thoughts.p == NULL)
+        return 0;
+    return hw_message_set(reading->query, message, HW_MEMBER_REASONING, &reading->thoughts,
+                          reading->arena, reading->err);
 }
 
 static int
@@ -221,8 +216,6 @@ read_blocks(struct reading *reading, const struct hw_json *value)
     reading->text_len = reading->call_count = 0;
     reading->thoughts.p = NULL;
     reading->has_image = reading->has_own = false;
-    hw_buf_init(&reading->calls, value->len * 8 + 256);
-    hw_buf_puts(&reading->calls, "[");
     hw_json_iter_init(&iter, value);
     size_t before = reading->query->message_count;
     for (size_t i = 0; rc == 0 && hw_json_next(&iter, NULL, &block); i++) {
@@ -232,7 +225,6 @@ read_blocks(struct reading *reading, const struct hw_json *value)
     }
     if (rc == 0 && (reading->has_own || reading->query->message_count == before))
         rc = finish_message(reading, value);
-    hw_buf_free(&reading->calls);
     return rc;
 }
 

@@ -7,6 +7,7 @@
  * An error is {"error", "detail"}, both the same text: the first is what Hatchway's other plain
  * dialects say, the second what FastAPI services (the fleet's is one) say and their clients read.
  */
+#include "router/api/canonical.h"
 #include "router/api/dialect.h"
 
 #include <string.h>
@@ -34,22 +35,18 @@ make_message(struct hw_parse *parse)
         return hw_err_set(parse->err, HW_EINVAL, "question is missing");
     if (parse->prompt.type != HW_JSON_STRING)
         return hw_field_wrong("question", "a string", &parse->prompt, parse->err);
-    struct hw_message *message = hw_arena_alloc(parse->arena, sizeof(*message));
+    struct hw_message *message = hw_query_add_message(query, parse->arena, parse->err);
     if (message == NULL)
-        return hw_err_set(parse->err, HW_ELIMIT,
-                          "question takes more memory than one query may have");
+        return HW_ELIMIT;
     message->role = HW_MSG_USER;
-    int rc = hw_text_set(message, &parse->prompt, parse->arena, parse->err);
+    int rc = hw_text_set(message, &parse->prompt, parse->err);
     if (rc != 0) {
         hw_err_prefix(parse->err, "question");
         return rc;
     }
     if (message->text_len == 0)
         return hw_err_set(parse->err, HW_EINVAL, "question must not be empty");
-    query->messages = message;
-    query->message_count = 1;
-    query->last_user = message;
-    query->prompt_bytes = message->text_len;
+    hw_query_settle(query);
     return 0;
 }
 

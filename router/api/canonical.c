@@ -6,24 +6,36 @@
 
 #include "router/api/fields.h"
 
+#define MAX_MEMBERS ((1u << 25) - 1) /* of a whole query: what its messages can count */
+
+/* Room for one more of what an array in the arena has count of; NULL: over the arena's limit. */
+static void *
+grow(struct hw_arena *arena, void *array, size_t count, size_t *room, size_t each,
+     struct hw_err *err)
+{
+    if (count < *room)
+        return array;
+    size_t more = *room == 0 ? 4 : *room * 2;
+    void *grown = *room == 0 ? hw_arena_alloc(arena, more * each)
+                             : hw_arena_grow(arena, array, *room * each, more * each);
+    if (grown == NULL)
+        hw_err_set(err, HW_ELIMIT, "must not take more memory than one query may have");
+    else
+        *room = more;
+    return grown;
+}
+
 struct hw_message *
 hw_query_add_message(struct hw_query *query, struct hw_arena *arena, struct hw_err *err)
 {
-    if (query->message_count == query->message_room) {
-        size_t room = query->message_room, more = room == 0 ? 4 : room * 2;
-        struct hw_message *grown =
-            room == 0 ? hw_arena_alloc(arena, more * sizeof(*grown))
-                      : hw_arena_grow(arena, query->messages, room * sizeof(*grown),
-                                      more * sizeof(*grown));
-        if (grown == NULL) {
-            hw_err_set(err, HW_ELIMIT, "must not take more memory than one query may have");
-            return NULL;
-        }
-        query->messages = grown;
-        query->message_room = more;
-    }
+    struct hw_message *grown = grow(arena, query->messages, query->message_count,
+                                    &query->message_room, sizeof(*grown), err);
+
+    if (grown == NULL)
+        return NULL;
+    query->messages = grown;
     struct hw_message *message = &query->messages[query->message_count++];
-    *message = (struct hw_message){.text = ""};
+    *message = (struct hw_message){.source = NULL};
     return message;
 }
 
@@ -48,13 +60,51 @@ hw_query_read_messages(const struct hw_json *array, const char *name, hw_read_me
     return 0;
 }
 
+int
+hw_message_set(struct hw_query *query, struct hw_message *message, enum hw_member what,
+               const struct hw_json *value, struct hw_arena *arena, struct hw_err *err)
+{
+    struct hw_member_slot *grown =
+        grow(arena, query->members, query->member_count, &query->member_room, sizeof(*grown), err);
+
+    if (grown == NULL || query->member_count == MAX_MEMBERS)
+        return HW_ELIMIT;
+    query->members = grown;
+    grown[query->member_count++] = (struct hw_member_slot){
+        .p = value->p, .len = (uint32_t)value->len, .what = what, .next = message->members};
+    message->members = (uint32_t)query->member_count & MAX_MEMBERS;
+    return 0;
+}
+
+bool
+hw_message_get(const struct hw_query *query, const struct hw_message *message, enum hw_member what,
+               struct hw_json *value)
+{
+    static const enum hw_json_type types[] = {
+        [HW_MEMBER_TOOL_CALLS] = HW_JSON_ARRAY,
+        [HW_MEMBER_TOOL_CALL_ID] = HW_JSON_STRING,
+        [HW_MEMBER_REASONING] = HW_JSON_STRING,
+        [HW_MEMBER_IMAGES] = HW_JSON_ARRAY,
+    };
+
+    for (uint32_t at = message->members; at != 0;) {
+        const struct hw_member_slot *slot = &query->members[at - 1];
+        if (slot->what == what) { /* the latest that was set */
+            *value = (struct hw_json){types[what], slot->p, slot->len};
+            return true;
+        }
+        at = slot->next;
+    }
+    return false;
+}
+
 void
 hw_query_settle(struct hw_query *query)
 {
     query->last_user = NULL;
     for (size_t i = 0; i < query->message_count; i++) {
         const struct hw_message *message = &query->messages[i];
-        query->prompt_bytes += message->text_len + message->tool_calls.len;
+        query->prompt_bytes += message->text_len;
         query->wants_images = query->wants_images || message->has_image;
         if (message->role == HW_MSG_USER)
             query->last_user = message;

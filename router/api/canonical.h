@@ -8,6 +8,12 @@
  * err is filled (HW_ELIMIT). */
 struct hw_message *hw_query_add_message(struct hw_query *query, struct hw_arena *arena,
                                         struct hw_err *err);
+/* Notes a member of a message; HW_ELIMIT as above. */
+int hw_message_set(struct hw_query *query, struct hw_message *message, enum hw_member what,
+                   const struct hw_json *value, struct hw_arena *arena, struct hw_err *err);
+/* The member as it was noted; false: it has none. */
+bool hw_message_get(const struct hw_query *query, const struct hw_message *message,
+                    enum hw_member what, struct hw_json *value);
 /* When all messages are there: last_user, prompt_bytes, wants_images. */
 void hw_query_settle(struct hw_query *query);
 

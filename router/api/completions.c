@@ -30,7 +30,7 @@ take_prompt(void *ctx, const struct hw_json *value)
         return HW_ELIMIT;
     message->role = HW_MSG_USER;
     parse->prompt = prompt;
-    int rc = hw_text_set(message, &prompt, parse->arena, parse->err);
+    int rc = hw_text_set(message, &prompt, parse->err);
     if (rc != 0)
         hw_err_prefix(parse->err, "prompt");
     return rc;

@@ -8,6 +8,7 @@
 
 #include "router/api/canonical.h"
 #include "router/api/openai.h"
+#include "router/api/text.h"
 #include "router/api/write.h"
 
 #define INPUT "a string, an array of strings, or tokens"
@@ -89,30 +90,23 @@ hw_take_dimensions(void *ctx, const struct hw_json *value)
 
 /* All texts, a line each. */
 static int
-join_texts(struct hw_parse *parse, struct hw_message *message)
+join_texts(const struct hw_json *input, struct hw_message *message, struct hw_err *err)
 {
-    const struct hw_json *input = &parse->query->input;
     struct hw_json_iter iter;
     struct hw_json item;
+    size_t sum = 0, len;
 
     if (input->type == HW_JSON_STRING)
-        return hw_json_string(input, parse->arena, &message->text, &message->text_len, parse->err);
-    char *text = hw_arena_alloc(parse->arena, input->len + 1);
-    size_t len = 0;
-    if (text == NULL)
-        return hw_err_set(parse->err, HW_ELIMIT, "takes more memory than one query may have");
+        return hw_text_set(message, input, err);
     hw_json_iter_init(&iter, input);
-    while (hw_json_next(&iter, NULL, &item)) { /* quotes and comma make room for the line's end */
-        if (len > 0)
-            text[len++] = '\n';
-        size_t n = hw_json_decode(&item, text + len);
-        if (memchr(text + len, '\0', n) != NULL)
-            return hw_err_set(parse->err, HW_EINVAL, "must not contain \\u0000");
-        len += n;
+    while (hw_json_next(&iter, NULL, &item)) {
+        int rc = hw_text_measure(&item, &len, err);
+        if (rc != 0)
+            return rc;
+        sum += len + (sum > 0); /* the end of the line before it */
     }
-    text[len] = '\0';
-    message->text = text;
-    message->text_len = len;
+    hw_text_set_parts(message, HW_SOURCE_LINES, input);
+    message->text_len = (uint32_t)sum;
     return 0;
 }
 
@@ -129,7 +123,7 @@ hw_embeddings_settle(struct hw_parse *parse)
     query->deterministic = true;
     message->role = HW_MSG_USER;
     if (!query->input_is_tokens) {
-        int rc = join_texts(parse, message);
+        int rc = join_texts(&query->input, message, parse->err);
         if (rc != 0) {
             struct hw_err inner = *parse->err;
             return hw_err_set(parse->err, rc, "input %.440s", inner.msg);
@@ -226,6 +220,7 @@ begin(const struct hw_query *query, const char *model, struct hw_outgoing *out, 
     hw_buf_puts(&out->text, "{");
     hw_put_key(&out->text, "model");
     hw_json_write_string(&out->text, model, strlen(model));
+    hw_buf_reserve(&out->text, query->input.len + 256); /* at once: it may be megabytes */
     hw_put_key(&out->text, "input");
     hw_put_raw(&out->text, &query->input);
     if (query->dimensions.p != NULL) {

@@ -212,10 +212,11 @@ hw_outgoing_drop_parts(struct hw_outgoing *out, const struct hw_query *query)
     struct hw_json part, type;
 
     for (size_t i = 0; i < query->message_count; i++) {
-        const struct hw_json *content = &query->messages[i].content;
-        if (content->p == NULL || content->type != HW_JSON_ARRAY)
+        const struct hw_message *message = &query->messages[i];
+        const struct hw_json content = {HW_JSON_ARRAY, message->source, message->source_len};
+        if (message->kind != HW_SOURCE_PARTS)
             continue;
-        hw_json_iter_init(&iter, content);
+        hw_json_iter_init(&iter, &content);
         while (hw_json_next(&iter, NULL, &part))
             if (hw_json_get(&part, "type", &type) && !is_listed(&type, known)) {
                 hw_outgoing_drop_at(out, query, i, "content");

@@ -220,7 +220,7 @@ add_text(struct hw_parse *parse, enum hw_role_of_message role, const char *name,
     if (message == NULL)
         return HW_ELIMIT;
     message->role = role;
-    int rc = hw_text_set(message, text, parse->arena, parse->err);
+    int rc = hw_text_set(message, text, parse->err);
     if (rc != 0)
         hw_err_prefix(parse->err, "%s", name);
     return rc;
@@ -250,8 +250,10 @@ parse_generate(struct hw_body *body, const struct hw_json_limits *limits, struct
     if (rc != 0)
         return rc;
     struct hw_message *asked = &query->messages[query->message_count - 1];
-    asked->images = parse.images;
     asked->has_image = parse.images.p != NULL;
+    if (asked->has_image &&
+        hw_message_set(query, asked, HW_MEMBER_IMAGES, &parse.images, arena, parse.err) != 0)
+        return HW_ELIMIT;
     query->loads = asked->text_len == 0 && !asked->has_image;
     hw_query_settle(query);
     return 0;

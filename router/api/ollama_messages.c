@@ -1,10 +1,11 @@
 /* router/api/ollama_messages.c - the messages of an Ollama chat.
  *
- * Calls of tools are rewritten as OpenAI's: arguments as a string, and an id each, which is made up
- * where there is none. A tool's answer that does not say which call it answers is taken for that of
- * the first open call, of its tool where it names one. */
+ * Calls of tools need an id each elsewhere: calls.h makes one up where there is none. A tool's
+ * answer that does not say which call it answers is taken for that of the first open call, of its
+ * tool where it names one. */
 #include <string.h>
 
+#include "router/api/calls.h"
 #include "router/api/canonical.h"
 #include "router/api/fields.h"
 #include "router/api/ollama.h"
@@ -16,7 +17,6 @@ struct reading {
     struct hw_message *message;
     struct hw_err *err;
     struct hw_json tool_name; /* of the message at hand */
-    unsigned calls;           /* so far: invented ids count them */
     size_t called_at; /* the message that called last, and which of its calls are answered */
     bool called;
     uint64_t answered;
@@ -46,11 +46,10 @@ static int
 read_content(void *ctx, const struct hw_json *value)
 {
     struct reading *reading = ctx;
-    struct hw_message *message = reading->message;
 
     if (value->type != HW_JSON_STRING)
         return hw_field_wrong("content", "a string", value, reading->err);
-    int rc = hw_text_set(message, value, reading->arena, reading->err);
+    int rc = hw_text_set(reading->message, value, reading->err);
     if (rc != 0)
         hw_err_prefix(reading->err, "content");
     return rc;
@@ -79,40 +78,29 @@ static int
 read_images(void *ctx, const struct hw_json *value)
 {
     struct reading *reading = ctx;
-    int rc = hw_ollama_parse_images(value, &reading->message->images, reading->err);
+    struct hw_json images = {.p = NULL};
+    int rc = hw_ollama_parse_images(value, &images, reading->err);
 
-    reading->message->has_image = reading->message->images.p != NULL;
-    return rc;
+    if (rc != 0 || images.p == NULL)
+        return rc;
+    reading->message->has_image = true;
+    return hw_message_set(reading->query, reading->message, HW_MEMBER_IMAGES, &images,
+                          reading->arena, reading->err);
 }
 
 static int
-write_call(struct reading *reading, const struct hw_json *call, struct hw_buf *out)
+check_call(const struct hw_json *call, struct hw_err *err)
 {
-    struct hw_json function, name, arguments = {.p = NULL}, id;
+    struct hw_json function, name, arguments;
 
     if (call->type != HW_JSON_OBJECT || !hw_json_get(call, "function", &function) ||
         function.type != HW_JSON_OBJECT)
-        return hw_err_set(reading->err, HW_EINVAL, "must be an object with a function");
+        return hw_err_set(err, HW_EINVAL, "must be an object with a function");
     if (!hw_json_get(&function, "name", &name) || name.type != HW_JSON_STRING)
-        return hw_err_set(reading->err, HW_EINVAL, "function.name must be a string");
+        return hw_err_set(err, HW_EINVAL, "function.name must be a string");
     if (hw_json_get(&function, "arguments", &arguments) && arguments.type != HW_JSON_OBJECT &&
         arguments.type != HW_JSON_NULL)
-        return hw_field_wrong("function.arguments", "an object", &arguments, reading->err);
-
-    hw_buf_puts(out, "{\"id\":");
-    if (hw_json_get(call, "id", &id) && id.type == HW_JSON_STRING && id.len > 2)
-        hw_buf_append(out, id.p, id.len);
-    else
-        hw_buf_printf(out, "\"call_%u\"", reading->calls);
-    reading->calls++;
-    hw_buf_puts(out, ",\"type\":\"function\",\"function\":{\"name\":");
-    hw_buf_append(out, name.p, name.len);
-    hw_buf_puts(out, ",\"arguments\":");
-    if (arguments.p != NULL && arguments.type == HW_JSON_OBJECT)
-        hw_json_write_string(out, arguments.p, arguments.len);
-    else
-        hw_buf_puts(out, "\"{}\"");
-    hw_buf_puts(out, "}}");
+        return hw_field_wrong("function.arguments", "an object", &arguments, err);
     return 0;
 }
 
@@ -122,33 +110,25 @@ read_tool_calls(void *ctx, const struct hw_json *value)
     struct reading *reading = ctx;
     struct hw_json_iter iter;
     struct hw_json call;
-    struct hw_buf text;
     size_t count = 0;
 
     if (value->type != HW_JSON_ARRAY)
         return hw_field_wrong("tool_calls", "an array", value, reading->err);
-    hw_buf_init(&text, value->len * 2 + HW_MAX_TOOL_CALLS * 128);
-    hw_buf_puts(&text, "[");
     hw_json_iter_init(&iter, value);
     for (; hw_json_next(&iter, NULL, &call); count++) {
-        if (count > 0)
-            hw_buf_puts(&text, ",");
         int rc = count < HW_MAX_TOOL_CALLS
-                     ? write_call(reading, &call, &text)
+                     ? check_call(&call, reading->err)
                      : hw_err_set(reading->err, HW_EINVAL, "must be one of at most %d calls",
                                   HW_MAX_TOOL_CALLS);
-        if (rc != 0) {
-            hw_buf_free(&text);
+        if (rc != 0)
             return hw_query_at(rc, "tool_calls", count, reading->err);
-        }
     }
-    hw_buf_puts(&text, "]");
-    if (count == 0) {
-        hw_buf_free(&text);
+    if (count == 0)
         return 0;
-    }
-    return hw_query_keep(&text, HW_JSON_ARRAY, reading->arena, &reading->message->tool_calls,
-                         reading->err);
+    reading->message->has_calls = true;
+    reading->query->prompt_bytes += value->len;
+    return hw_message_set(reading->query, reading->message, HW_MEMBER_TOOL_CALLS, value,
+                          reading->arena, reading->err);
 }
 
 static int
@@ -158,9 +138,10 @@ read_tool_call_id(void *ctx, const struct hw_json *value)
 
     if (value->type != HW_JSON_STRING)
         return hw_field_wrong("tool_call_id", "a string", value, reading->err);
-    if (value->len > 2)
-        reading->message->tool_call_id = *value;
-    return 0;
+    if (value->len == 2)
+        return 0;
+    return hw_message_set(reading->query, reading->message, HW_MEMBER_TOOL_CALL_ID, value,
+                          reading->arena, reading->err);
 }
 
 static int
@@ -182,9 +163,10 @@ read_thinking(void *ctx, const struct hw_json *value)
 
     if (value->type != HW_JSON_STRING)
         return hw_field_wrong("thinking", "a string", value, reading->err);
-    if (value->len > 2)
-        reading->message->reasoning = *value;
-    return 0;
+    if (value->len == 2)
+        return 0;
+    return hw_message_set(reading->query, reading->message, HW_MEMBER_REASONING, value,
+                          reading->arena, reading->err);
 }
 
 static bool
@@ -194,28 +176,36 @@ same_string(const struct hw_json *a, const struct hw_json *b)
 }
 
 /* Finds the open call that a tool's answer belongs to, by id, by the tool's name, or the first. */
-static void
+static int
 answer_call(struct reading *reading)
 {
     struct hw_message *message = reading->message;
-    struct hw_json_iter iter;
-    struct hw_json call, id, function, name;
+    struct hw_json id = {.p = NULL};
+    struct hw_calls calls;
+    struct hw_call call;
 
     if (!reading->called)
-        return;
-    hw_json_iter_init(&iter, &reading->query->messages[reading->called_at].tool_calls);
-    for (unsigned i = 0; hw_json_next(&iter, NULL, &call); i++) {
-        if ((reading->answered >> i & 1) != 0 || !hw_json_get(&call, "id", &id) ||
-            !hw_json_get(&call, "function", &function) || !hw_json_get(&function, "name", &name))
+        return 0;
+    bool named = hw_message_get(reading->query, message, HW_MEMBER_TOOL_CALL_ID, &id);
+    hw_calls_init(&calls, reading->query, reading->called_at);
+    for (unsigned i = 0; hw_calls_next(&calls, &call); i++) {
+        if ((reading->answered >> i & 1) != 0)
             continue;
-        if (message->tool_call_id.p != NULL
-                ? !same_string(&message->tool_call_id, &id)
-                : reading->tool_name.p != NULL && !same_string(&reading->tool_name, &name))
+        if (named ? !same_string(&id, &call.id)
+                  : reading->tool_name.p != NULL && !same_string(&reading->tool_name, &call.name))
             continue;
         reading->answered |= (uint64_t)1 << i;
-        message->tool_call_id = id;
-        return;
+        if (call.id.p == call.invented) {
+            call.id.p = hw_arena_copy(reading->arena, call.invented, call.id.len);
+            if (call.id.p == NULL)
+                return hw_err_set(reading->err, HW_ELIMIT,
+                                  "must not take more memory than one query may have");
+        }
+        return named ? 0
+                     : hw_message_set(reading->query, message, HW_MEMBER_TOOL_CALL_ID, &call.id,
+                                      reading->arena, reading->err);
     }
+    return 0;
 }
 
 static int
@@ -247,12 +237,12 @@ read_message(void *ctx, const struct hw_json *value, size_t i)
         return rc;
     if (!hw_json_get(value, "role", &role) || role.type == HW_JSON_NULL)
         return hw_err_set(reading->err, HW_EINVAL, "role is missing");
-    if (reading->message->tool_calls.p != NULL) {
+    if (reading->message->has_calls) {
         reading->called = true;
         reading->called_at = reading->query->message_count - 1;
         reading->answered = 0;
     } else if (reading->message->role == HW_MSG_TOOL) {
-        answer_call(reading);
+        return answer_call(reading);
     }
     return 0;
 }

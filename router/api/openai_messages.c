@@ -1,8 +1,8 @@
 /* router/api/openai_messages.c - the messages of a chat completion.
  *
- * Content is a string or an array of parts; its text is joined into one C string for the classifier
- * and for backends that know text only, while the content as sent stays at hand for those that take
- * more. */
+ * Content is a string or an array of parts. It stays as it was sent, for those backends that take
+ * all of it; text.h reads what is text in it for the classifier, and for those that know only that.
+ */
 #include <string.h>
 
 #include "router/api/canonical.h"
@@ -59,7 +59,7 @@ add_text(struct reading *reading, const struct hw_json *part, const char *name)
     int rc = hw_text_measure(&text, &len, reading->err);
     if (rc != 0)
         return hw_err_set(reading->err, rc, "%s must not contain \\u0000", name);
-    reading->message->text_len += len;
+    reading->message->text_len += (uint32_t)len;
     return 0;
 }
 
@@ -113,26 +113,22 @@ read_parts(struct reading *reading, const struct hw_json *value)
             return rc;
         }
     }
-    int rc = hw_text_settle(reading->message, reading->arena, reading->err);
-    if (rc != 0)
-        hw_err_prefix(reading->err, "content");
-    return rc;
+    hw_text_set_parts(reading->message, HW_SOURCE_PARTS, value);
+    return 0;
 }
 
 static int
 read_content(void *ctx, const struct hw_json *value)
 {
     struct reading *reading = ctx;
-    struct hw_message *message = reading->message;
 
     if (value->type == HW_JSON_NULL)
         return 0;
-    message->content = *value;
     if (value->type == HW_JSON_ARRAY)
         return read_parts(reading, value);
     if (value->type != HW_JSON_STRING)
         return hw_field_wrong("content", CONTENT, value, reading->err);
-    int rc = hw_text_set(message, value, reading->arena, reading->err);
+    int rc = hw_text_set(reading->message, value, reading->err);
     if (rc != 0)
         hw_err_prefix(reading->err, "content");
     return rc;
@@ -178,9 +174,12 @@ read_tool_calls(void *ctx, const struct hw_json *value)
             return rc;
         }
     }
-    if (count > 0)
-        reading->message->tool_calls = *value;
-    return 0;
+    if (count == 0)
+        return 0;
+    reading->message->has_calls = true;
+    reading->query->prompt_bytes += value->len;
+    return hw_message_set(reading->query, reading->message, HW_MEMBER_TOOL_CALLS, value,
+                          reading->arena, reading->err);
 }
 
 static int
@@ -192,8 +191,8 @@ read_tool_call_id(void *ctx, const struct hw_json *value)
         return 0;
     if (value->type != HW_JSON_STRING)
         return hw_field_wrong("tool_call_id", "a string", value, reading->err);
-    reading->message->tool_call_id = *value;
-    return 0;
+    return hw_message_set(reading->query, reading->message, HW_MEMBER_TOOL_CALL_ID, value,
+                          reading->arena, reading->err);
 }
 
 /* Thoughts of an earlier turn, as vLLM, llama.cpp and others call them. */
@@ -202,9 +201,10 @@ read_reasoning(void *ctx, const struct hw_json *value)
 {
     struct reading *reading = ctx;
 
-    if (value->type == HW_JSON_STRING && value->len > 2)
-        reading->message->reasoning = *value;
-    return 0;
+    if (value->type != HW_JSON_STRING || value->len == 2)
+        return 0;
+    return hw_message_set(reading->query, reading->message, HW_MEMBER_REASONING, value,
+                          reading->arena, reading->err);
 }
 
 static int
@@ -236,7 +236,7 @@ read_message(void *ctx, const struct hw_json *value, size_t i)
     if (!reading->has_role)
         return hw_err_set(reading->err, HW_EINVAL, "role is missing");
     /* An assistant may have called tools, or refused, and said nothing. */
-    if (message->content.p == NULL && message->role != HW_MSG_ASSISTANT)
+    if (message->kind == HW_SOURCE_NONE && message->role != HW_MSG_ASSISTANT)
         return hw_err_set(reading->err, HW_EINVAL, "content must be " CONTENT);
     return 0;
 }

@@ -1,9 +1,10 @@
 /* router/api/query.h - a query in canonical form, whatever dialect it came in.
  *
  * Everything points into the request's body or the exchange's arena. JSON sub-trees that Hatchway
- * does not interpret (tools, schemas) stay as source text. Those that dialects spell differently
- * (content parts, tool calls, tools, response formats) have OpenAI's spelling here: the other
- * dialects' parsers write it into the arena (canonical.h). */
+ * does not interpret (tools, schemas) stay as source text. What dialects spell differently is,
+ * where it is small (tools, response formats), in OpenAI's spelling here: the other dialects'
+ * parsers write it into the arena (canonical.h). What may be large (content, calls of tools) stays
+ * as it was sent, and is read through text.h and calls.h, whichever dialect it is in. */
 #ifndef HW_ROUTER_API_QUERY_H
 #define HW_ROUTER_API_QUERY_H
 
@@ -16,21 +17,47 @@
 
 enum hw_role_of_message { HW_MSG_SYSTEM, HW_MSG_USER, HW_MSG_ASSISTANT, HW_MSG_TOOL };
 
+/* Where the text of a message stands, and how it is spelt (text.h). */
+enum hw_source_kind {
+    HW_SOURCE_NONE,
+    HW_SOURCE_TEXT,       /* bytes of text */
+    HW_SOURCE_STRING,     /* a JSON string */
+    HW_SOURCE_PARTS,      /* OpenAI's content, an array of parts */
+    HW_SOURCE_BLOCKS,     /* Anthropic's, an array of blocks */
+    HW_SOURCE_ITEM_PARTS, /* that of a Responses item, an array of parts */
+    HW_SOURCE_LINES       /* a JSON array of strings, each a line of the text */
+};
+
+/* A query of megabytes may be tens of thousands of these, and its body is held once: so a message
+ * says where things stand and holds none of them. (No JSON text is as long as 4 GiB: limits.body.)
+ */
 struct hw_message {
-    enum hw_role_of_message role;
-    /* All text parts joined, NUL-terminated, "" when there is none; NULL: it is long, and text.h
-     * reads it where it stands. */
-    const char *text;
-    size_t text_len;
-    struct hw_json content;      /* as sent; .p NULL when absent */
-    struct hw_json tool_calls;   /* .p NULL when absent */
-    struct hw_json tool_call_id; /* the same */
-    struct hw_json reasoning;    /* an assistant's thoughts, a string; the same */
-    struct hw_json images;       /* Ollama's: bare base64, beside the content; the same */
-    struct hw_json blocks;       /* content of Anthropic or /v1/responses, where it is no string */
-    bool runs_on;                /* blocks are of /v1/responses: their texts follow on each other */
-    bool has_image;
-    uint32_t at; /* index of what it was read from, in the agent's own array */
+    const char *source;
+    uint32_t source_len;
+    uint32_t text_len;     /* all text in it, decoded and joined */
+    uint32_t members : 25; /* what else it has: hw_message_get; 0: nothing */
+    enum hw_role_of_message role : 2;
+    enum hw_source_kind kind : 3;
+    bool has_image : 1;
+    bool has_calls : 1; /* of tools: calls.h */
+    uint32_t at;        /* index of what it was read from, in the agent's own array */
+};
+
+_Static_assert(sizeof(struct hw_message) <= 24, "a talk of 60,000 short messages is 8 MiB");
+
+/* What few messages have beside their text. */
+enum hw_member {
+    HW_MEMBER_TOOL_CALLS,   /* as the agent's dialect spells them: calls.h */
+    HW_MEMBER_TOOL_CALL_ID, /* a string */
+    HW_MEMBER_REASONING,    /* an assistant's thoughts, a string */
+    HW_MEMBER_IMAGES        /* Ollama's: an array of bare base64, beside the content */
+};
+
+struct hw_member_slot {
+    const char *p;
+    uint32_t len;
+    uint32_t what : 3;
+    uint32_t next : 29; /* of the same message: its place + 1; 0: none */
 };
 
 /* Most a query may give; dialects and backends that take fewer say so. */
@@ -47,6 +74,8 @@ struct hw_query {
     size_t model_len;     /* 0: absent */
     struct hw_message *messages;
     size_t message_count, message_room;
+    struct hw_member_slot *members;
+    size_t member_count, member_room;
     const struct hw_message *last_user; /* NULL: none */
     uint64_t prompt_bytes;
 

@@ -277,7 +277,7 @@ add_instructions(struct hw_parse *parse)
     if (message == NULL)
         return HW_ELIMIT;
     message->role = HW_MSG_SYSTEM;
-    int rc = hw_text_set(message, &parse->system, parse->arena, parse->err);
+    int rc = hw_text_set(message, &parse->system, parse->err);
     if (rc != 0)
         hw_err_prefix(parse->err, "instructions");
     else if (message->text_len == 0)

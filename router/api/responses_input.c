@@ -1,7 +1,9 @@
 /* router/api/responses_input.c - the items of a Responses query as messages.
  *
  * What an assistant did in one turn is several items there (thoughts, a message, calls of
- * functions) and one message elsewhere: they are gathered until somebody else speaks. */
+ * functions) and one message elsewhere: they are gathered until somebody else speaks. They stay
+ * where they stand: a message's text is that of the item's parts, its calls are the run of items
+ * from the first of them to the last. */
 #include <string.h>
 
 #include "router/api/canonical.h"
@@ -17,8 +19,15 @@ struct reading {
     /* The assistant's turn that is open. */
     bool open;
     size_t turn; /* its message */
-    struct hw_buf calls;
+    struct hw_json calls;
     size_t call_count;
+};
+
+/* What an item says. */
+struct content {
+    struct hw_json source; /* a string or an array of parts */
+    size_t text_len;
+    bool has_image;
 };
 
 static struct hw_message *
@@ -34,11 +43,10 @@ close_turn(struct reading *reading)
     int rc = 0;
 
     if (reading->open && reading->call_count > 0) {
-        hw_buf_puts(&reading->calls, "]");
-        rc = hw_query_keep(&reading->calls, HW_JSON_ARRAY, reading->arena,
-                           &turn_of(reading)->tool_calls, reading->err);
+        turn_of(reading)->has_calls = true;
+        rc = hw_message_set(reading->query, turn_of(reading), HW_MEMBER_TOOL_CALLS, &reading->calls,
+                            reading->arena, reading->err);
     }
-    hw_buf_free(&reading->calls);
     reading->open = false;
     reading->call_count = 0;
     return rc;
@@ -61,8 +69,22 @@ open_turn(struct reading *reading)
 /* ---- content ---- */
 
 static int
-check_image(struct reading *reading, const struct hw_json *part, struct hw_message *message,
-            bool *lost)
+add_text(struct reading *reading, const struct hw_json *part, const char *name,
+         struct content *content)
+{
+    struct hw_json text;
+    size_t len;
+
+    if (!hw_json_get(part, name, &text) || text.type != HW_JSON_STRING)
+        return hw_err_set(reading->err, HW_EINVAL, "%s must be a string", name);
+    if (hw_text_measure(&text, &len, reading->err) != 0)
+        return hw_err_set(reading->err, HW_EINVAL, "%s must not contain \\u0000", name);
+    content->text_len += len;
+    return 0;
+}
+
+static int
+add_image(struct reading *reading, const struct hw_json *part, struct content *content, bool *lost)
 {
     struct hw_json url;
 
@@ -72,67 +94,67 @@ check_image(struct reading *reading, const struct hw_json *part, struct hw_messa
     }
     if (url.type != HW_JSON_STRING)
         return hw_field_wrong("image_url", "a string", &url, reading->err);
-    message->has_image = true;
+    content->has_image = true;
     return 0;
 }
 
 static int
-read_part(struct reading *reading, const struct hw_json *part, struct hw_message *message,
-          bool *lost)
+read_part(struct reading *reading, const struct hw_json *part, struct content *content, bool *lost)
 {
-    struct hw_json type, text;
-    size_t len;
+    struct hw_json type;
 
     if (part->type != HW_JSON_OBJECT || !hw_json_get(part, "type", &type) ||
         type.type != HW_JSON_STRING)
         return hw_err_set(reading->err, HW_EINVAL, "must be an object with a type");
+    if (hw_json_string_is(&type, "input_text") || hw_json_string_is(&type, "output_text") ||
+        hw_json_string_is(&type, "text") || hw_json_string_is(&type, "summary_text") ||
+        hw_json_string_is(&type, "reasoning_text"))
+        return add_text(reading, part, "text", content);
+    if (hw_json_string_is(&type, "refusal"))
+        return add_text(reading, part, "refusal", content);
     if (hw_json_string_is(&type, "input_image"))
-        return check_image(reading, part, message, lost);
-    const char *name = hw_json_string_is(&type, "refusal") ? "refusal" : "text";
-    if (!hw_text_of_part(message, part, &text)) {
-        *lost = true;
-        return 0;
-    }
-    if (text.type != HW_JSON_STRING)
-        return hw_err_set(reading->err, HW_EINVAL, "%s must be a string", name);
-    int rc = hw_text_measure(&text, &len, reading->err);
-    if (rc != 0)
-        return hw_err_set(reading->err, rc, "%s must not contain \\u0000", name);
-    message->text_len += len;
+        return add_image(reading, part, content, lost);
+    *lost = true;
     return 0;
 }
 
-/* A string or parts, which stay where they are. */
+/* Checks a string or parts. */
 static int
 read_content(struct reading *reading, const char *name, const struct hw_json *value,
-             struct hw_message *message)
+             struct content *content)
 {
     struct hw_json_iter iter;
     struct hw_json part;
+    int rc;
 
-    if (value->type != HW_JSON_STRING && value->type != HW_JSON_ARRAY)
-        return hw_field_wrong(name, "a string or an array of parts", value, reading->err);
-    message->content.p = message->blocks.p = NULL; /* of an empty message before it */
-    message->has_image = false;
-    message->text_len = 0;
+    *content = (struct content){.source = *value};
     if (value->type == HW_JSON_STRING) {
-        int rc = hw_text_set(message, value, reading->arena, reading->err);
-        return rc == HW_EINVAL ? hw_err_set(reading->err, rc, "%s must not contain \\u0000", name)
-                               : rc;
+        rc = hw_text_measure(value, &content->text_len, reading->err);
+        return rc == 0 ? 0 : hw_err_set(reading->err, rc, "%s must not contain \\u0000", name);
     }
-    message->blocks = *value;
-    message->runs_on = true;
+    if (value->type != HW_JSON_ARRAY)
+        return hw_field_wrong(name, "a string or an array of parts", value, reading->err);
     hw_json_iter_init(&iter, value);
     for (size_t i = 0; hw_json_next(&iter, NULL, &part); i++) {
         bool lost = false;
-        int rc = read_part(reading, &part, message, &lost);
+        rc = read_part(reading, &part, content, &lost);
         if (rc != 0)
             return hw_query_at(rc, name, i, reading->err);
         if (lost)
             hw_query_lose(reading->query, reading->arena, "input[%zu].%s[%zu]", reading->at, name,
                           i);
     }
-    return hw_text_settle(message, reading->arena, reading->err);
+    return 0;
+}
+
+static void
+settle_content(struct hw_message *message, const struct content *content)
+{
+    hw_text_set_parts(
+        message, content->source.type == HW_JSON_STRING ? HW_SOURCE_STRING : HW_SOURCE_ITEM_PARTS,
+        &content->source);
+    message->text_len = (uint32_t)content->text_len;
+    message->has_image = content->has_image;
 }
 
 /* ---- items ---- */
@@ -147,7 +169,8 @@ read_message(struct reading *reading, const struct hw_json *item)
                  {"assistant", HW_MSG_ASSISTANT},
                  {"system", HW_MSG_SYSTEM},
                  {"developer", HW_MSG_SYSTEM}};
-    struct hw_json role, content;
+    struct content content;
+    struct hw_json role, value;
     size_t r = 0;
 
     if (!hw_json_get(item, "role", &role))
@@ -156,22 +179,25 @@ read_message(struct reading *reading, const struct hw_json *item)
         r++;
     if (r == 4)
         return hw_field_wrong("role", "user, assistant, system or developer", &role, reading->err);
-    if (!hw_json_get(item, "content", &content))
+    if (!hw_json_get(item, "content", &value))
         return hw_err_set(reading->err, HW_EINVAL, "content is missing");
+    int rc = read_content(reading, "content", &value, &content);
     bool assistant = roles[r].role == HW_MSG_ASSISTANT;
-    int rc = 0;
-    if (!assistant || (reading->open && turn_of(reading)->text_len > 0))
+    if (rc == 0 && (!assistant || (reading->open && turn_of(reading)->text_len > 0)))
         rc = close_turn(reading);
     if (rc == 0 && assistant) {
         rc = open_turn(reading);
-        return rc == 0 ? read_content(reading, "content", &content, turn_of(reading)) : rc;
+        if (rc == 0)
+            settle_content(turn_of(reading), &content);
+        return rc;
     }
     struct hw_message *message =
         rc == 0 ? hw_query_add_message(reading->query, reading->arena, reading->err) : NULL;
     if (message == NULL)
         return rc != 0 ? rc : HW_ELIMIT;
     message->role = roles[r].role;
-    return read_content(reading, "content", &content, message);
+    settle_content(message, &content);
+    return 0;
 }
 
 static int
@@ -191,38 +217,54 @@ read_call(struct reading *reading, const struct hw_json *item)
     if (reading->call_count == HW_MAX_TOOL_CALLS)
         return hw_err_set(reading->err, HW_EINVAL, "must be one of at most %d calls",
                           HW_MAX_TOOL_CALLS);
-    if (reading->call_count++ == 0) {
-        hw_buf_init(&reading->calls, reading->query->body->len + HW_MAX_TOOL_CALLS * 128);
-        hw_buf_puts(&reading->calls, "[");
-    }
-    hw_buf_puts(&reading->calls, reading->calls.len > 1 ? ",{\"id\":" : "{\"id\":");
-    hw_buf_append(&reading->calls, id.p, id.len);
-    hw_buf_puts(&reading->calls, ",\"type\":\"function\",\"function\":{\"name\":");
-    hw_buf_append(&reading->calls, name.p, name.len);
-    hw_buf_puts(&reading->calls, ",\"arguments\":");
-    hw_buf_append(&reading->calls, arguments.p, arguments.len);
-    hw_buf_puts(&reading->calls, "}}");
+    reading->query->prompt_bytes += item->len;
+    if (reading->call_count++ == 0)
+        reading->calls = *item;
+    reading->calls.len = (size_t)(item->p + item->len - reading->calls.p);
     return 0;
 }
 
 static int
 read_output(struct reading *reading, const struct hw_json *item)
 {
+    struct content content;
     struct hw_json id, output;
 
     if (!hw_json_get(item, "call_id", &id) || id.type != HW_JSON_STRING)
         return hw_err_set(reading->err, HW_EINVAL, "call_id must be a string");
     if (!hw_json_get(item, "output", &output))
         return hw_err_set(reading->err, HW_EINVAL, "output is missing");
-    int rc = close_turn(reading);
+    int rc = read_content(reading, "output", &output, &content);
+    if (rc == 0)
+        rc = close_turn(reading);
     if (rc != 0)
         return rc;
     struct hw_message *message = hw_query_add_message(reading->query, reading->arena, reading->err);
     if (message == NULL)
         return HW_ELIMIT;
     message->role = HW_MSG_TOOL;
-    message->tool_call_id = id;
-    return read_content(reading, "output", &output, message);
+    settle_content(message, &content);
+    return hw_message_set(reading->query, message, HW_MEMBER_TOOL_CALL_ID, &id, reading->arena,
+                          reading->err);
+}
+
+/* As one string: in place where it is one part, which is what backends send. */
+static int
+keep_thoughts(struct reading *reading, const struct content *content, struct hw_json *out)
+{
+    struct hw_message said = {.source = NULL};
+    struct hw_json_iter iter;
+    struct hw_json part, more;
+    struct hw_buf text;
+
+    hw_json_iter_init(&iter, &content->source);
+    if (hw_json_next(&iter, NULL, &part) && !hw_json_next(&iter, NULL, &more) &&
+        hw_json_get(&part, "text", out) && out->type == HW_JSON_STRING)
+        return 0;
+    settle_content(&said, content);
+    hw_buf_init(&text, content->source.len);
+    hw_text_put(&text, &said);
+    return hw_query_keep(&text, HW_JSON_STRING, reading->arena, out, reading->err);
 }
 
 /* Thoughts of an earlier turn: its content, or what the summary tells. */
@@ -230,26 +272,23 @@ static int
 read_reasoning(struct reading *reading, const struct hw_json *item)
 {
     static const char *const members[] = {"content", "summary"};
-    struct hw_message thoughts = {.text = ""};
+    struct content content = {.text_len = 0};
     struct hw_json value;
-    struct hw_buf text;
+    int rc;
 
-    for (size_t i = 0; i < 2 && thoughts.text_len == 0; i++) {
+    for (size_t i = 0; i < 2 && content.text_len == 0; i++) {
         if (!hw_json_get(item, members[i], &value) || value.type != HW_JSON_ARRAY)
             continue;
-        int rc = read_content(reading, members[i], &value, &thoughts);
+        rc = read_content(reading, members[i], &value, &content);
         if (rc != 0)
             return rc;
     }
-    if (thoughts.text_len == 0)
+    if (content.text_len == 0)
         return 0;
-    int rc = open_turn(reading);
-    if (rc != 0)
+    if ((rc = open_turn(reading)) != 0 || (rc = keep_thoughts(reading, &content, &value)) != 0)
         return rc;
-    hw_buf_init(&text, value.len * 6 + 2);
-    hw_text_put(&text, &thoughts);
-    return hw_query_keep(&text, HW_JSON_STRING, reading->arena, &turn_of(reading)->reasoning,
-                         reading->err);
+    return hw_message_set(reading->query, turn_of(reading), HW_MEMBER_REASONING, &value,
+                          reading->arena, reading->err);
 }
 
 static int
@@ -284,7 +323,10 @@ read_text(struct reading *reading, const struct hw_json *value)
     if (message == NULL)
         return HW_ELIMIT;
     message->role = HW_MSG_USER;
-    return read_content(reading, "input", value, message);
+    int rc = hw_text_set(message, value, reading->err);
+    if (rc != 0)
+        hw_err_prefix(reading->err, "input");
+    return rc;
 }
 
 int
@@ -300,7 +342,6 @@ hw_responses_parse_input(const struct hw_json *value, struct hw_arena *arena,
     int rc = hw_query_read_messages(value, "input", read_item, &reading, query, err);
     if (rc == 0)
         rc = close_turn(&reading);
-    hw_buf_free(&reading.calls);
     if (rc == 0 && query->message_count == 0)
         rc = hw_err_set(err, HW_EINVAL, "input must not be empty");
     return rc;

@@ -94,41 +94,43 @@ decode_from(const struct hw_json *string, size_t skip, char *out)
 
 /* ---- a message ---- */
 
-bool
-hw_text_of_part(const struct hw_message *message, const struct hw_json *part,
-                struct hw_json *string)
+struct pieces {
+    struct hw_json_iter iter;
+    struct hw_json source;
+    enum hw_source_kind kind;
+    bool begun;
+};
+
+static void
+pieces_init(struct pieces *pieces, const struct hw_message *message)
 {
-    static const char *const of_items[] = {"input_text", "output_text", "summary_text",
-                                           "reasoning_text"};
+    bool string = message->kind == HW_SOURCE_STRING;
+
+    *pieces = (struct pieces){
+        .source = {string ? HW_JSON_STRING : HW_JSON_ARRAY, message->source, message->source_len},
+        .kind = message->kind};
+    if (!string)
+        hw_json_iter_init(&pieces->iter, &pieces->source);
+}
+
+bool
+hw_text_of_part(const struct hw_json *part, enum hw_source_kind kind, struct hw_json *string)
+{
+    static const char *const words[] = {"input_text", "output_text", "summary_text",
+                                        "reasoning_text"};
     struct hw_json type;
 
     if (!hw_json_get(part, "type", &type))
         return false;
     if (hw_json_string_is(&type, "text"))
         return hw_json_get(part, "text", string);
-    /* Anthropic has no refusals among its blocks. */
-    if ((message->blocks.p == NULL || message->runs_on) && hw_json_string_is(&type, "refusal"))
+    /* Anthropic has no refusals among its blocks: its parser does not measure them. */
+    if (kind != HW_SOURCE_BLOCKS && hw_json_string_is(&type, "refusal"))
         return hw_json_get(part, "refusal", string);
-    for (size_t i = 0; message->runs_on && i < sizeof(of_items) / sizeof(of_items[0]); i++)
-        if (hw_json_string_is(&type, of_items[i]))
+    for (size_t i = 0; kind == HW_SOURCE_ITEM_PARTS && i < sizeof(words) / sizeof(words[0]); i++)
+        if (hw_json_string_is(&type, words[i]))
             return hw_json_get(part, "text", string);
     return false;
-}
-
-struct pieces {
-    const struct hw_message *message;
-    struct hw_json_iter iter;
-    bool array, begun;
-};
-
-static void
-pieces_init(struct pieces *pieces, const struct hw_message *message)
-{
-    const struct hw_json *source = message->blocks.p != NULL ? &message->blocks : &message->content;
-
-    *pieces = (struct pieces){.message = message, .array = source->type != HW_JSON_STRING};
-    if (pieces->array)
-        hw_json_iter_init(&pieces->iter, source);
 }
 
 /* Each string with text in it. */
@@ -137,23 +139,33 @@ pieces_next(struct pieces *pieces, struct hw_json *string)
 {
     struct hw_json part;
 
-    if (!pieces->array) {
-        *string = pieces->message->content;
+    switch (pieces->kind) {
+    case HW_SOURCE_NONE:
+    case HW_SOURCE_TEXT:
+        return false;
+    case HW_SOURCE_STRING:
+        *string = pieces->source;
         bool first = !pieces->begun;
         pieces->begun = true;
         return first;
+    case HW_SOURCE_LINES:
+        return hw_json_next(&pieces->iter, NULL, string);
+    case HW_SOURCE_PARTS:
+    case HW_SOURCE_BLOCKS:
+    case HW_SOURCE_ITEM_PARTS:
+        break;
     }
     while (hw_json_next(&pieces->iter, NULL, &part))
-        if (hw_text_of_part(pieces->message, &part, string))
+        if (hw_text_of_part(&part, pieces->kind, string))
             return true;
     return false;
 }
 
-/* Anthropic's blocks are lines, all others follow on each other. */
+/* Anthropic's blocks are lines, OpenAI's parts follow on each other. */
 static bool
 is_joined_by_lines(const struct hw_message *message)
 {
-    return message->blocks.p != NULL && !message->runs_on;
+    return message->kind == HW_SOURCE_BLOCKS || message->kind == HW_SOURCE_LINES;
 }
 
 size_t
@@ -163,9 +175,9 @@ hw_text_head(const struct hw_message *message, char *out, size_t room)
     struct hw_json string;
     size_t used = 0;
 
-    if (message->text != NULL) {
-        used = fit_run(message->text, message->text_len, room);
-        memcpy(out, message->text, used);
+    if (message->kind == HW_SOURCE_TEXT) {
+        used = fit_run(message->source, message->source_len, room);
+        memcpy(out, message->source, used);
         return used;
     }
     pieces_init(&pieces, message);
@@ -190,10 +202,10 @@ hw_text_tail(const struct hw_message *message, char *out, size_t room)
     struct hw_json string;
     size_t used = 0, seen = 0;
 
-    if (message->text != NULL) {
-        while (skip < message->text_len && ((unsigned char)message->text[skip] & 0xc0) == 0x80)
+    if (message->kind == HW_SOURCE_TEXT) {
+        while (skip < message->text_len && ((unsigned char)message->source[skip] & 0xc0) == 0x80)
             skip++;
-        memcpy(out, message->text + skip, message->text_len - skip);
+        memcpy(out, message->source + skip, message->text_len - skip);
         return message->text_len - skip;
     }
     pieces_init(&pieces, message);
@@ -224,9 +236,9 @@ hw_text_excerpt(const struct hw_message *message, struct hw_arena *arena, const 
 {
     size_t room = HW_TEXT_HEAD + HW_TEXT_TAIL;
 
-    *text = message->text;
+    *text = message->text_len > 0 ? message->source : "";
     *len = message->text_len;
-    if (message->text != NULL && *len <= room)
+    if (*len == 0 || (message->kind == HW_SOURCE_TEXT && *len <= room))
         return;
     char *copy = hw_arena_alloc(arena, (*len < room ? *len : room) + 1);
     *text = copy != NULL ? copy : "";
@@ -246,12 +258,12 @@ hw_text_put(struct hw_buf *buf, const struct hw_message *message)
     struct pieces pieces;
     struct hw_json string;
 
-    if (message->content.p != NULL && message->content.type == HW_JSON_STRING) {
-        hw_buf_append(buf, message->content.p, message->content.len);
+    if (message->kind == HW_SOURCE_STRING) {
+        hw_buf_append(buf, message->source, message->source_len);
         return;
     }
-    if (message->text != NULL) {
-        hw_json_write_string(buf, message->text, message->text_len);
+    if (message->kind == HW_SOURCE_TEXT) {
+        hw_json_write_string(buf, message->source, message->source_len);
         return;
     }
     hw_buf_append(buf, "\"", 1);
@@ -265,24 +277,24 @@ hw_text_put(struct hw_buf *buf, const struct hw_message *message)
 }
 
 int
-hw_text_settle(struct hw_message *message, struct hw_arena *arena, struct hw_err *err)
+hw_text_set(struct hw_message *message, const struct hw_json *string, struct hw_err *err)
 {
-    message->text = NULL;
-    if (message->text_len > HW_TEXT_SHORT)
-        return 0;
-    char *copy = hw_arena_alloc(arena, message->text_len + 1);
-    if (copy == NULL)
-        return hw_err_set(err, HW_ELIMIT, "takes more memory than one query may have");
-    hw_text_copy(message, copy);
-    message->text = copy; /* the arena's bytes are zero: there is a NUL behind */
+    size_t len;
+    int rc = hw_text_measure(string, &len, err);
+
+    if (rc != 0)
+        return rc;
+    message->kind = HW_SOURCE_STRING;
+    message->source = string->p;
+    message->source_len = (uint32_t)string->len;
+    message->text_len = (uint32_t)len;
     return 0;
 }
 
-int
-hw_text_set(struct hw_message *message, const struct hw_json *string, struct hw_arena *arena,
-            struct hw_err *err)
+void
+hw_text_set_parts(struct hw_message *message, enum hw_source_kind kind, const struct hw_json *array)
 {
-    message->content = *string;
-    int rc = hw_text_measure(string, &message->text_len, err);
-    return rc == 0 ? hw_text_settle(message, arena, err) : rc;
+    message->kind = kind;
+    message->source = array->p;
+    message->source_len = (uint32_t)array->len;
 }

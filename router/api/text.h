@@ -1,28 +1,24 @@
 /* router/api/text.h - the text of a message, where it stands.
  *
- * A query of megabytes is held once: only a short text is decoded when it is parsed. A long one
- * (message->text is NULL then) stays in the body as the JSON strings that it was sent as: its
- * content, or the text among its parts or blocks. text_len is what it has decoded, either way. */
+ * A query of megabytes is held once: its texts stay in the body as the JSON strings that they were
+ * sent as, alone or among the parts of a content, and are decoded where somebody reads them, as far
+ * as they are read. */
 #ifndef HW_ROUTER_API_TEXT_H
 #define HW_ROUTER_API_TEXT_H
 
 #include "router/api/query.h"
 
-/* Bytes of text that are decoded at once. */
-#define HW_TEXT_SHORT 256
-
-/* The string with text in it that a part or block of the message has; false: it has none. What a
- * parser sums up must be what this finds. */
-bool hw_text_of_part(const struct hw_message *message, const struct hw_json *part,
-                     struct hw_json *string);
 /* The length of a string when decoded. \u0000 is refused, since text travels as C strings to
  * filters and templates: "must not contain \u0000". */
 int hw_text_measure(const struct hw_json *string, size_t *len, struct hw_err *err);
-/* The message's content is this string. */
-int hw_text_set(struct hw_message *message, const struct hw_json *string, struct hw_arena *arena,
-                struct hw_err *err);
-/* The message's content or blocks are an array, and text_len was summed up. */
-int hw_text_settle(struct hw_message *message, struct hw_arena *arena, struct hw_err *err);
+/* The message's text is this string. */
+int hw_text_set(struct hw_message *message, const struct hw_json *string, struct hw_err *err);
+/* It stands in this array; text_len was summed up. */
+void hw_text_set_parts(struct hw_message *message, enum hw_source_kind kind,
+                       const struct hw_json *array);
+
+/* The string with text that an element of such an array holds; false: it is something else. */
+bool hw_text_of_part(const struct hw_json *part, enum hw_source_kind kind, struct hw_json *string);
 
 /* The first or last bytes, whole characters, at most room; how many. */
 size_t hw_text_head(const struct hw_message *message, char *out, size_t room);

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "router/api/calls.h"
+#include "router/api/canonical.h"
 #include "router/api/dialect.h"
 #include "router/api/embeddings.h"
 #include "router/api/outgoing.h"
@@ -21,60 +23,6 @@ struct writing {
     struct hw_buf *text;
 };
 
-/* OpenAI's arguments are a string of JSON, Ollama's an object. */
-static bool
-put_arguments(struct hw_buf *text, const struct hw_json *arguments)
-{
-    static const struct hw_json_limits limits = {.depth = 64, .nodes = 100000};
-    struct hw_buf decoded;
-    struct hw_json root;
-    bool good = false;
-
-    hw_buf_init(&decoded, arguments->len);
-    if (hw_json_append_decoded(arguments, &decoded) == 0 &&
-        hw_json_validate(decoded.data, decoded.len, &limits, &root, NULL) == 0 &&
-        root.type == HW_JSON_OBJECT) {
-        hw_put_raw(text, &root);
-        good = true;
-    }
-    hw_buf_free(&decoded);
-    return good;
-}
-
-static void
-put_tool_calls(struct writing *writing, size_t at)
-{
-    struct hw_buf *text = writing->text;
-    struct hw_json_iter iter;
-    struct hw_json call, function, name, arguments, id;
-
-    hw_json_iter_init(&iter, &writing->query->messages[at].tool_calls);
-    hw_put_key(text, "tool_calls");
-    hw_buf_puts(text, "[");
-    for (size_t i = 0; hw_json_next(&iter, NULL, &call); i++) {
-        if (!hw_json_get(&call, "function", &function) || !hw_json_get(&function, "name", &name))
-            continue;
-        hw_buf_puts(text, i == 0 ? "{" : ",{");
-        if (hw_json_get(&call, "id", &id)) {
-            hw_put_key(text, "id");
-            hw_put_raw(text, &id);
-        }
-        hw_put_key(text, "function");
-        hw_buf_puts(text, "{");
-        hw_put_key(text, "name");
-        hw_put_raw(text, &name);
-        hw_put_key(text, "arguments");
-        bool given = hw_json_get(&function, "arguments", &arguments) && arguments.len > 2;
-        if (!given || !put_arguments(text, &arguments)) {
-            hw_buf_puts(text, "{}");
-            if (given)
-                hw_outgoing_drop_at(writing->out, writing->query, at, "tool_calls.arguments");
-        }
-        hw_buf_puts(text, "}}");
-    }
-    hw_buf_puts(text, "]");
-}
-
 static bool
 same_string(const struct hw_json *a, const struct hw_json *b)
 {
@@ -83,24 +31,22 @@ same_string(const struct hw_json *a, const struct hw_json *b)
 
 /* The name of the function whose call a tool message answers: the nearest before it. */
 static bool
-tool_name_of(const struct hw_query *query, size_t at, struct hw_json *name)
+tool_name_of(const struct hw_query *query, size_t at, const struct hw_json *wanted,
+             struct hw_json *name)
 {
-    const struct hw_json *wanted = &query->messages[at].tool_call_id;
     size_t looked_at = 0;
 
     for (size_t i = at; i > 0; i--) {
-        const struct hw_json *calls = &query->messages[i - 1].tool_calls;
-        struct hw_json_iter iter;
-        struct hw_json call, id, function;
-        if (calls->p == NULL)
-            continue;
-        hw_json_iter_init(&iter, calls);
-        while (hw_json_next(&iter, NULL, &call)) {
+        struct hw_calls calls;
+        struct hw_call call;
+        hw_calls_init(&calls, query, i - 1);
+        while (hw_calls_next(&calls, &call)) {
             if (looked_at++ == MAX_LOOKED_AT)
                 return false;
-            if (hw_json_get(&call, "id", &id) && same_string(&id, wanted))
-                return hw_json_get(&call, "function", &function) &&
-                       hw_json_get(&function, "name", name);
+            if (call.id.p != NULL && same_string(&call.id, wanted)) {
+                *name = call.name;
+                return true;
+            }
         }
     }
     return false;
@@ -117,26 +63,28 @@ put_message(struct writing *writing, size_t at)
     };
     const struct hw_message *message = &writing->query->messages[at];
     struct hw_buf *text = writing->text;
-    struct hw_json name;
+    struct hw_json value, name;
 
     hw_buf_puts(text, at == 0 ? "{\"role\":\"" : ",{\"role\":\"");
     hw_buf_puts(text, roles[message->role]);
     hw_buf_puts(text, "\"");
     hw_put_key(text, "content");
     hw_text_put(text, message);
-    if ((message->content.p != NULL && message->content.type == HW_JSON_ARRAY) ||
-        (message->blocks.p != NULL && message->has_image))
+    if (message->kind == HW_SOURCE_PARTS || message->has_image)
         hw_outgoing_put_images(writing->out, writing->query, at);
-    if (message->reasoning.p != NULL) {
+    if (hw_message_get(writing->query, message, HW_MEMBER_REASONING, &value)) {
         hw_put_key(text, "thinking");
-        hw_put_raw(text, &message->reasoning);
+        hw_put_raw(text, &value);
     }
-    if (message->tool_calls.p != NULL)
-        put_tool_calls(writing, at);
-    if (message->tool_call_id.p != NULL) {
+    if (message->has_calls) {
+        hw_put_key(text, "tool_calls");
+        if (!hw_calls_put_ollama(text, writing->query, at))
+            hw_outgoing_drop_at(writing->out, writing->query, at, "tool_calls.arguments");
+    }
+    if (hw_message_get(writing->query, message, HW_MEMBER_TOOL_CALL_ID, &value)) {
         hw_put_key(text, "tool_call_id");
-        hw_put_raw(text, &message->tool_call_id);
-        if (tool_name_of(writing->query, at, &name)) {
+        hw_put_raw(text, &value);
+        if (tool_name_of(writing->query, at, &value, &name)) {
             hw_put_key(text, "tool_name");
             hw_put_raw(text, &name);
         }

@@ -55,7 +55,7 @@ is_readable(const struct hw_json *media_type)
     return false;
 }
 
-/* What an OpenAI part or an Anthropic block holds: false: no image. *data is NULL for one that
+/* What a part or an Anthropic block holds: false: no image. *data is NULL for one that
  * cannot be carried, else begins its base64, and *string ends it. */
 static bool
 find_image(const struct hw_json *part, struct hw_json *string, const char **data)
@@ -70,9 +70,9 @@ find_image(const struct hw_json *part, struct hw_json *string, const char **data
             *data = find_data(string);
         return true;
     }
-    if (hw_json_string_is(&type, "input_image")) { /* of /v1/responses */
+    if (hw_json_string_is(&type, "input_image")) {
         if (!hw_json_get(part, "image_url", string) || string->type != HW_JSON_STRING)
-            return false;
+            return false; /* a file of OpenAI's */
         *data = find_data(string);
         return true;
     }
@@ -97,17 +97,18 @@ void
 hw_outgoing_put_images(struct hw_outgoing *out, const struct hw_query *query, size_t at)
 {
     const struct hw_message *message = &query->messages[at];
-    bool blocks = message->blocks.p != NULL; /* what else they hold was named by their parser */
+    struct hw_json content = {HW_JSON_ARRAY, message->source, message->source_len};
+    bool named = message->kind != HW_SOURCE_PARTS; /* what else there is, by its parser */
     struct hw_buf *text = &out->text;
     struct hw_json_iter iter;
     struct hw_json part, string;
     const char *data;
     bool any = false;
 
-    hw_json_iter_init(&iter, blocks ? &message->blocks : &message->content);
+    hw_json_iter_init(&iter, &content);
     while (hw_json_next(&iter, NULL, &part)) {
         if (!find_image(&part, &string, &data)) {
-            if (!blocks && !is_text(&part))
+            if (!named && !is_text(&part))
                 hw_outgoing_drop_at(out, query, at, "content");
             continue;
         }

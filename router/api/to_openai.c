@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "router/api/calls.h"
+#include "router/api/canonical.h"
 #include "router/api/dialect.h"
 #include "router/api/embeddings.h"
 #include "router/api/outgoing.h"
@@ -29,7 +31,7 @@ image_type(const struct hw_json *image)
 
 /* Ollama's images stand beside the content, as bare base64. */
 static void
-put_parts(struct hw_buf *text, const struct hw_message *message)
+put_parts(struct hw_buf *text, const struct hw_message *message, const struct hw_json *images)
 {
     struct hw_json_iter iter;
     struct hw_json image;
@@ -37,7 +39,7 @@ put_parts(struct hw_buf *text, const struct hw_message *message)
     hw_buf_puts(text, "[{\"type\":\"text\",\"text\":");
     hw_text_put(text, message);
     hw_buf_puts(text, "}");
-    hw_json_iter_init(&iter, &message->images);
+    hw_json_iter_init(&iter, images);
     while (hw_json_next(&iter, NULL, &image)) {
         hw_buf_puts(text, ",{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/");
         hw_buf_puts(text, image_type(&image));
@@ -48,59 +50,99 @@ put_parts(struct hw_buf *text, const struct hw_message *message)
     hw_buf_puts(text, "]");
 }
 
-/* A block of Anthropic's, with its source, or a part of /v1/responses: {"image_url": "data:..."} */
 static void
-put_block(struct hw_buf *text, const struct hw_message *message, const struct hw_json *block)
+put_part(struct hw_buf *text, const struct hw_json *string)
 {
-    struct hw_json type, value, source, media;
+    hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
+    hw_buf_puts(text, "{\"type\":\"text\",\"text\":");
+    hw_put_raw(text, string);
+    hw_buf_puts(text, "}");
+}
 
-    if (!hw_json_get(block, "type", &type))
-        return;
-    if (hw_text_of_part(message, block, &value)) {
-        hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
-        hw_buf_puts(text, "{\"type\":\"text\",\"text\":");
-        hw_put_raw(text, &value);
-        hw_buf_puts(text, "}");
-    } else if (hw_json_string_is(&type, "image") && hw_json_get(block, "source", &source)) {
-        hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
-        hw_buf_puts(text, "{\"type\":\"image_url\",\"image_url\":{\"url\":\"");
-        if (hw_json_get(&source, "url", &value)) {
-            hw_buf_append(text, value.p + 1, value.len - 2);
-        } else if (hw_json_get(&source, "media_type", &media) &&
-                   hw_json_get(&source, "data", &value)) {
-            hw_buf_puts(text, "data:");
-            hw_buf_append(text, media.p + 1, media.len - 2);
-            hw_buf_puts(text, ";base64,");
-            hw_buf_append(text, value.p + 1, value.len - 2);
-        }
-        hw_buf_puts(text, "\"}}");
-    } else if (hw_json_string_is(&type, "input_image") && hw_json_get(block, "image_url", &value)) {
-        hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
-        hw_buf_puts(text, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
-        hw_put_raw(text, &value);
-        if (hw_json_get(block, "detail", &value) && value.type == HW_JSON_STRING) {
-            hw_put_key(text, "detail");
-            hw_put_raw(text, &value);
-        }
-        hw_buf_puts(text, "}}");
+/* Anthropic's: a URL, or base64 and its type. */
+static void
+put_source(struct hw_buf *text, const struct hw_json *source)
+{
+    struct hw_json value, media;
+
+    hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
+    hw_buf_puts(text, "{\"type\":\"image_url\",\"image_url\":{\"url\":\"");
+    if (hw_json_get(source, "url", &value)) {
+        hw_buf_append(text, value.p + 1, value.len - 2);
+    } else if (hw_json_get(source, "media_type", &media) && hw_json_get(source, "data", &value)) {
+        hw_buf_puts(text, "data:");
+        hw_buf_append(text, media.p + 1, media.len - 2);
+        hw_buf_puts(text, ";base64,");
+        hw_buf_append(text, value.p + 1, value.len - 2);
     }
+    hw_buf_puts(text, "\"}}");
+}
+
+/* That of a Responses item. */
+static void
+put_input_image(struct hw_buf *text, const struct hw_json *part, const struct hw_json *url)
+{
+    struct hw_json detail;
+
+    hw_buf_puts(text, text->data[text->len - 1] == '[' ? "" : ",");
+    hw_buf_puts(text, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
+    hw_put_raw(text, url);
+    if (hw_json_get(part, "detail", &detail) && detail.type == HW_JSON_STRING) {
+        hw_put_key(text, "detail");
+        hw_put_raw(text, &detail);
+    }
+    hw_buf_puts(text, "}}");
+}
+
+/* Other dialects' images stand among the texts, too. */
+static void
+put_block(struct hw_buf *text, enum hw_source_kind kind, const struct hw_json *block)
+{
+    struct hw_json type, value;
+
+    if (hw_text_of_part(block, kind, &value))
+        put_part(text, &value);
+    else if (!hw_json_get(block, "type", &type))
+        return;
+    else if (kind == HW_SOURCE_BLOCKS && hw_json_string_is(&type, "image") &&
+             hw_json_get(block, "source", &value))
+        put_source(text, &value);
+    else if (kind == HW_SOURCE_ITEM_PARTS && hw_json_string_is(&type, "input_image") &&
+             hw_json_get(block, "image_url", &value) && value.type == HW_JSON_STRING)
+        put_input_image(text, block, &value);
 }
 
 static void
 put_blocks(struct hw_buf *text, const struct hw_message *message)
 {
+    struct hw_json blocks = {HW_JSON_ARRAY, message->source, message->source_len};
     struct hw_json_iter iter;
     struct hw_json block;
 
     hw_buf_puts(text, "[");
-    hw_json_iter_init(&iter, &message->blocks);
+    hw_json_iter_init(&iter, &blocks);
     while (!text->failed && hw_json_next(&iter, NULL, &block))
-        put_block(text, message, &block);
+        put_block(text, message->kind, &block);
     hw_buf_puts(text, "]");
 }
 
 static void
-put_message(struct hw_buf *text, const struct hw_message *message)
+put_content(struct hw_buf *text, const struct hw_query *query, const struct hw_message *message)
+{
+    struct hw_json images;
+
+    if (hw_message_get(query, message, HW_MEMBER_IMAGES, &images))
+        put_parts(text, message, &images);
+    else if (message->kind == HW_SOURCE_PARTS)
+        hw_buf_append(text, message->source, message->source_len);
+    else if (message->has_image)
+        put_blocks(text, message);
+    else
+        hw_text_put(text, message);
+}
+
+static void
+put_message(struct hw_buf *text, const struct hw_query *query, size_t at)
 {
     static const char *const roles[] = {
         [HW_MSG_SYSTEM] = "system",
@@ -108,31 +150,27 @@ put_message(struct hw_buf *text, const struct hw_message *message)
         [HW_MSG_ASSISTANT] = "assistant",
         [HW_MSG_TOOL] = "tool",
     };
+    const struct hw_message *message = &query->messages[at];
+    struct hw_json id, reasoning;
     /* A tool's answer to no call that anybody knows of is taken for text alone. */
-    bool stray = message->role == HW_MSG_TOOL && message->tool_call_id.p == NULL;
+    bool answers =
+        message->role == HW_MSG_TOOL && hw_message_get(query, message, HW_MEMBER_TOOL_CALL_ID, &id);
 
     hw_buf_puts(text, "{\"role\":\"");
-    hw_buf_puts(text, stray ? "user" : roles[message->role]);
+    hw_buf_puts(text, message->role == HW_MSG_TOOL && !answers ? "user" : roles[message->role]);
     hw_buf_puts(text, "\",\"content\":");
-    if (message->images.p != NULL)
-        put_parts(text, message);
-    else if (message->blocks.p != NULL && message->has_image)
-        put_blocks(text, message);
-    else if (message->content.p != NULL && message->content.type == HW_JSON_ARRAY)
-        hw_put_raw(text, &message->content);
-    else
-        hw_text_put(text, message);
-    if (message->reasoning.p != NULL) {
+    put_content(text, query, message);
+    if (hw_message_get(query, message, HW_MEMBER_REASONING, &reasoning)) {
         hw_put_key(text, "reasoning_content");
-        hw_put_raw(text, &message->reasoning);
+        hw_put_raw(text, &reasoning);
     }
-    if (message->tool_calls.p != NULL) {
+    if (message->has_calls) {
         hw_put_key(text, "tool_calls");
-        hw_put_raw(text, &message->tool_calls);
+        hw_calls_put_openai(text, query, at);
     }
-    if (message->role == HW_MSG_TOOL && !stray) {
+    if (answers) {
         hw_put_key(text, "tool_call_id");
-        hw_put_raw(text, &message->tool_call_id);
+        hw_put_raw(text, &id);
     }
     hw_buf_puts(text, "}");
 }
@@ -284,7 +322,7 @@ write_translated(const struct hw_query *query, const char *model, struct hw_outg
     for (size_t i = 0; i < query->message_count; i++) {
         if (i > 0)
             hw_buf_puts(text, ",");
-        put_message(text, &query->messages[i]);
+        put_message(text, query, i);
     }
     hw_buf_puts(text, "]");
     put_sampling(text, query);

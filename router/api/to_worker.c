@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "router/api/canonical.h"
 #include "router/api/dialect.h"
 #include "router/api/outgoing.h"
 
@@ -65,13 +66,13 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
         "num_predict",    "temperature",   "top_p", "top_k", "min_p",
         "repeat_penalty", "repeat_last_n", "seed",  "stop",  NULL};
     const struct hw_json root = hw_query_root(query);
-    struct hw_json n;
+    struct hw_json n, value;
     uint64_t count;
 
     for (size_t i = 0; i < query->message_count; i++) {
-        if (query->messages[i].reasoning.p != NULL)
+        if (hw_message_get(query, &query->messages[i], HW_MEMBER_REASONING, &value))
             hw_outgoing_drop_at(out, query, i, "reasoning");
-        if (query->messages[i].tool_calls.p != NULL)
+        if (query->messages[i].has_calls)
             hw_outgoing_drop_at(out, query, i, "tool_calls");
     }
     if (query->wants_tools)

@@ -72,7 +72,8 @@ read_in_pieces(uint8_t choice, bool embeds, size_t piece, const char *bytes, siz
 {
     static const char *const types[] = {"text/event-stream", "application/x-ndjson",
                                         "application/json", ""};
-    static const struct hw_message asked = {.role = HW_MSG_USER, .text = "q", .text_len = 1};
+    static const struct hw_message asked = {
+        .role = HW_MSG_USER, .kind = HW_SOURCE_TEXT, .source = "q", .source_len = 1, .text_len = 1};
     const struct hw_query query = {.last_user = &asked,
                                    .stream = (choice & 64) != 0,
                                    .include_usage = true,

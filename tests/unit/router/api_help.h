@@ -13,6 +13,7 @@
 
 #include "router/api/dialect.h"
 #include "router/api/protocol.h"
+#include "router/api/text.h"
 #include "router/arena.h"
 
 static const struct hw_json_limits help_limits = {.depth = 64, .nodes = 200000};
@@ -63,6 +64,17 @@ help_free(struct help_query *h)
 {
     hw_body_unref(h->body);
     hw_arena_free(&h->arena);
+}
+
+/* All text of a message. */
+static inline const char *
+help_text(struct help_query *h, const struct hw_message *message)
+{
+    const char *text;
+    size_t len;
+
+    hw_text_excerpt(message, &h->arena, &text, &len);
+    return text;
 }
 
 static inline void

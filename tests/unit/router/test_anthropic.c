@@ -26,8 +26,8 @@ a_plain_query(void **state)
     assert_int_equal(h.query.max_tokens, 9);
     assert_int_equal(h.query.message_count, 2);
     assert_int_equal(h.query.messages[0].role, HW_MSG_SYSTEM);
-    assert_string_equal(h.query.messages[0].text, "be\nbrief");
-    assert_string_equal(h.query.last_user->text, "hi");
+    assert_string_equal(help_text(&h, &h.query.messages[0]), "be\nbrief");
+    assert_string_equal(help_text(&h, h.query.last_user), "hi");
     assert_int_equal(h.query.prompt_bytes, 10);
     assert_int_equal(h.query.lost_count, 0);
     help_free(&h);

@@ -91,10 +91,15 @@ end(struct world *w)
 static void
 run(struct world *w, const char *prompt)
 {
-    struct hw_message message = {.role = HW_MSG_USER, .text = prompt, .text_len = strlen(prompt)};
+    struct hw_message message = {.role = HW_MSG_USER,
+                                 .kind = HW_SOURCE_TEXT,
+                                 .source = prompt,
+                                 .source_len = (uint32_t)strlen(prompt),
+                                 .text_len = (uint32_t)strlen(prompt)};
     char text[] = "{}";
     struct hw_body body = {.bytes = text, .len = 2};
-    struct hw_query query = {.body = &body, .messages = &message, .message_count = 1, .last_user = &message};
+    struct hw_query query = {
+        .body = &body, .messages = &message, .message_count = 1, .last_user = &message};
     struct hw_attempt_request request = {
         .query = &query, .conf = &w->backend, .request_id = "r", .worker_wait_ms = 20000};
     struct hw_attempt_end at_once;

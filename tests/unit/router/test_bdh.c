@@ -15,7 +15,7 @@ a_question(void **state)
     assert_int_equal(h.query.model_len, 0);
     assert_int_equal(h.query.message_count, 1);
     assert_ptr_equal(h.query.last_user, h.query.messages);
-    assert_string_equal(h.query.last_user->text, "who are \xc3\xbc?");
+    assert_string_equal(help_text(&h, h.query.last_user), "who are \xc3\xbc?");
     assert_true(h.query.has_max_tokens);
     assert_int_equal(h.query.max_tokens, 200);
     assert_true(h.query.has_temperature && h.query.temperature == 0.0);

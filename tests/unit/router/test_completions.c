@@ -15,7 +15,7 @@ a_prompt_is_a_message(void **state)
         struct help_query h;
         help_must_parse(&h, DIALECT, bodies[i]);
         assert_int_equal(h.query.message_count, 1);
-        assert_string_equal(h.query.last_user->text, "a\nb");
+        assert_string_equal(help_text(&h, h.query.last_user), "a\nb");
         assert_int_equal(h.query.prompt_bytes, 3);
         assert_true(h.query.deterministic && h.query.keepable && !h.query.stream);
         help_free(&h);

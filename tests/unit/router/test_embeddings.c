@@ -38,7 +38,7 @@ inputs(void **state)
         assert_true(h.query.embeds && h.query.deterministic && h.query.keepable);
         assert_int_equal(h.query.input_count, cases[i].count);
         assert_int_equal(h.query.input_is_tokens, cases[i].tokens);
-        assert_string_equal(h.query.last_user->text, cases[i].text);
+        assert_string_equal(help_text(&h, h.query.last_user), cases[i].text);
         help_free(&h);
     }
 }

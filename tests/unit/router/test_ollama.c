@@ -18,7 +18,7 @@ a_plain_chat(void **state)
     assert_false(h.query.deterministic);
     assert_false(h.query.loads);
     assert_int_equal(h.query.message_count, 1);
-    assert_string_equal(h.query.last_user->text, "hi");
+    assert_string_equal(help_text(&h, h.query.last_user), "hi");
     assert_int_equal(h.query.prompt_bytes, 2);
     help_free(&h);
     help_must_parse(&h, CHAT, "{\"model\":\"auto\",\"stream\":false," HI "}");
@@ -37,8 +37,8 @@ a_plain_generate(void **state)
                     "\"images\":[\"QUJD\"],\"options\":{\"seed\":7}}");
     assert_int_equal(h.query.message_count, 2);
     assert_int_equal(h.query.messages[0].role, HW_MSG_SYSTEM);
-    assert_string_equal(h.query.messages[0].text, "be brief");
-    assert_string_equal(h.query.last_user->text, "a\nb");
+    assert_string_equal(help_text(&h, &h.query.messages[0]), "be brief");
+    assert_string_equal(help_text(&h, h.query.last_user), "a\nb");
     assert_true(h.query.wants_images);
     assert_true(h.query.deterministic);
     help_free(&h);
@@ -209,13 +209,13 @@ images_and_tools_to_openai(void **state)
         "{\"role\":\"tool\",\"content\":\"4\"}]}",
         "{\"model\":\"m\",\"messages\":["
         "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":["
-        "{\"id\":\"call_0\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"
+        "{\"id\":\"call_0_0\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"
         "\"{\\\"a\\\": \\\"\\\\\\\"\\\"}\"}},"
-        "{\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":"
+        "{\"id\":\"call_0_1\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":"
         "\"{}\"}},"
         "{\"id\":\"x\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
-        "{\"role\":\"tool\",\"content\":\"1\",\"tool_call_id\":\"call_1\"},"
-        "{\"role\":\"tool\",\"content\":\"2\",\"tool_call_id\":\"call_0\"},"
+        "{\"role\":\"tool\",\"content\":\"1\",\"tool_call_id\":\"call_0_1\"},"
+        "{\"role\":\"tool\",\"content\":\"2\",\"tool_call_id\":\"call_0_0\"},"
         "{\"role\":\"tool\",\"content\":\"3\",\"tool_call_id\":\"x\"},"
         "{\"role\":\"user\",\"content\":\"4\"}],"
         "\"tools\":[{\"type\":\"function\"}]" TAIL,

@@ -1,5 +1,7 @@
 /* The OpenAI dialect: which bodies become which query, and what agents are told. */
 #include "api_help.h"
+#include "router/api/calls.h"
+#include "router/api/canonical.h"
 
 #define OPENAI &hw_dialect_openai
 
@@ -19,9 +21,9 @@ a_plain_query(void **state)
     assert_memory_equal(body + h.query.model_at, "\"auto\"", 6);
     assert_int_equal(h.query.message_count, 2);
     assert_int_equal(h.query.messages[0].role, HW_MSG_SYSTEM);
-    assert_string_equal(h.query.messages[0].text, "be \xc3\xa9");
+    assert_string_equal(help_text(&h, &h.query.messages[0]), "be \xc3\xa9");
     assert_ptr_equal(h.query.last_user, &h.query.messages[1]);
-    assert_string_equal(h.query.last_user->text, "hi\nthere");
+    assert_string_equal(help_text(&h, h.query.last_user), "hi\nthere");
     assert_int_equal(h.query.prompt_bytes, 5 + 8);
     assert_false(h.query.stream);
     assert_false(h.query.deterministic);
@@ -54,6 +56,9 @@ every_field(void **state)
         "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},"
         "{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":\"42\"}]}");
     const struct hw_query *q = &h.query;
+    struct hw_calls calls;
+    struct hw_call call;
+    struct hw_json id;
     assert_string_equal(q->model, "m");
     assert_true(q->stream && q->include_usage);
     assert_true(q->has_max_tokens);
@@ -69,12 +74,18 @@ every_field(void **state)
     assert_true(q->deterministic && q->keepable);
     assert_int_equal(q->message_count, 4);
     assert_int_equal(q->messages[0].role, HW_MSG_SYSTEM);
-    assert_string_equal(q->messages[1].text, "one two");
+    assert_string_equal(help_text(&h, &h.query.messages[1]), "one two");
     assert_true(q->messages[1].has_image);
-    assert_string_equal(q->messages[2].text, "");
-    assert_non_null(q->messages[2].tool_calls.p);
+    assert_string_equal(help_text(&h, &h.query.messages[2]), "");
+    hw_calls_init(&calls, q, 2);
+    assert_true(hw_calls_next(&calls, &call));
+    assert_true(hw_json_string_is(&call.id, "c1") && hw_json_string_is(&call.name, "f"));
+    assert_true(hw_json_string_is(&call.arguments, "{}"));
+    assert_false(hw_calls_next(&calls, &call));
     assert_int_equal(q->messages[3].role, HW_MSG_TOOL);
-    assert_true(hw_json_string_is(&q->messages[3].tool_call_id, "c1"));
+    assert_true(hw_message_get(q, &q->messages[3], HW_MEMBER_TOOL_CALL_ID, &id));
+    assert_true(hw_json_string_is(&id, "c1"));
+    assert_false(hw_message_get(q, &q->messages[3], HW_MEMBER_REASONING, &id));
     assert_ptr_equal(q->last_user, &q->messages[1]);
     help_free(&h);
 }

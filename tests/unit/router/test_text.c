@@ -13,36 +13,43 @@
 #define WHOLE "a\xc3\xbc\n\xf0\x9f\x90\x89/\"\\ z\xe2\x82\xac\xc3\xbc"
 
 struct sample {
-    const char *json;
-    bool blocks;
+    const char *source;
+    enum hw_source_kind kind;
     const char *whole;
 };
 
 static const struct sample samples[] = {
-    {"\"plain\"", false, "plain"},
-    {"\"\"", false, ""},
-    {"\"a\xc3\xbc\\n\\ud83d\\udc09\\/\\\"\\\\ z\\u20ac\\u00fc\"", false, WHOLE},
+    {"", HW_SOURCE_NONE, ""},
+    {WHOLE, HW_SOURCE_TEXT, WHOLE},
+    {"\"plain\"", HW_SOURCE_STRING, "plain"},
+    {"\"\"", HW_SOURCE_STRING, ""},
+    {"\"a\xc3\xbc\\n\\ud83d\\udc09\\/\\\"\\\\ z\\u20ac\\u00fc\"", HW_SOURCE_STRING, WHOLE},
     {"[{\"type\":\"text\",\"text\":\"a\xc3\xbc\\n\"},{\"type\":\"image_url\"},"
      "{\"type\":\"text\",\"text\":\"\"},{\"text\":\"\\ud83d\\udc09\\/\\\"\\\\ "
-     "\",\"type\":\"text\"},"
+     "\",\"type\":\"text\"},{\"type\":\"input_text\",\"text\":\"not this\"},"
      "{\"type\":\"refusal\",\"refusal\":\"z\\u20ac\\u00fc\"}]",
-     false, WHOLE},
+     HW_SOURCE_PARTS, WHOLE},
     {"[{\"type\":\"text\",\"text\":\"a\xc3\xbc\"},{\"type\":\"tool_use\",\"text\":\"not this\"},"
+     "{\"type\":\"refusal\",\"refusal\":\"nor this\"},"
      "{\"type\":\"text\",\"text\":\"\\ud83d\\udc09\\/\\\"\\\\ z\\u20ac\\u00fc\"}]",
-     true, WHOLE},
+     HW_SOURCE_BLOCKS, WHOLE},
+    {"[{\"type\":\"input_text\",\"text\":\"a\xc3\xbc\\n\"},{\"type\":\"input_image\"},"
+     "{\"type\":\"output_text\",\"text\":\"\\ud83d\\udc09\\/\\\"\"},"
+     "{\"type\":\"refusal\",\"refusal\":\"\\\\ \"},{\"type\":\"text\",\"text\":\"z\"},"
+     "{\"type\":\"summary_text\",\"text\":\"\\u20ac\"},{\"type\":\"reasoning_text\",\"text\":"
+     "\"\\u00fc\"}]",
+     HW_SOURCE_ITEM_PARTS, WHOLE},
+    {"[\"\", \"a\xc3\xbc\",\"\\ud83d\\udc09\\/\\\"\\\\ z\\u20ac\\u00fc\"]", HW_SOURCE_LINES, WHOLE},
 };
+#define SAMPLES (sizeof(samples) / sizeof(samples[0]))
 
-/* text: as if it was short. */
 static struct hw_message
-message_of(const struct sample *sample, bool with_text)
+message_of(const struct sample *sample)
 {
-    struct hw_message message = {.text_len = strlen(sample->whole)};
-    struct hw_json value = {*sample->json == '"' ? HW_JSON_STRING : HW_JSON_ARRAY, sample->json,
-                            strlen(sample->json)};
-
-    *(sample->blocks ? &message.blocks : &message.content) = value;
-    message.text = with_text ? sample->whole : NULL;
-    return message;
+    return (struct hw_message){.kind = sample->kind,
+                               .source = sample->source,
+                               .source_len = (uint32_t)strlen(sample->source),
+                               .text_len = (uint32_t)strlen(sample->whole)};
 }
 
 static bool
@@ -55,9 +62,9 @@ static void
 heads_and_tails(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 2 * sizeof(samples) / sizeof(samples[0]); i++) {
-        const struct sample *sample = &samples[i / 2];
-        struct hw_message message = message_of(sample, i % 2 == 1);
+    for (size_t i = 0; i < SAMPLES; i++) {
+        const struct sample *sample = &samples[i];
+        struct hw_message message = message_of(sample);
         size_t len = strlen(sample->whole);
         char *out = malloc(len + 1); /* no byte more, for ASan */
         for (size_t room = 0; room <= len + 1; room++) {
@@ -81,9 +88,9 @@ static void
 put_as_one_string(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 2 * sizeof(samples) / sizeof(samples[0]); i++) {
-        const struct sample *sample = &samples[i / 2];
-        struct hw_message message = message_of(sample, i % 2 == 1);
+    for (size_t i = 0; i < SAMPLES; i++) {
+        const struct sample *sample = &samples[i];
+        struct hw_message message = message_of(sample);
         char decoded[64];
         struct hw_buf buf;
         hw_buf_init(&buf, 1000);
@@ -96,31 +103,33 @@ put_as_one_string(void **state)
 }
 
 static void
-short_is_decoded_long_is_not(void **state)
+a_long_text_is_shown_in_part(void **state)
 {
+    static const size_t lens[] = {1, HW_TEXT_HEAD + HW_TEXT_TAIL - 1, HW_TEXT_HEAD + HW_TEXT_TAIL,
+                                  HW_TEXT_HEAD + HW_TEXT_TAIL + 1, 100000};
+
     (void)state;
-    for (size_t len = HW_TEXT_SHORT - 1; len <= HW_TEXT_HEAD + HW_TEXT_TAIL + 2; len++) {
+    for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
         struct hw_message message = {.role = HW_MSG_USER};
         struct hw_arena arena;
         struct hw_err err;
         const char *text;
-        size_t shown;
-        if (len == HW_TEXT_SHORT + 2)
-            len = HW_TEXT_HEAD + HW_TEXT_TAIL - 1;
+        size_t len = lens[i], shown;
         char *json = malloc(len + 2);
         memset(json, 'x', len + 2);
         json[0] = json[len + 1] = '"';
         json[len] = 'z';
         struct hw_json string = {HW_JSON_STRING, json, len + 2};
         hw_arena_init(&arena, 1 << 16);
-        assert_int_equal(hw_text_set(&message, &string, &arena, &err), 0);
+        assert_int_equal(hw_text_set(&message, &string, &err), 0);
         assert_int_equal(message.text_len, len);
-        assert_int_equal(message.text == NULL, len > HW_TEXT_SHORT);
+        assert_ptr_equal(message.source, json);
         hw_text_excerpt(&message, &arena, &text, &shown);
         assert_int_equal(shown,
                          len < HW_TEXT_HEAD + HW_TEXT_TAIL ? len : HW_TEXT_HEAD + HW_TEXT_TAIL);
         assert_int_equal(text[shown - 1], 'z');
-        assert_int_equal(text[0], 'x');
+        assert_int_equal(text[shown], '\0');
+        assert_int_equal(text[0], len == 1 ? 'z' : 'x');
         hw_arena_free(&arena);
         free(json);
     }
@@ -153,7 +162,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_and_tails),
         cmocka_unit_test(put_as_one_string),
-        cmocka_unit_test(short_is_decoded_long_is_not),
+        cmocka_unit_test(a_long_text_is_shown_in_part),
         cmocka_unit_test(zeroes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
