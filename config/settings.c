@@ -220,6 +220,8 @@ static const struct hw_key keys_cache[] = {
     {"max_entry", hw_set_size, HW_FIELD(hw_conf_cache, max_entry), .fallback = "256KiB", .min = KIB,
      .max = 64 * MIB},
     {"keep", hw_set_word, HW_FIELD(hw_conf_cache, keep), .words = hw_keep_names},
+    {"join", hw_set_word, HW_FIELD(hw_conf_cache, join), .fallback = "whole",
+     .words = hw_conf_join_names},
     {.name = NULL},
 };
 

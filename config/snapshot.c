@@ -16,6 +16,7 @@ const char *const hw_day_names[8] = {"sun", "mon", "tue", "wed", "thu", "fri", "
 const char *const hw_manage_names[HW_MANAGE_COUNT + 1] = {"pull", "push",   "create",
                                                           "copy", "delete", NULL};
 const char *const hw_keep_names[HW_KEEP_COUNT + 1] = {"deterministic", "all", "none", NULL};
+const char *const hw_conf_join_names[HW_CONF_JOIN_COUNT + 1] = {"off", "whole", "all", NULL};
 
 struct hw_snapshot *
 hw_snapshot_create(void)

@@ -40,6 +40,9 @@ enum hw_decision_agents {
 };
 enum hw_keep { HW_KEEP_DETERMINISTIC, HW_KEEP_ALL, HW_KEEP_NONE, HW_KEEP_COUNT };
 
+/* Which identical queries in flight are answered by one. */
+enum hw_conf_join { HW_CONF_JOIN_OFF, HW_CONF_JOIN_WHOLE, HW_CONF_JOIN_ALL, HW_CONF_JOIN_COUNT };
+
 enum hw_manage {
     HW_MANAGE_PULL,
     HW_MANAGE_PUSH,
@@ -57,6 +60,7 @@ extern const char *const hw_lane_names[HW_LANE_COUNT + 1];
 extern const char *const hw_by_names[HW_BY_COUNT + 1];
 extern const char *const hw_manage_names[HW_MANAGE_COUNT + 1];
 extern const char *const hw_keep_names[HW_KEEP_COUNT + 1];
+extern const char *const hw_conf_join_names[HW_CONF_JOIN_COUNT + 1];
 extern const char *const hw_decision_text_names[HW_DECISION_TEXT_COUNT + 1];
 extern const char *const hw_decision_agents_names[HW_DECISION_AGENTS_COUNT + 1];
 extern const char *const hw_day_names[8]; /* sun mon ... */
@@ -287,8 +291,9 @@ struct hw_conf_cache {
     char *redis_password;   /* NULL: none. A secret */
     uint32_t redis_timeout; /* 20ms without an answer is a miss */
     uint64_t ttl;
-    uint64_t max_entry; /* 256KiB: larger answers are not kept */
-    enum hw_keep keep;  /* default for routes */
+    uint64_t max_entry;     /* 256KiB: larger answers are not kept */
+    enum hw_keep keep;      /* default for routes */
+    enum hw_conf_join join; /* whole: those that want a whole answer */
 };
 
 struct hw_conf_probes {

@@ -10,13 +10,14 @@
 #include "hatchway/assert.h"
 #include "router/exchange_private.h"
 
-static const char *const state_names[HW_EXCHANGE_STATE_COUNT] = {"NEW",     "LOOKUP", "WAIT",
-                                                                 "ATTEMPT", "RELAY",  "DONE"};
+static const char *const state_names[HW_EXCHANGE_STATE_COUNT] = {
+    "NEW", "LOOKUP", "JOIN", "WAIT", "ATTEMPT", "RELAY", "DONE"};
 
 #define TO(state) (1u << HW_EXCHANGE_##state)
 static const unsigned allowed[HW_EXCHANGE_STATE_COUNT] = {
-    [HW_EXCHANGE_NEW] = TO(LOOKUP) | TO(WAIT) | TO(ATTEMPT) | TO(DONE),
-    [HW_EXCHANGE_LOOKUP] = TO(WAIT) | TO(ATTEMPT) | TO(DONE),
+    [HW_EXCHANGE_NEW] = TO(LOOKUP) | TO(JOIN) | TO(WAIT) | TO(ATTEMPT) | TO(DONE),
+    [HW_EXCHANGE_LOOKUP] = TO(JOIN) | TO(WAIT) | TO(ATTEMPT) | TO(DONE),
+    [HW_EXCHANGE_JOIN] = TO(WAIT) | TO(ATTEMPT) | TO(DONE),
     [HW_EXCHANGE_WAIT] = TO(WAIT) | TO(ATTEMPT) | TO(DONE),
     [HW_EXCHANGE_ATTEMPT] = TO(ATTEMPT) | TO(WAIT) | TO(RELAY) | TO(DONE),
     [HW_EXCHANGE_RELAY] = TO(DONE),
@@ -332,7 +333,7 @@ hw_exchange_begin(struct hw_loop *loop, struct hw_http_stream *stream,
         return;
     hw_exchange_prepare_cache(ex);
     if (!hw_exchange_lookup(ex))
-        hw_exchange_admit(ex);
+        hw_exchange_join(ex);
 }
 
 void
@@ -345,6 +346,7 @@ hw_exchange_done(struct hw_exchange *ex)
     hw_exchange_set_state(ex, HW_EXCHANGE_DONE);
     if (ex->redis_get != NULL)
         hw_cache_redis_cancel(ex->redis_get);
+    hw_exchange_leave_join(ex);
     if (waited)
         hw_admission_leave(loop->gateway->admission, &ex->waiter);
     hw_attempt_cancel(&ex->attempt);

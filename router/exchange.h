@@ -13,6 +13,8 @@ void hw_exchange_begin(struct hw_loop *loop, struct hw_http_stream *stream,
                        const struct hw_dialect *dialect);
 /* The admission handed slots to waiters of this loop. */
 void hw_exchange_collect_granted(struct hw_loop *loop);
+/* Queries of this loop have waited for an identical one, which is over. */
+void hw_exchange_collect_joined(struct hw_loop *loop);
 /* Deadlines, every HW_SWEEP_MS. */
 void hw_exchange_sweep(struct hw_loop *loop);
 /* The drain's deadline has passed: every stream still open gets its error event. */

@@ -140,9 +140,9 @@ hw_exchange_prepare_cache(struct hw_exchange *ex)
     ex->cache = HW_CACHE_MISS;
 }
 
-/* Answers from a kept entry. False: the entry was unreadable. */
-static bool
-answer_from(struct hw_exchange *ex, const struct hw_cache_entry *entry, struct hw_metric *hits)
+bool
+hw_exchange_answer_from(struct hw_exchange *ex, const struct hw_cache_entry *entry,
+                        enum hw_cache_result how, struct hw_metric *counter)
 {
     struct hw_kept kept;
     struct hw_answer answer;
@@ -159,7 +159,7 @@ answer_from(struct hw_exchange *ex, const struct hw_cache_entry *entry, struct h
         hw_answer_free(&answer);
         return false;
     }
-    ex->cache = HW_CACHE_HIT;
+    ex->cache = how;
     ex->finished = true;
     ex->finish = answer.finish;
     ex->keep = false;
@@ -168,7 +168,7 @@ answer_from(struct hw_exchange *ex, const struct hw_cache_entry *entry, struct h
     int index = hw_snapshot_backend(ex->plan->snapshot, backend, strlen(backend));
     ex->reply.device =
         hw_device_names[index >= 0 ? ex->plan->snapshot->backends[index].device : HW_DEVICE_CPU];
-    hw_metric_add(hits, 1); /* before the agent can ask /metrics for it */
+    hw_metric_add(counter, 1); /* before the agent can ask /metrics for it */
     hw_exchange_reply_answer(ex, &answer);
     hw_answer_free(&answer);
     return true;
@@ -187,13 +187,12 @@ on_redis(void *ctx, enum hw_cache_redis_result result, struct hw_cache_entry *en
     if (result == HW_REDIS_HIT) {
         if (gateway->memory != NULL)
             hw_cache_memory_put(gateway->memory, &ex->key, entry);
-        bool answered = answer_from(ex, entry, meters->cache_hit_redis);
+        bool answered = hw_exchange_answer_from(ex, entry, HW_CACHE_HIT, meters->cache_hit_redis);
         hw_cache_entry_unref(entry);
         if (answered)
             return;
     }
-    hw_metric_add(meters->cache_miss, 1);
-    hw_exchange_admit(ex);
+    hw_exchange_join(ex);
 }
 
 bool
@@ -207,7 +206,8 @@ hw_exchange_lookup(struct hw_exchange *ex)
     if (gateway->memory != NULL) {
         struct hw_cache_entry *entry = hw_cache_memory_get(gateway->memory, &ex->key, wall_ms());
         if (entry != NULL) {
-            bool answered = answer_from(ex, entry, meters->cache_hit_memory);
+            bool answered =
+                hw_exchange_answer_from(ex, entry, HW_CACHE_HIT, meters->cache_hit_memory);
             hw_cache_entry_unref(entry);
             if (answered)
                 return true;
@@ -220,7 +220,6 @@ hw_exchange_lookup(struct hw_exchange *ex)
             return true;
         }
     }
-    hw_metric_add(meters->cache_miss, 1);
     return false;
 }
 
@@ -246,6 +245,7 @@ hw_exchange_store(struct hw_exchange *ex)
                 hw_cache_memory_put(gateway->memory, &ex->key, entry);
             if (ex->loop->redis != NULL)
                 hw_cache_redis_put(ex->loop->redis, &ex->key, entry, now);
+            hw_joins_give(gateway->joins, &ex->join, entry);
             hw_cache_entry_unref(entry);
         }
     }

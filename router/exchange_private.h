@@ -1,11 +1,12 @@
 /* router/exchange_private.h - shared by exchange.c (the state machine), exchange_admit.c (who
- * answers), exchange_begin.c (request to route), exchange_cache.c (key, look-up, keeping) and
- * exchange_reply.c (what the agent reads).
+ * answers), exchange_begin.c (request to route), exchange_cache.c (key, look-up, keeping),
+ * exchange_join.c (an identical query in flight) and exchange_reply.c (what the agent reads).
  *
- *     NEW --> LOOKUP --> WAIT --> ATTEMPT --> RELAY
- *      |        |         |       |    ^        |
- *      |        |         |       +----+ next   |      DONE is legal from every state: answered,
- *      +--------+---------+------------+--------+-->   refused, or the agent left
+ *     NEW --> LOOKUP --> JOIN --> WAIT --> ATTEMPT --> RELAY
+ *      |        |         |        |       |    ^        |
+ *      |        |         |        |       +----+ next   |   each of the first three may be left
+ *      |        |         |        |            |        |   out; DONE is legal from every state:
+ *      +--------+---------+--------+------------+--------+-> answered, refused, or the agent left
  */
 #ifndef HW_ROUTER_EXCHANGE_PRIVATE_H
 #define HW_ROUTER_EXCHANGE_PRIVATE_H
@@ -19,6 +20,7 @@
 enum hw_exchange_state {
     HW_EXCHANGE_NEW,     /* parsed, classified, routed */
     HW_EXCHANGE_LOOKUP,  /* Redis was asked */
+    HW_EXCHANGE_JOIN,    /* an identical query is being answered */
     HW_EXCHANGE_WAIT,    /* every candidate is full */
     HW_EXCHANGE_ATTEMPT, /* sent; nothing has gone to the agent yet */
     HW_EXCHANGE_RELAY,   /* the agent has read a first byte: no way back */
@@ -71,6 +73,7 @@ struct hw_exchange {
     struct hw_cache_key key;
     uint64_t key_backends; /* what the key says of who may answer */
     struct hw_cache_redis_get *redis_get;
+    struct hw_join join;
 
     bool finished; /* a complete answer, whose end was `finish` */
     enum hw_finish finish;
@@ -104,9 +107,19 @@ bool hw_exchange_read_request(struct hw_exchange *ex);
 void hw_exchange_prepare_cache(struct hw_exchange *ex);
 /* True: answered (the exchange is gone) or Redis was asked (the exchange goes on from there). */
 bool hw_exchange_lookup(struct hw_exchange *ex);
+/* Keeps the answer, and gives it to those that wait for it. */
 void hw_exchange_store(struct hw_exchange *ex);
+/* Answers with a kept entry, counts that as `how` in `counter`. False: the entry was unreadable. */
+bool hw_exchange_answer_from(struct hw_exchange *ex, const struct hw_cache_entry *entry,
+                             enum hw_cache_result how, struct hw_metric *counter);
 /* Does the agent ask for an answer that is neither kept nor was? */
 bool hw_exchange_forbids_cache(const struct hw_exchange *ex);
+
+/* exchange_join.c: the way on after a miss. Waits for an identical query's answer, or is admitted.
+ */
+void hw_exchange_join(struct hw_exchange *ex);
+/* At its end, or when others had better not wait for it any more. */
+void hw_exchange_leave_join(struct hw_exchange *ex);
 
 /* exchange_record.c: the decision log. The first while the request is there and its traits are
  * filled in, the second when all is over. */
@@ -120,7 +133,7 @@ uint64_t hw_exchange_now_ms(const struct hw_exchange *ex); /* the loop's clock *
 void hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result);
 void hw_exchange_remember_failure(struct hw_exchange *ex, const struct hw_attempt_end *end);
 
-/* exchange_admit.c: picks a candidate and sends; the way on after a miss. */
+/* exchange_admit.c: picks a candidate and sends. */
 /* candidates[from] becomes candidates[to]; those between move over. */
 void hw_exchange_move_candidate(struct hw_exchange *ex, size_t from, size_t to);
 void hw_exchange_admit(struct hw_exchange *ex);

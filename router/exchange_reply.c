@@ -79,8 +79,10 @@ hw_exchange_write(struct hw_exchange *ex, const void *bytes, size_t len)
     ex->bytes_out += len;
     ex->last_sent_ms = hw_exchange_now_ms(ex);
     hw_http_write(ex->stream, bytes, len);
-    if (hw_http_congested(ex->stream))
+    if (hw_http_congested(ex->stream)) {
         hw_attempt_pause(&ex->attempt);
+        hw_joins_give(ex->loop->gateway->joins, &ex->join, NULL); /* nobody waits for a reader */
+    }
 }
 
 /* Nothing was sent yet: what the head names as dropped binds the candidates that follow. */

@@ -183,6 +183,7 @@ open_shared(struct hw_gateway *gateway, const struct hw_snapshot *snapshot, stru
     gateway->meters = hw_meters_create(HW_VERSION);
     gateway->backends = hw_backends_create(gateway->meters);
     gateway->admission = hw_admission_create();
+    gateway->joins = hw_joins_create();
     if (snapshot->cache.memory > 0)
         gateway->memory = hw_cache_memory_create(snapshot->cache.memory);
     int rc = hw_access_log_create(snapshot->access_log, &gateway->access_log, err);
@@ -199,6 +200,7 @@ close_shared(struct hw_gateway *gateway)
     hw_decision_log_destroy(&gateway->decision_log);
     hw_cache_memory_destroy(&gateway->memory);
     hw_admission_destroy(&gateway->admission);
+    hw_joins_destroy(&gateway->joins);
     hw_backends_destroy(&gateway->backends);
     hw_meters_destroy(&gateway->meters);
     free(gateway->loops);

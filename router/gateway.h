@@ -18,6 +18,7 @@
 #include "router/decision_log.h"
 #include "router/http/client.h"
 #include "router/http/server.h"
+#include "router/join.h"
 #include "router/log.h"
 #include "router/meters.h"
 #include "router/plan.h"
@@ -46,6 +47,7 @@ struct hw_loop {
     struct hw_passing *passings;   /* the same of passages (passage.h) */
     struct hw_shadow *shadows;     /* the same of copies (shadow.h) */
     struct hw_waiter_list granted; /* under the admission's lock */
+    struct hw_join_list joined;    /* under the lock of joins */
     _Atomic(struct hw_plan *) next_plan; /* put there by a reload, with a reference */
     hw_reload_wishes reloaded;           /* of its agents, to be answered */
     atomic_int connections;              /* as of the last sweep */
@@ -65,6 +67,7 @@ struct hw_gateway {
     struct hw_meters *meters;
     struct hw_backends *backends;
     struct hw_admission *admission;
+    struct hw_joins *joins;
     struct hw_cache_memory *memory; /* NULL: off */
     struct hw_workers_supervisor *supervisor;
     struct hw_health *health;     /* loop 0's */

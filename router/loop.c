@@ -73,6 +73,7 @@ on_wake(uv_async_t *wake)
     take_plan(loop);
     hw_reload_answer(loop);
     hw_exchange_collect_granted(loop);
+    hw_exchange_collect_joined(loop);
     if (loop->index == 0)
         hw_gateway_tick(loop->gateway);
     follow_gateway(loop);

@@ -5,7 +5,7 @@
 
 #include "hatchway/assert.h"
 
-const char *const hw_cache_result_names[HW_CACHE_RESULT_COUNT] = {"bypass", "miss", "hit"};
+const char *const hw_cache_result_names[HW_CACHE_RESULT_COUNT] = {"bypass", "miss", "hit", "join"};
 
 static const double duration_bounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
                                          0.5,   1,      2.5,   5,    10,    30,   60,  300};
@@ -183,12 +183,14 @@ define_cache(struct hw_meters *m)
     struct hw_metrics *r = m->registry;
     struct hw_metric_family *cache = hw_metrics_define(
         r, HW_METRIC_COUNTER, "hatchway_cache_requests_total",
-        "Cache look-ups by result and by the store that had the answer.", "result,store", 1);
+        "Cache look-ups by result and by the store that had the answer; join: it was waited for.",
+        "result,store", 1);
 
     m->cache_hit_memory = labelled(cache, "hit", "memory");
     m->cache_hit_redis = labelled(cache, "hit", "redis");
     m->cache_miss = labelled(cache, "miss", "none");
     m->cache_bypass = labelled(cache, "bypass", "none");
+    m->cache_join = labelled(cache, "join", "none");
     m->cache_entries =
         single(r, HW_METRIC_GAUGE, "hatchway_cache_entries", "Answers kept in memory.");
     m->cache_bytes =

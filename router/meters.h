@@ -4,7 +4,13 @@
 
 #include "router/metrics.h"
 
-enum hw_cache_result { HW_CACHE_BYPASS, HW_CACHE_MISS, HW_CACHE_HIT, HW_CACHE_RESULT_COUNT };
+enum hw_cache_result {
+    HW_CACHE_BYPASS,
+    HW_CACHE_MISS,
+    HW_CACHE_HIT,
+    HW_CACHE_JOIN,
+    HW_CACHE_RESULT_COUNT
+};
 /* The words of x-hatchway-cache. */
 extern const char *const hw_cache_result_names[HW_CACHE_RESULT_COUNT];
 
@@ -39,7 +45,7 @@ struct hw_meters {
     struct hw_metric_family *shadow_first;                             /* route, backend */
     struct hw_metric_family *shadow_duration;                          /* route, backend */
     struct hw_metric *tokens_in, *tokens_out;
-    struct hw_metric *cache_hit_memory, *cache_hit_redis, *cache_miss, *cache_bypass;
+    struct hw_metric *cache_hit_memory, *cache_hit_redis, *cache_miss, *cache_bypass, *cache_join;
     struct hw_metric *cache_entries, *cache_bytes, *cache_evictions;
     struct hw_metric *redis_up, *redis_timeouts, *redis_errors, *redis_lost, *redis_dropped;
     struct hw_metric *reloads_ok, *reloads_failed, *reload_last_ok;

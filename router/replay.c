@@ -216,7 +216,8 @@ rank(struct hw_player *player, const struct hw_record *record, struct hw_traits 
 static bool
 still_hit(const struct hw_record *record, const struct hw_conf_route *route)
 {
-    bool hit = record->cache != NULL && strcmp(record->cache, "hit") == 0;
+    bool hit = record->cache != NULL &&
+               (strcmp(record->cache, "hit") == 0 || strcmp(record->cache, "join") == 0);
 
     return hit && (route->cache == HW_KEEP_ALL ||
                    (route->cache == HW_KEEP_DETERMINISTIC && record->deterministic));
