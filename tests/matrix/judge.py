@@ -71,7 +71,8 @@ def carried(case, seen, feature):
         return True  # the default
     if feature == "base64":
         return True  # Hatchway writes vectors so
-    if feature == "truncate" and case.protocol == "openai" and wanted is False:
+    if feature == "truncate" and not wanted and case.protocol == "openai" and \
+            DIALECTS[case.dialect].embeds:
         return True  # such a backend refuses what is too long
     if feature == "summary" and case.protocol in ("openai", "ollama"):
         return True  # it is Hatchway that writes thoughts so
