@@ -30,6 +30,8 @@ struct hw_reply {
     bool block_open;
     enum hw_event_type block_type;
     uint64_t text_bytes;
+    uint64_t
+        token_chars; /* of /v1/completions: of the tokens whose log-probabilities are written */
 };
 
 /* Bytes of tool calls that a stream gathers before it gives up. */

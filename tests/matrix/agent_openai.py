@@ -166,7 +166,7 @@ class OpenAI(Dialect):
 class Completions(OpenAI):
     name, path = "completions", "/v1/completions"
     has_turns = False
-    answers = {"text", "finish", "usage"}
+    answers = {"text", "finish", "usage", "logprobs"}
     fields = {**{name: [name] for name in SAMPLING}, "max_tokens": ["max_tokens"],
               "stop": ["stop"], "logprobs": ["logprobs"], "n": ["n"], "unknown": ["frobnicate"],
               "logit_bias": ["logit_bias"], "suffix": ["suffix"], "prompts": []}
@@ -187,7 +187,21 @@ class Completions(OpenAI):
         assert body["object"] == "text_completion"
         choice = body["choices"][0]
         return Answer(choice["text"], finish=FINISH[choice["finish_reason"]],
-                      usage=openai_usage(body.get("usage")))
+                      usage=openai_usage(body.get("usage")), logprobs=self.entries([choice]))
+
+    def entries(self, choices):
+        """As a chat has them."""
+        found, offset = [], 0
+        for said in (choice["logprobs"] for choice in choices):
+            if said is None:
+                continue
+            assert len({len(each) for each in said.values()}) == 1, said
+            for token, logprob, at, top in zip(said["tokens"], said["token_logprobs"],
+                                               said["text_offset"], said["top_logprobs"]):
+                assert number(at) == offset and top == {token: logprob, "other": "-2.50"}, said
+                offset += len(token)
+                found.append({"token": token, "logprob": logprob})
+        return found or None
 
     def read_stream(self, answer):
         *blocks, last = [data for _, data in sse_blocks(answer.body)]
@@ -199,4 +213,5 @@ class Completions(OpenAI):
         assert finishes[:-1] == [None] * (len(finishes) - 1) and finishes[-1], finishes
         usages = [chunk["usage"] for chunk in chunks if chunk.get("usage")]
         return Answer("".join(choice["text"] for choice in choices), finish=FINISH[finishes[-1]],
-                      usage=openai_usage(usages[-1]) if usages else None)
+                      usage=openai_usage(usages[-1]) if usages else None,
+                      logprobs=self.entries(choices))

@@ -114,9 +114,18 @@ READERS = {"/v1/chat/completions": read_openai, "/v1/completions": read_openai,
 # --- what is answered ---------------------------------------------------------------------------
 
 def logprobs_of(answer, text):
-    """One token a character."""
+    """One token a character, with it and another one as the likeliest."""
     return [{"token": c, "logprob": Num("-0.10"), "bytes": [Num(b) for b in c.encode()],
-             "top_logprobs": []} for c in text]
+             "top_logprobs": [{"token": other, "logprob": Num(value), "bytes": None}
+                              for other, value in ((c, "-0.10"), ("other", "-2.50"))]}
+            for c in text]
+
+
+def completion_logprobs(text, offset):
+    """The same as /v1/completions has it."""
+    return {"tokens": list(text), "token_logprobs": [Num("-0.10")] * len(text),
+            "text_offset": [Num(offset + i) for i in range(len(text))],
+            "top_logprobs": [{c: Num("-0.10"), "other": Num("-2.50")} for c in text]}
 
 
 def openai_answer(case, path, stream):
@@ -132,11 +141,16 @@ def openai_answer(case, path, stream):
     usage = answer.usage and {"prompt_tokens": answer.usage[0],
                               "completion_tokens": answer.usage[1],
                               "total_tokens": Num(sum(map(int, answer.usage)))}
+    offset = 0  # of the next piece of a completion
     key = "reasoning_content" if case.style % 2 else "reasoning"
 
     def choice(content, finish=None):
+        nonlocal offset
         logprobs = None
-        if answer.logprobs and content.get("content"):
+        if answer.logprobs and content.get("content") and not chat:
+            logprobs = completion_logprobs(content["content"], offset)
+            offset += len(content["content"])
+        elif answer.logprobs and content.get("content"):
             logprobs = {"content": logprobs_of(answer, content["content"]), "refusal": None}
         inner = {"delta" if stream else "message": content} if chat else {
             "text": content.get("content", "")}

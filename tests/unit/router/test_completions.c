@@ -60,10 +60,16 @@ to_backends(void **state)
     help_expect(
         DIALECT, body, &hw_protocol_ollama, "m", "/api/chat",
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"p\"}],\"options\":{"
-        "\"num_predict\":3,\"min_p\":0.10,\"stop\":[\"x\"]},\"stream\":true}",
-        "logprobs, echo");
+        "\"num_predict\":3,\"min_p\":0.10,\"stop\":[\"x\"]},\"stream\":true,\"logprobs\":true,"
+        "\"top_logprobs\":2}",
+        "echo");
     help_expect(DIALECT, body, &hw_protocol_bdh, NULL, "/api/bdh/ask", "{\"question\":\"p\"}",
-                "logprobs, echo, min_p, max_tokens, stop");
+                "echo, min_p, max_tokens, stop, logprobs");
+    help_expect(DIALECT, "{\"model\":\"m\",\"prompt\":\"p\",\"logprobs\":999}", &hw_protocol_ollama,
+                "m", "/api/chat",
+                "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"p\"}],"
+                "\"options\":{},\"stream\":true}",
+                "logprobs");
 }
 
 #define FRAME(text, reason)                                                                        \
@@ -102,6 +108,38 @@ answers(void **state)
     hw_buf_free(&out);
 }
 
+/* A token given twice among the likeliest is written once, offsets count characters, and what an
+ * entry lacks is null. */
+static void
+log_probabilities(void **state)
+{
+    static const char entries[] =
+        "{\"token\":\"\\u00e9a\",\"logprob\":-0.10,\"top_logprobs\":["
+        "{\"token\":\"\\u00e9a\",\"logprob\":-0.10},{\"token\":\"x\",\"logprob\":-2},"
+        "{\"token\":\"x\",\"logprob\":-3},{\"token\":7,\"logprob\":-3},8]},{\"token\":\"b\"}";
+    const struct hw_event said = {.type = HW_EVENT_TEXT,
+                                  .text = "\xc3\xa9"
+                                          "ab",
+                                  .len = 4,
+                                  .logprobs = entries,
+                                  .logprobs_len = sizeof(entries) - 1};
+    struct hw_query query = {.dialect = DIALECT};
+    struct hw_reply reply = {.query = &query, .id = "r1", .model = "m", .created_s = 7};
+    struct hw_buf out;
+
+    (void)state;
+    hw_buf_init(&out, 1 << 16);
+    hw_dialect_completions.write_event(&reply, &said, &out);
+    assert_non_null(strstr(out.data, "\"logprobs\":{\"tokens\":[\"\\u00e9a\",\"b\"],"
+                                     "\"token_logprobs\":[-0.10,null],\"text_offset\":[0,2],"
+                                     "\"top_logprobs\":[{\"\\u00e9a\":-0.10,\"x\":-2},{}]},"
+                                     "\"finish_reason\":null"));
+    hw_buf_clear(&out);
+    hw_dialect_completions.write_event(&reply, &said, &out);
+    assert_non_null(strstr(out.data, "\"text_offset\":[3,5]"));
+    hw_buf_free(&out);
+}
+
 static void
 a_backends_completion_is_read(void **state)
 {
@@ -133,11 +171,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_prompt_is_a_message),
-        cmocka_unit_test(mistakes_are_named),
-        cmocka_unit_test(to_backends),
-        cmocka_unit_test(answers),
-        cmocka_unit_test(a_backends_completion_is_read),
+        cmocka_unit_test(a_prompt_is_a_message), cmocka_unit_test(mistakes_are_named),
+        cmocka_unit_test(to_backends),           cmocka_unit_test(answers),
+        cmocka_unit_test(log_probabilities),     cmocka_unit_test(a_backends_completion_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
