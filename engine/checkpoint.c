@@ -4,7 +4,6 @@
  * configuration and with the bytes that are really in the file. */
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,104 +13,9 @@
 
 #include "engine/checkpoint_parts.h"
 #include "engine/file_read.h"
-#include "engine/halfs.h"
 #include "engine/model.h"
 #include "engine/safetensors.h"
 #include "engine/tensors.h"
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "weights are used as they lie in files");
-
-#define CHUNK_VALUES 16384u
-
-/* --- loading --- */
-
-static int
-check_shape(const struct hw_safetensors_entry *entry, const struct hw_tensor *tensor,
-            struct hw_err *err)
-{
-    if (entry->dtype == HW_SAFETENSORS_OTHER)
-        return hw_err_set(err, HW_EINVAL, "tensor %s must be F32, F16 or BF16", tensor->name);
-    bool same = entry->dim_count == tensor->dim_count;
-    for (uint32_t i = 0; same && i < tensor->dim_count; i++)
-        same = entry->dims[i] == tensor->dims[i];
-    if (!same)
-        return hw_err_set(err, HW_EINVAL, "tensor %s has another shape than the configuration says",
-                          tensor->name);
-    return 0;
-}
-
-static const struct hw_safetensors_entry *
-find_tensor(const struct hw_safetensors_head *head, const struct hw_tensor *tensor)
-{
-    const struct hw_safetensors_entry *entry = hw_safetensors_find(head, tensor->name);
-
-    if (entry == NULL && tensor->other_name != NULL)
-        entry = hw_safetensors_find(head, tensor->other_name);
-    return entry;
-}
-
-/* Before any weight is allocated: every tensor stands in the file in the configured shape. */
-static int
-check_tensors(const struct hw_safetensors_head *head, const struct hw_bdh_config *conf,
-              struct hw_err *err)
-{
-    const struct hw_bdh_model shape_only = {.conf = *conf};
-    struct hw_tensor tensors[HW_TENSORS];
-
-    hw_list_tensors(&shape_only, tensors);
-    for (int i = 0; i < HW_TENSORS; i++) {
-        const struct hw_safetensors_entry *entry = find_tensor(head, &tensors[i]);
-        if (entry == NULL && tensors[i].optional)
-            continue;
-        if (entry == NULL)
-            return hw_err_set(err, HW_EINVAL, "tensor %s is missing: not a BDH checkpoint",
-                              tensors[i].name);
-        int rc = check_shape(entry, &tensors[i], err);
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
-}
-
-static int
-read_halfs(int fd, uint64_t offset, bool is_bf16, float *values, size_t count, struct hw_err *err)
-{
-    uint16_t *chunk = malloc(CHUNK_VALUES * sizeof(*chunk));
-    int rc = 0;
-
-    if (chunk == NULL)
-        return hw_err_set(err, HW_ENOMEM, "no memory to read with");
-    for (size_t done = 0; done < count && rc == 0;) {
-        size_t n = count - done < CHUNK_VALUES ? count - done : CHUNK_VALUES;
-        rc = hw_file_read(fd, chunk, n * sizeof(*chunk), offset + done * sizeof(*chunk), err);
-        for (size_t i = 0; rc == 0 && i < n; i++)
-            values[done + i] = is_bf16 ? hw_f32_from_bf16(chunk[i]) : hw_f32_from_f16(chunk[i]);
-        done += n;
-    }
-    free(chunk);
-    return rc;
-}
-
-static int
-read_tensor(int fd, uint64_t data_start, const struct hw_safetensors_entry *entry,
-            const struct hw_tensor *tensor, struct hw_err *err)
-{
-    uint64_t offset = data_start + entry->begin;
-    int rc;
-
-    if (entry->dtype == HW_SAFETENSORS_F32)
-        rc = hw_file_read(fd, tensor->values, tensor->count * sizeof(float), offset, err);
-    else
-        rc = read_halfs(fd, offset, entry->dtype == HW_SAFETENSORS_BF16, tensor->values,
-                        tensor->count, err);
-    if (rc != 0)
-        return rc;
-    for (size_t i = 0; i < tensor->count; i++)
-        if (!isfinite(tensor->values[i]))
-            return hw_err_set(err, HW_EINVAL, "tensor %s holds a value that is no finite number",
-                              tensor->name);
-    return 0;
-}
 
 /* Names the model by what decides its answers: an equal digest means equal answers. */
 static void
@@ -194,7 +98,7 @@ open_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_safete
     if (rc == 0)
         rc = hw_checkpoint_own_config((*head)->metadata, conf, err);
     if (rc == 0)
-        rc = check_tensors(*head, conf, err);
+        rc = hw_checkpoint_check_tensors(*head, conf, err);
     if (rc != 0)
         hw_safetensors_head_destroy(head);
     return rc;
@@ -207,7 +111,6 @@ load_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_bdh_mo
     struct hw_safetensors_head *head = NULL;
     struct hw_bdh_model *model = NULL;
     struct hw_bdh_config conf = {0};
-    struct hw_tensor tensors[HW_TENSORS];
     uint64_t data_start = 0;
 
     int rc = open_safetensors(fd, file_bytes, path, &head, &conf, &data_start, err);
@@ -217,12 +120,7 @@ load_safetensors(int fd, uint64_t file_bytes, const char *path, struct hw_bdh_mo
         (rc = hw_checkpoint_template(head->metadata, &model->tmpl, err)) != 0 ||
         (rc = hw_checkpoint_trained_context(head->metadata, &model->trained_context, err)) != 0)
         goto out;
-    hw_list_tensors(model, tensors);
-    for (int i = 0; i < HW_TENSORS; i++) {
-        const struct hw_safetensors_entry *entry = find_tensor(head, &tensors[i]);
-        if (entry != NULL && (rc = read_tensor(fd, data_start, entry, &tensors[i], err)) != 0)
-            goto out;
-    }
+    rc = hw_checkpoint_read_tensors(fd, data_start, head, model, err);
 out:
     hw_safetensors_head_destroy(&head);
     if (rc != 0)

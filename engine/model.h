@@ -58,7 +58,7 @@ size_t hw_bdh_state_bytes(const struct hw_bdh_config *conf);
 /* Zeroed weights, freqs computed from the formula. On 0 the caller owns *out. */
 int hw_bdh_model_create(const struct hw_bdh_config *conf, struct hw_bdh_model **out,
                         struct hw_err *err);
-/* Reads safetensors (F32, BF16 or F16 tensors), configuration from its metadata or from
+/* Reads safetensors (F32, BF16, F16 or I8 tensors), configuration from its metadata or from
  * config.json beside it; or PyTorch's .pt (engine/torch.c). A hostile file gets an error naming
  * what is wrong with it. */
 int hw_bdh_model_load(const char *path, struct hw_bdh_model **out, struct hw_err *err);
@@ -72,9 +72,11 @@ int hw_bdh_model_facts(const char *path, struct hw_bdh_facts *out, struct hw_err
 /* The same from an open file, which is left open; path names the model and says where its
  * config.json would be. */
 int hw_bdh_model_load_fd(int fd, const char *path, struct hw_bdh_model **out, struct hw_err *err);
-/* Writes safetensors atomically (temporary file, fsync, rename). bf16: weights rounded to nearest
- * even; freqs stay f32. */
-int hw_bdh_model_save(const struct hw_bdh_model *model, const char *path, bool bf16,
+/* How weights stand in a file. BF16: rounded to nearest even. INT8: bytes with a scale a neuron, or
+ * a row of embedding and output (docs/engine.md). freqs stay f32. */
+enum hw_bdh_dtype { HW_BDH_DTYPE_F32, HW_BDH_DTYPE_BF16, HW_BDH_DTYPE_INT8, HW_BDH_DTYPES };
+/* Writes safetensors atomically (temporary file, fsync, rename). */
+int hw_bdh_model_save(const struct hw_bdh_model *model, const char *path, enum hw_bdh_dtype dtype,
                       struct hw_err *err);
 void hw_bdh_model_destroy(struct hw_bdh_model **model); /* NULL-safe, nulls it */
 

@@ -41,7 +41,7 @@ dtype_read(const char *text, enum hw_safetensors_dtype *dtype)
         {"I64", HW_SAFETENSORS_OTHER, 8},  {"U64", HW_SAFETENSORS_OTHER, 8},
         {"I32", HW_SAFETENSORS_OTHER, 4},  {"U32", HW_SAFETENSORS_OTHER, 4},
         {"I16", HW_SAFETENSORS_OTHER, 2},  {"U16", HW_SAFETENSORS_OTHER, 2},
-        {"I8", HW_SAFETENSORS_OTHER, 1},   {"U8", HW_SAFETENSORS_OTHER, 1},
+        {"I8", HW_SAFETENSORS_I8, 1},      {"U8", HW_SAFETENSORS_OTHER, 1},
         {"BOOL", HW_SAFETENSORS_OTHER, 1},
     };
 

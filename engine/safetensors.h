@@ -22,6 +22,7 @@ enum hw_safetensors_dtype {
     HW_SAFETENSORS_F32,
     HW_SAFETENSORS_F16,
     HW_SAFETENSORS_BF16,
+    HW_SAFETENSORS_I8, /* with scales beside it */
 };
 
 struct hw_safetensors_entry {

@@ -3,6 +3,7 @@
 #ifndef HW_ENGINE_TENSORS_H
 #define HW_ENGINE_TENSORS_H
 
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/model.h"
@@ -16,6 +17,7 @@ struct hw_tensor {
     size_t count;
     uint32_t dim_count;
     uint64_t dims[4];
+    uint32_t channel_axis; /* in int8, what lies along it (a neuron's weights) has one scale */
     bool optional;
     bool stays_f32;
 };
@@ -26,14 +28,48 @@ hw_list_tensors(const struct hw_bdh_model *model, struct hw_tensor tensors[HW_TE
     const struct hw_bdh_config *c = &model->conf;
     uint64_t h = c->n_head, d = c->n_embd, n = c->n_neuron, v = c->vocab;
     const struct hw_tensor list[HW_TENSORS] = {
-        {"decoder", NULL, model->decoder, h * n * d, 2, {h * n, d}, false, false},
-        {"encoder", NULL, model->encoder, h * n * d, 3, {h, d, n}, false, false},
-        {"encoder_v", NULL, model->encoder_v, h * n * d, 3, {h, d, n}, false, false},
-        {"lm_head", NULL, model->lm_head, d * v, 2, {d, v}, false, false},
-        {"embed.weight", NULL, model->embed, v * d, 2, {v, d}, false, false},
-        {"attn.freqs", "attns.0.freqs", model->freqs, n, 4, {1, 1, 1, n}, true, true},
+        {"decoder", NULL, model->decoder, h * n * d, 2, {h * n, d}, 1, false, false},
+        {"encoder", NULL, model->encoder, h * n * d, 3, {h, d, n}, 1, false, false},
+        {"encoder_v", NULL, model->encoder_v, h * n * d, 3, {h, d, n}, 1, false, false},
+        {"lm_head", NULL, model->lm_head, d * v, 2, {d, v}, 0, false, false},
+        {"embed.weight", NULL, model->embed, v * d, 2, {v, d}, 1, false, false},
+        {"attn.freqs", "attns.0.freqs", model->freqs, n, 4, {1, 1, 1, n}, 0, true, true},
     };
     memcpy(tensors, list, sizeof(list));
+}
+
+/* How far apart the weights of one channel lie. */
+static inline size_t
+hw_tensor_stride(const struct hw_tensor *tensor)
+{
+    size_t stride = 1;
+
+    for (uint32_t i = tensor->channel_axis + 1; i < tensor->dim_count; i++)
+        stride *= tensor->dims[i];
+    return stride;
+}
+
+static inline size_t
+hw_tensor_channels(const struct hw_tensor *tensor)
+{
+    return tensor->count / tensor->dims[tensor->channel_axis];
+}
+
+/* Whose weight values[i] is. */
+static inline size_t
+hw_tensor_channel(const struct hw_tensor *tensor, size_t i)
+{
+    size_t stride = hw_tensor_stride(tensor);
+
+    return i / (stride * tensor->dims[tensor->channel_axis]) * stride + i % stride;
+}
+
+#define HW_SCALE_NAME_BYTES 32
+
+static inline void
+hw_tensor_scale_name(const struct hw_tensor *tensor, char name[HW_SCALE_NAME_BYTES])
+{
+    snprintf(name, HW_SCALE_NAME_BYTES, "%s.scale", tensor->name);
 }
 
 /* Metadata of our own beside the state dict's configuration. */

@@ -118,7 +118,8 @@ save_model(struct run *run, const char *name, struct hw_err *err)
     if (rc != 0)
         return rc;
     hw_trainer_export(run->trainer, run->model);
-    return hw_bdh_model_save(run->model, path, run->options.bf16, err);
+    return hw_bdh_model_save(run->model, path,
+                             run->options.bf16 ? HW_BDH_DTYPE_BF16 : HW_BDH_DTYPE_F32, err);
 }
 
 static int

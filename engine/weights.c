@@ -12,6 +12,7 @@
 
 #include "engine/forward_parts.h"
 #include "engine/halfs.h"
+#include "engine/int8.h"
 
 static size_t
 round_up(size_t n, size_t to)
@@ -47,56 +48,6 @@ pack_panels(const float *matrix, size_t inputs, size_t outputs, float *panels)
     }
 }
 
-static float
-largest_of(const float *v, size_t count, size_t stride)
-{
-    float largest = 0.0f;
-
-    for (size_t i = 0; i < count; i++)
-        largest = fmaxf(largest, fabsf(v[i * stride]));
-    return largest;
-}
-
-static int8_t
-round_to_byte(float v)
-{
-    return (int8_t)lrintf(fminf(fmaxf(v, -127.0f), 127.0f));
-}
-
-/* What rounding a neuron's weights at this scale costs, squared. */
-static double
-rounding_loss(const float *weights, size_t count, size_t stride, float scale)
-{
-    double loss = 0.0;
-
-    for (size_t i = 0; i < count; i++) {
-        float w = weights[i * stride];
-        double off = (double)(w - scale * (float)round_to_byte(w / scale));
-        loss += off * off;
-    }
-    return loss;
-}
-
-/* Clipping a lone large weight a little can leave all others less rounded. */
-static float
-best_scale(const float *weights, size_t count, size_t stride)
-{
-    float whole = largest_of(weights, count, stride) / 127.0f, best = whole;
-    double least = INFINITY;
-
-    if (!(whole > 0.0f) || !isfinite(1.0f / whole))
-        return 0.0f;
-    for (int step = 0; step < 8; step++) {
-        float scale = whole * (1.0f - 0.04f * (float)step);
-        double loss = rounding_loss(weights, count, stride, scale);
-        if (loss < least) {
-            least = loss;
-            best = scale;
-        }
-    }
-    return best;
-}
-
 /* One head's encoder [D, N] in int8. */
 static void
 pack_encoder8(struct hw_bdh_engine *e, size_t head, const float *matrix)
@@ -106,10 +57,10 @@ pack_encoder8(struct hw_bdh_engine *e, size_t head, const float *matrix)
 
     for (size_t o = 0; o < n; o++) {
         int8_t *panel = panels + o / HW_PANEL * e->groups * 4 * HW_PANEL + o % HW_PANEL * 4;
-        float scale = best_scale(matrix + o, d, n);
+        float scale = hw_int8_scale(matrix + o, d, n);
         int32_t sum = 0;
         for (size_t i = 0; i < d; i++) {
-            int8_t w = scale > 0.0f ? round_to_byte(matrix[i * n + o] / scale) : 0;
+            int8_t w = hw_int8_round(matrix[i * n + o], scale);
             panel[i / 4 * 4 * HW_PANEL + i % 4] = w;
             sum += w;
         }

@@ -1,6 +1,7 @@
 """PyTorch's .pt files: the layouts that are met in the wild, and files that lie or attack."""
 import collections
 import dataclasses
+import json
 import pickle
 import struct
 import zipfile
@@ -59,7 +60,7 @@ def plain(tmp_path):
 
 
 def test_a_real_file_converts_to_what_safetensors_says(tmp_path):
-    for dtype in ("f32", "bf16"):
+    for dtype in ("f32", "bf16", "int8"):
         done = run("bdh", "convert", TINY / "model.pt", tmp_path / dtype, "--dtype", dtype)
         assert done.returncode == 0, done.stderr
 
@@ -72,6 +73,35 @@ def test_a_real_file_converts_to_what_safetensors_says(tmp_path):
     assert half != expected
     assert np.allclose(np.frombuffer(half, "f4"), np.frombuffer(expected, "f4"), atol=0.02)
     assert (tmp_path / "bf16").stat().st_size < 0.6 * (tmp_path / "f32").stat().st_size
+    byte = run("bdh", "logits", tmp_path / "int8", *asked, stdin=tokens).stdout
+    assert byte not in (expected, half)
+    assert np.allclose(np.frombuffer(byte, "f4"), np.frombuffer(expected, "f4"), atol=0.05)
+    assert (tmp_path / "int8").stat().st_size < 0.4 * (tmp_path / "f32").stat().st_size
+
+
+def test_int8_is_what_the_docs_say(tmp_path):
+    """value = scale * byte, and the scale's shape broadcasts: any reader of safetensors can use it."""
+    for dtype in ("f32", "int8"):
+        assert run("bdh", "convert", TINY / "model.safetensors", tmp_path / dtype,
+                   "--dtype", dtype).returncode == 0
+
+    def tensors(path):
+        raw = path.read_bytes()
+        size = int.from_bytes(raw[:8], "little")
+        head = json.loads(raw[8:8 + size])
+        kinds = {"F32": "f4", "I8": "i1"}
+        assert all(entry["data_offsets"][0] % np.dtype(kinds[entry["dtype"]]).itemsize == 0
+                   for name, entry in head.items() if name != "__metadata__")
+        return {name: np.frombuffer(raw[8 + size:][slice(*entry["data_offsets"])],
+                                    kinds[entry["dtype"]]).reshape(entry["shape"])
+                for name, entry in head.items() if name != "__metadata__"}
+    whole, byte = tensors(tmp_path / "f32"), tensors(tmp_path / "int8")
+    for name in set(whole) - {"attn.freqs"}:
+        values = byte[name].astype("f4") * byte[name + ".scale"]
+        assert values.shape == whole[name].shape
+        off = np.square(values - whole[name]).sum() / np.square(whole[name]).sum()
+        assert 0 < off < 2e-4, name
+    assert np.array_equal(whole["attn.freqs"], byte["attn.freqs"])
 
 
 def test_layouts(file, plain):

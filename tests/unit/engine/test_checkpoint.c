@@ -76,7 +76,8 @@ test_f32_round_trip(void **state)
     (void)state;
     struct hw_bdh_model *a = small_model(), *b, *c;
     struct hw_err err = {{0}};
-    assert_int_equal(hw_bdh_model_save(a, path_of("tiny.one.safetensors"), false, &err), 0);
+    assert_int_equal(hw_bdh_model_save(a, path_of("tiny.one.safetensors"), HW_BDH_DTYPE_F32, &err),
+                     0);
     assert_int_equal(hw_bdh_model_load(path_of("tiny.one.safetensors"), &b, &err), 0);
     assert_memory_equal(&a->conf, &b->conf, sizeof(a->conf));
     assert_memory_equal(&a->tmpl, &b->tmpl, sizeof(a->tmpl));
@@ -89,7 +90,7 @@ test_f32_round_trip(void **state)
     assert_memory_equal(a->freqs, b->freqs, 8 * sizeof(float));
 
     b->embed[0] += 1.0f; /* any change of any tensor is another model */
-    assert_int_equal(hw_bdh_model_save(b, path_of("two.safetensors"), false, &err), 0);
+    assert_int_equal(hw_bdh_model_save(b, path_of("two.safetensors"), HW_BDH_DTYPE_F32, &err), 0);
     assert_int_equal(hw_bdh_model_load(path_of("two.safetensors"), &c, &err), 0);
     assert_memory_not_equal(b->digest, c->digest, sizeof(b->digest));
     hw_bdh_model_destroy(&a);
@@ -107,12 +108,12 @@ test_what_only_our_files_say(void **state)
     struct hw_bdh_model *a = small_model(), *b, *plain;
     struct hw_bdh_facts facts;
     const char *path = path_of("own.safetensors");
-    assert_int_equal(hw_bdh_model_save(a, path, false, NULL), 0);
+    assert_int_equal(hw_bdh_model_save(a, path, HW_BDH_DTYPE_F32, NULL), 0);
     assert_int_equal(hw_bdh_model_load(path, &plain, NULL), 0);
     assert_int_equal(plain->trained_context, 0);
     a->conf.decay = 0.98f;
     a->trained_context = 192;
-    assert_int_equal(hw_bdh_model_save(a, path, true, NULL), 0);
+    assert_int_equal(hw_bdh_model_save(a, path, HW_BDH_DTYPE_BF16, NULL), 0);
     assert_int_equal(hw_bdh_model_load(path, &b, NULL), 0);
     assert_true(b->conf.decay == 0.98f && !b->conf.wide_phases);
     assert_int_equal(b->trained_context, 192);
@@ -123,7 +124,7 @@ test_what_only_our_files_say(void **state)
     hw_bdh_model_destroy(&b);
     a->conf.decay = 0.0f;
     a->conf.wide_phases = true;
-    assert_int_equal(hw_bdh_model_save(a, path, false, NULL), 0);
+    assert_int_equal(hw_bdh_model_save(a, path, HW_BDH_DTYPE_F32, NULL), 0);
     assert_int_equal(hw_bdh_model_load(path, &b, NULL), 0);
     assert_true(b->conf.decay == 0.0f && b->conf.wide_phases);
     assert_memory_not_equal(b->digest, plain->digest, sizeof(b->digest));
@@ -138,7 +139,7 @@ test_bf16_round_trip(void **state)
     (void)state;
     struct hw_bdh_model *a = small_model(), *b;
     struct hw_err err = {{0}};
-    assert_int_equal(hw_bdh_model_save(a, path_of("half.safetensors"), true, &err), 0);
+    assert_int_equal(hw_bdh_model_save(a, path_of("half.safetensors"), HW_BDH_DTYPE_BF16, &err), 0);
     assert_int_equal(hw_bdh_model_load(path_of("half.safetensors"), &b, &err), 0);
     for (size_t i = 0; i < 144; i++) {
         assert_true(fabsf(a->decoder[i] - b->decoder[i]) <= fabsf(a->decoder[i]) / 256.0f);
@@ -147,6 +148,87 @@ test_bf16_round_trip(void **state)
     assert_memory_equal(a->freqs, b->freqs, 8 * sizeof(float));
     hw_bdh_model_destroy(&a);
     hw_bdh_model_destroy(&b);
+}
+
+static void
+read_file(const char *path, char *bytes, size_t size, size_t *len)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    *len = fread(bytes, 1, size, file);
+    fclose(file);
+    assert_true(*len < size);
+}
+
+/* Off by half a step of its neuron's scale at most, and by nothing when written once more. */
+static void
+test_int8_round_trip(void **state)
+{
+    (void)state;
+    struct hw_bdh_model *a = small_model(), *b, *c;
+    struct hw_err err = {{0}};
+    size_t n = a->conf.n_neuron, d = a->conf.n_embd;
+    memset(a->decoder, 0, d * sizeof(float)); /* a neuron that says nothing */
+    assert_int_equal(hw_bdh_model_save(a, path_of("byte.safetensors"), HW_BDH_DTYPE_INT8, &err), 0);
+    assert_int_equal(hw_bdh_model_load(path_of("byte.safetensors"), &b, &err), 0);
+    assert_memory_equal(a->freqs, b->freqs, n * sizeof(float));
+    for (size_t i = 0; i < 144; i++) {
+        float largest = 0.0f, row = 0.0f;
+        for (size_t k = 0; k < d; k++) {
+            largest = fmaxf(largest, fabsf(a->encoder[i / (d * n) * d * n + k * n + i % n]));
+            row = fmaxf(row, fabsf(a->decoder[i / d * d + k]));
+        }
+        /* The scale may clip the largest by up to 28 %, where that loses less in sum. */
+        assert_true(fabsf(a->encoder[i] - b->encoder[i]) <= largest * 0.29f);
+        assert_true(fabsf(a->decoder[i] - b->decoder[i]) <= row * 0.29f);
+    }
+    double off = 0.0, all = 0.0;
+    for (size_t i = 0; i < 144; i++) {
+        off += pow((double)(a->encoder_v[i] - b->encoder_v[i]), 2.0);
+        all += pow((double)a->encoder_v[i], 2.0);
+    }
+    assert_true(off > 0.0 && off < all * 1e-4);
+    assert_int_equal(hw_bdh_model_save(b, path_of("again.safetensors"), HW_BDH_DTYPE_INT8, &err),
+                     0);
+    assert_int_equal(hw_bdh_model_load(path_of("again.safetensors"), &c, &err), 0);
+    for (size_t i = 0; i < 144; i++)
+        assert_true(fabsf(b->encoder[i] - c->encoder[i]) <= fabsf(b->encoder[i]) * 1e-6f);
+    hw_bdh_model_destroy(&a);
+    hw_bdh_model_destroy(&b);
+    hw_bdh_model_destroy(&c);
+}
+
+/* Bytes mean nothing without their scales. */
+static void
+test_int8_needs_its_scales(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *was, *is, *why;
+    } cases[] = {
+        {"\"encoder.scale\"", "\"encoder.scalf\"", "encoder.scale) are missing"},
+        {"\"shape\":[3,1,8]", "\"shape\":[3,8,1]", "encoder.scale must be F32"},
+        {"\"attn.freqs\"", "\"attn.freqz\"", NULL}, /* computed where it is missing */
+    };
+    struct hw_bdh_model *model = small_model(), *loaded = NULL;
+    static char bytes[16384];
+    size_t len;
+    const char *path = path_of("scales.safetensors");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct hw_err err = {{0}};
+        assert_int_equal(hw_bdh_model_save(model, path, HW_BDH_DTYPE_INT8, &err), 0);
+        read_file(path, bytes, sizeof(bytes), &len);
+        char *at = memmem(bytes, len, cases[i].was, strlen(cases[i].was));
+        assert_non_null(at);
+        memcpy(at, cases[i].is, strlen(cases[i].is));
+        write_file(path, bytes, len);
+        int rc = hw_bdh_model_load(path, &loaded, &err);
+        assert_int_equal(rc == 0, cases[i].why == NULL);
+        if (rc != 0)
+            assert_non_null(strstr(err.msg, cases[i].why));
+        hw_bdh_model_destroy(&loaded);
+    }
+    hw_bdh_model_destroy(&model);
 }
 
 static void
@@ -172,7 +254,8 @@ test_truncated_at_every_byte(void **state)
     (void)state;
     struct hw_bdh_model *model = small_model(), *loaded = NULL;
     char bytes[8192];
-    assert_int_equal(hw_bdh_model_save(model, path_of("whole.safetensors"), false, NULL), 0);
+    assert_int_equal(hw_bdh_model_save(model, path_of("whole.safetensors"), HW_BDH_DTYPE_F32, NULL),
+                     0);
     FILE *file = fopen(path_of("whole.safetensors"), "rb");
     assert_non_null(file);
     size_t len = fread(bytes, 1, sizeof(bytes), file);
@@ -293,7 +376,8 @@ test_not_a_number(void **state)
     struct hw_bdh_model *model = small_model(), *loaded = NULL;
     struct hw_err err;
     model->lm_head[5] = NAN;
-    assert_int_equal(hw_bdh_model_save(model, path_of("nan.safetensors"), false, NULL), 0);
+    assert_int_equal(hw_bdh_model_save(model, path_of("nan.safetensors"), HW_BDH_DTYPE_F32, NULL),
+                     0);
     assert_int_equal(hw_bdh_model_load(path_of("nan.safetensors"), &loaded, &err), HW_EINVAL);
     assert_non_null(strstr(err.msg, "lm_head"));
     hw_bdh_model_destroy(&model);
@@ -312,7 +396,8 @@ test_other_files(void **state)
     assert_non_null(strstr(err.msg, "without its end"));
     assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
     assert_int_equal(hw_bdh_model_load(path_of("fifo"), &model, &err), HW_EINVAL);
-    assert_true(hw_bdh_model_save(model = small_model(), "/nonexistent/x", false, &err) < 0);
+    assert_true(hw_bdh_model_save(model = small_model(), "/nonexistent/x", HW_BDH_DTYPE_F32, &err) <
+                0);
     hw_bdh_model_destroy(&model);
 }
 
@@ -339,6 +424,8 @@ main(void)
         cmocka_unit_test(test_what_only_our_files_say),
         cmocka_unit_test(test_f32_round_trip),
         cmocka_unit_test(test_bf16_round_trip),
+        cmocka_unit_test(test_int8_round_trip),
+        cmocka_unit_test(test_int8_needs_its_scales),
         cmocka_unit_test(test_half_floats),
         cmocka_unit_test(test_truncated_at_every_byte),
         cmocka_unit_test(test_lies),
