@@ -12,6 +12,7 @@
 #include "engine/worker_parts.h"
 
 #define MODEL HW_SOURCE_DIR "/tests/vectors/bdh/tiny_s002/model.safetensors"
+#define TALKER HW_SOURCE_DIR "/models/hatchling.safetensors" /* what it says is text */
 
 /* 200 bytes and more that many conversations begin with. */
 #define SYSTEM                                                                                     \
@@ -20,10 +21,10 @@
     "know, you say so and nothing else. "
 
 static struct worker
-make_worker(uint32_t sessions, size_t cache_bytes, bool fast)
+make_worker_of(const char *model, uint32_t sessions, size_t cache_bytes, bool fast)
 {
     struct worker w = {.listen_fd = -1, .conf = {.state_cache_bytes = cache_bytes, .fast = fast}};
-    assert_int_equal(hw_bdh_model_load(MODEL, &w.model, NULL), 0);
+    assert_int_equal(hw_bdh_model_load(model, &w.model, NULL), 0);
     assert_int_equal(
         hw_bdh_engine_create_as(w.model, fast ? HW_BDH_FAST : HW_BDH_F32, &w.engine, NULL), 0);
     w.hello.max_sessions = sessions;
@@ -31,6 +32,12 @@ make_worker(uint32_t sessions, size_t cache_bytes, bool fast)
     if (cache_bytes > 0)
         assert_int_equal(hw_state_cache_create(cache_bytes, &w.state_cache, NULL), 0);
     return w;
+}
+
+static struct worker
+make_worker(uint32_t sessions, size_t cache_bytes, bool fast)
+{
+    return make_worker_of(MODEL, sessions, cache_bytes, fast);
 }
 
 static void
@@ -181,6 +188,24 @@ test_conversations_in_turns(void **state)
     free_worker(&w);
 }
 
+/* The only session is taken for another question: the answer's end is found again all the same. */
+static void
+test_the_end_of_an_answer(void **state)
+{
+    (void)state;
+    const struct hw_frame_open open = {.max_tokens = 200};
+    struct worker w = make_worker_of(TALKER, 1, 32u << 20, true);
+    struct hw_buf talk;
+    hw_buf_init(&talk, 4000);
+    hw_buf_puts(&talk, "A route is ");
+    assert_int_equal(ask(&w, &open, "", talk.data, &talk), strlen("A route is "));
+    assert_int_equal(talk.len, strlen("A route is ") + 200); /* ASCII: a byte a token */
+    assert_int_equal(ask(&w, &one, "", "And now?", NULL), 8);
+    assert_int_equal(ask(&w, &one, talk.data, "Go on", NULL), 1 + 5); /* its last was not fed */
+    hw_buf_free(&talk);
+    free_worker(&w);
+}
+
 /* A long prompt leaves snapshots on its way, at 1 and 4 KiB. */
 static void
 test_a_long_prompt_is_kept_in_pieces(void **state)
@@ -303,6 +328,7 @@ main(void)
         cmocka_unit_test(test_without_a_cache),
         cmocka_unit_test(test_a_question_again),
         cmocka_unit_test(test_conversations_in_turns),
+        cmocka_unit_test(test_the_end_of_an_answer),
         cmocka_unit_test(test_a_long_prompt_is_kept_in_pieces),
         cmocka_unit_test(test_the_budget_holds),
         cmocka_unit_test(test_no_text_changes),
