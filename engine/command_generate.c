@@ -19,7 +19,7 @@ static const char help[] =
     "question; with --raw, and without a template, the text is continued.\n"
     "\n"
     "  --prompt TEXT       - reads it from stdin\n"
-    "  --max-tokens N      at most N tokens (default 512)\n"
+    "  --max-tokens N      at most N tokens (default 512; 0 only reads, for --save-state)\n"
     "  --temperature T     0 (default) takes the likeliest token each time\n"
     "  --top-k K           only the K likeliest (default 0: off)\n"
     "  --top-p P           only the likeliest whose probabilities reach P (default 1: off)\n"
@@ -42,6 +42,7 @@ struct request {
     enum hw_bdh_precision precision;
     struct hw_generation_conf conf;
     bool greedy, has_seed, raw;
+    bool reads; /* --max-tokens 0: no answer */
 };
 
 static bool
@@ -74,7 +75,10 @@ take_option(struct request *r, int option, char **argv)
         r->prompt = optarg;
         return true;
     case 'n':
-        return take_u32("--max-tokens", UINT32_MAX, &r->conf.max_tokens);
+        if (!take_u32("--max-tokens", UINT32_MAX, &r->conf.max_tokens))
+            return false;
+        r->reads = r->conf.max_tokens == 0;
+        return true;
     case 't':
         return take_float("--temperature", 1000.0, &r->conf.sampler.temperature);
     case 'k':
@@ -213,7 +217,11 @@ answer(struct request *r, const struct loaded *loaded, const struct hw_prompt *p
     if (hw_generation_create(loaded->session, &loaded->model->conf, &r->conf, prompt->text.data,
                              prompt->text.len, &g, &err) != 0)
         return command_failed("%s", err.msg);
-    int rc = print_answer(g, prompt->text.len);
+    int rc = 0;
+    if (r->reads)
+        hw_generation_prefill(g, prompt->text.len);
+    else
+        rc = print_answer(g, prompt->text.len);
     if (rc == 0 && r->save != NULL)
         rc = save_state(r, loaded, g);
     hw_generation_destroy(&g);

@@ -116,6 +116,21 @@ def test_a_conversation_out_of_a_file_is_the_one_that_was_read_whole(tmp_path):
     assert again.exists()
 
 
+def test_a_text_is_read_once_for_many_questions(tmp_path):
+    state = tmp_path / "state"
+    text = "Lanes keep an urgent question from waiting behind others.\n" * 20
+    question = "Q: What is a lane?\nA: "
+    asked = ["bdh", "generate", HATCHLING, "--raw", "--max-tokens", 40]
+
+    read = run("bdh", "generate", HATCHLING, "--raw", "--max-tokens", 0, "--prompt", "-",
+               "--save-state", state, stdin=text.encode())
+    for end in "?", "!":
+        late = run(*asked, "--load-state", state, "--prompt", question + end).stdout
+        assert late == run(*asked, "--prompt", text + question + end).stdout
+
+    assert read.stdout == b""
+
+
 def test_the_bench_of_a_conversation_comes_to_the_same_logits():
     done = run("bdh", "bench", TINY_MODEL, "--chat")
 
