@@ -168,6 +168,8 @@ define_shadows(struct hw_meters *m)
         r, HW_METRIC_COUNTER, "hatchway_shadow_requests_total",
         "Copies of queries: sent, by how they ended; yielded (a query needed the room); skipped.",
         "route,backend,result", 1);
+    m->copies = hw_metrics_define(r, HW_METRIC_GAUGE, "hatchway_shadow_inflight",
+                                  "Copies of queries running on the backend.", "backend", 1);
     m->shadow_first =
         hw_metrics_define_histogram(r, "hatchway_shadow_time_to_first_token_seconds",
                                     "From a copy's sending to its first content.", "route,backend",

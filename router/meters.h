@@ -42,6 +42,7 @@ struct hw_meters {
     struct hw_metric_family *worker_kept_prompts, *worker_kept_tokens; /* backend */
     struct hw_metric_family *model_swaps;                              /* backend, result */
     struct hw_metric_family *shadows;                                  /* route, backend, result */
+    struct hw_metric_family *copies;                                   /* backend */
     struct hw_metric_family *shadow_first;                             /* route, backend */
     struct hw_metric_family *shadow_duration;                          /* route, backend */
     struct hw_metric *tokens_in, *tokens_out;

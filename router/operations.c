@@ -140,6 +140,8 @@ refresh_backends(struct hw_loop *loop)
         refresh_models(meters, backend);
         hw_prompt_tokens_refresh(plan, i);
         hw_metric_set(hw_metric_child(meters->inflight, &label), view.inflight);
+        hw_metric_set(hw_metric_child(meters->copies, &label),
+                      (int64_t)atomic_load(&plan->backends[i]->copies));
         hw_metric_set(hw_metric_child(meters->breaker, &label), (int64_t)view.breaker);
         if (is_local(&plan->snapshot->backends[i]) &&
             hw_workers_info(loop->gateway->supervisor, label, &info))

@@ -183,10 +183,11 @@ def test_only_so_many_at_a_time(hatchway, backend):
     until(lambda: len(trial.requests) == 2)
 
 
-def test_a_copy_gives_way_to_a_query(hatchway, backend):
-    """It is no reason to go elsewhere, or to wait."""
-    live, trial = backend(openai("live")), backend(hangs, openai("trial"))
-    config = tried(live, trial, loops=1)
+@pytest.mark.parametrize("loops", [1, 4])
+def test_a_copy_gives_way_to_a_query(hatchway, backend, loops):
+    """It is no reason to go elsewhere, or to wait, on whichever loop it runs."""
+    live, trial = backend(openai("live")), backend(hangs, openai("trial", pause=0.3))
+    config = tried(live, trial, loops=loops)
     config["backends"][1]["max_inflight"] = 1
     config["routes"].insert(0, {"name": "direct", "when": {"header": {"x-direct": "yes"}},
                                 "to": {"backend": "trial"}, "fallback": {"backend": "live"}})
@@ -197,7 +198,24 @@ def test_a_copy_gives_way_to_a_query(hatchway, backend):
     answer = ask(gateway, "another", headers={"x-direct": "yes"})
 
     assert answer.backend == "trial" and answer.text == "trial"
-    assert copies(gateway, "yielded") == 1
+    copied(gateway, 1, "yielded")
+    assert gateway.metric("hatchway_shadow_inflight") == 0
+
+
+def test_on_a_device_copies_are_background_work(hatchway, backend):
+    live, trial = backend(openai("live")), backend(hangs)
+    config = tried(live, trial, devices={
+        "gpu": {"class": "cuda", "max_inflight": 4, "shares": {"live": "75%", "background": "25%"}}})
+    config["backends"][1]["device"] = "gpu"
+    gateway = hatchway(**config)
+
+    for number in range(3):
+        assert ask(gateway, f"{number}").text == "live"
+
+    copied(gateway, 2, "skipped")
+    until(lambda: trial.requests)
+    assert gateway.metric("hatchway_shadow_inflight", backend="trial") == 1
+    assert gateway.metric("hatchway_device_inflight", device="gpu") == 0
 
 
 def test_a_full_backend_gets_no_copy(hatchway, backend):

@@ -1,4 +1,6 @@
 /* One leads, those that come behind it follow; nobody is left waiting. */
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -166,6 +168,87 @@ who_leaves_leaves_nobody_behind(void **state)
     hw_cache_entry_unref(answer);
 }
 
+/* --- loops beside each other --- */
+
+enum { THREADS = 4, ROUNDS = 500 };
+
+struct part {
+    struct fixture *f;
+    struct hw_join_list ready;
+    unsigned dice;
+    unsigned asked, answered, left;
+};
+
+/* Waits for its turn; now and then it is gone before. False: it has left. */
+static bool
+wait_or_leave(struct part *part, struct hw_join *query)
+{
+    unsigned patience = (part->dice = part->dice * 1103515245u + 12345u) >> 16 & 63;
+
+    for (unsigned i = 0; i < 8 || patience > 8; i++) {
+        struct hw_join *join = hw_joins_collect(part->f->joins, &part->ready);
+        if (join != NULL) {
+            assert_ptr_equal(join, query);
+            return true;
+        }
+        sched_yield();
+    }
+    hw_joins_leave(part->f->joins, query);
+    return false;
+}
+
+static void
+one_round(struct part *part, struct hw_cache_entry *answer)
+{
+    struct hw_joins *joins = part->f->joins;
+    struct hw_join query = {.key = &part->f->key, .wake = &part->f->wake, .ready = &part->ready};
+
+    if (hw_joins_enter(joins, &query) && !wait_or_leave(part, &query)) {
+        part->left++;
+        return;
+    }
+    if (query.answer != NULL) {
+        part->answered++;
+        hw_cache_entry_unref(query.answer);
+    } else {
+        part->asked++;
+        sched_yield();
+        if (part->asked % 3 > 0)
+            hw_joins_give(joins, &query, part->asked % 3 == 1 ? answer : NULL);
+    }
+    hw_joins_leave(joins, &query);
+}
+
+static void *
+take_part(void *arg)
+{
+    struct part *part = arg;
+    struct hw_cache_entry *answer = hw_cache_entry_create("a", 1, 1);
+
+    for (int i = 0; i < ROUNDS; i++)
+        one_round(part, answer);
+    hw_cache_entry_unref(answer);
+    return NULL;
+}
+
+static void
+many_loops(void **state)
+{
+    struct fixture *f = *state;
+    struct part parts[THREADS];
+    pthread_t threads[THREADS];
+
+    for (unsigned i = 0; i < THREADS; i++) {
+        parts[i] = (struct part){.f = f, .dice = i + 1};
+        assert_int_equal(pthread_create(&threads[i], NULL, take_part, &parts[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(parts[i].asked + parts[i].answered + parts[i].left, ROUNDS);
+        assert_null(parts[i].ready.first);
+    }
+}
+
 int
 main(void)
 {
@@ -175,6 +258,7 @@ main(void)
         cmocka_unit_test_setup_teardown(nobody_follows_a_lower_lane, setup, teardown),
         cmocka_unit_test_setup_teardown(one_of_the_highest_lane_takes_its_place, setup, teardown),
         cmocka_unit_test_setup_teardown(who_leaves_leaves_nobody_behind, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_loops, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
