@@ -9,9 +9,9 @@ import { ChatOllama, OllamaEmbeddings } from "@langchain/ollama";
 import { ChatOpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { z } from "zod";
 import {
-    backendIsBusy, backendsAreFree, collect, decision, everyBackend, failsOnce, gateway, greeting,
-    key, phrases, pixel, price, pricesOf, run, scenario, thrownBy, transformers, url, vectors,
-    verdict,
+    areVectors, backendIsBusy, backendsAreFree, collect, embedders, everyBackend,
+    failsOnce, gateway, greeting, isDecision, key, phrases, pixel, price, pricesOf, run, scenario,
+    scripted, speakers, thrownBy, transformers, url, vectors, verdict,
 } from "./runner.mjs";
 
 function byOpenAI(model, more = {}) {
@@ -38,12 +38,12 @@ function asks(content) {
 async function speaksWhole(chat, kind) {
     const answer = await chat.invoke(asks("hello"));
     assert.ok(answer.usage_metadata.output_tokens > 0);
-    if (kind !== "bdh") assert.equal(answer.content, greeting);
+    if (scripted(kind)) assert.equal(answer.content, greeting);
 }
 
 async function speaksStreamed(chat, kind) {
     const said = await collect(await chat.stream(asks("hello")), (chunk) => chunk.content);
-    if (kind === "bdh") assert.ok(said.length > 0);
+    if (!scripted(kind)) assert.ok(said.length > 0);
     else assert.equal(said, greeting);
 }
 
@@ -62,9 +62,9 @@ async function callsTools(chat, streamed, expected = verdict) {
     assert.equal((await bound.invoke([...messages, message, ...results])).content, expected);
 }
 
-async function keepsToASchema(chat) {
+async function keepsToASchema(chat, kind) {
     const structured = chat.withStructuredOutput(Decision, { method: "jsonSchema", name: "decision" });
-    assert.deepEqual(await structured.invoke(asks("sell?")), decision);
+    isDecision(await structured.invoke(asks("sell?")), kind);
 }
 
 async function seesImages(chat) {
@@ -109,9 +109,9 @@ async function raises(chat, content, status) {
     return error;
 }
 
-async function embeds(embedder) {
-    assert.deepEqual(await embedder.embedDocuments(phrases), vectors);
-    assert.deepEqual(await embedder.embedQuery(phrases[1]), vectors[1]);
+async function embeds(kind, embedder) {
+    areVectors(await embedder.embedDocuments(phrases), vectors, kind);
+    areVectors([await embedder.embedQuery(phrases[1])], [vectors[1]], kind);
 }
 
 scenario("ChatOpenAI, whole", everyBackend, (model, kind) => speaksWhole(byOpenAI(model), kind));
@@ -122,18 +122,18 @@ scenario("ChatOpenAI, tools", transformers, (model) => callsTools(byOpenAI(model
 scenario("ChatOllama, tools", transformers, (model) => callsTools(byOllama(model), false, forgetful));
 scenario("ChatOpenAI, tools, streamed", transformers, (model) => callsTools(byOpenAI(model), true));
 scenario("ChatOllama, tools, streamed", transformers, (model) => callsTools(byOllama(model), true, forgetful));
-scenario("ChatOpenAI, json schema", transformers, (model) => keepsToASchema(byOpenAI(model)));
-scenario("ChatOllama, json schema", transformers, (model) => keepsToASchema(byOllama(model)));
+scenario("ChatOpenAI, json schema", speakers, (model, kind) => keepsToASchema(byOpenAI(model), kind));
+scenario("ChatOllama, json schema", speakers, (model, kind) => keepsToASchema(byOllama(model), kind));
 scenario("ChatOpenAI, image", transformers, (model) => seesImages(byOpenAI(model)));
 scenario("ChatOllama, image", transformers, (model) => seesImages(byOllama(model)));
-scenario("OpenAIEmbeddings", transformers, (model) => embeds(new OpenAIEmbeddings({
+scenario("OpenAIEmbeddings", embedders, (model, kind) => embeds(kind, new OpenAIEmbeddings({
     model, apiKey: key, configuration: { baseURL: `${url}/v1` }, maxRetries: 0,
 })));
-scenario("OllamaEmbeddings", transformers, (model) => embeds(new OllamaEmbeddings({
+scenario("OllamaEmbeddings", embedders, (model, kind) => embeds(kind, new OllamaEmbeddings({
     model, baseUrl: url, headers: new Headers({ Authorization: `Bearer ${key}` }), maxRetries: 0,
 })));
-scenario("ChatOpenAI, abort a stream", transformers, (model) => leavesAStream(byOpenAI(model)));
-scenario("ChatOpenAI, abort before the answer", transformers, (model) => leavesBeforeTheAnswer(byOpenAI(model)));
+scenario("ChatOpenAI, abort a stream", speakers, (model) => leavesAStream(byOpenAI(model)));
+scenario("ChatOpenAI, abort before the answer", speakers, (model) => leavesBeforeTheAnswer(byOpenAI(model)));
 scenario("ChatOpenAI, a stream that breaks off", transformers, (model) => breaksOff(byOpenAI(model)));
 scenario("ChatOllama, a stream that breaks off", transformers, (model) => breaksOff(byOllama(model)));
 

@@ -1,14 +1,21 @@
 // Runs a client's scenarios one after the other, once for each kind of backend; an outcome a line.
 //
-// node CLIENT.mjs, with HATCHWAY_URL and HATCHWAY_KEY: test_clients.py starts it.
+// node CLIENT.mjs, with HATCHWAY_URL and HATCHWAY_KEY: test_clients.py starts it. With a real Ollama
+// HATCHWAY_LIVE_MODEL and HATCHWAY_LIVE_EMBEDDER name its models: then what does not depend on the
+// words of an answer also runs against it.
+import assert from "node:assert/strict";
 
 export const url = process.env.HATCHWAY_URL;
 export const key = process.env.HATCHWAY_KEY;
 
 // The model that a backend of each kind serves; the gateway itself has none.
-const models = { openai: "small", ollama: "llama3.1:8b", bdh: "hatchling", gateway: undefined };
+const live = process.env.HATCHWAY_LIVE_MODEL;
+const embedder = process.env.HATCHWAY_LIVE_EMBEDDER;
+const models = { openai: "small", ollama: "llama3.1:8b", bdh: "hatchling", gateway: undefined, live, embedder };
 
-export const everyBackend = ["openai", "ollama", "bdh"];
+export const everyBackend = ["openai", "ollama", "bdh", ...(live ? ["live"] : [])];
+export const speakers = ["openai", "ollama", ...(live ? ["live"] : [])]; // they keep to a schema
+export const embedders = ["openai", "ollama", ...(embedder ? ["embedder"] : [])];
 export const transformers = ["openai", "ollama"]; // a bdh worker has neither tools nor schemas
 export const gateway = ["gateway"];
 
@@ -30,11 +37,27 @@ export const schema = {
 export const phrases = ["gold", "tin and lead"];
 export const vectors = [[4, 1], [12, 3]]; // theirs
 export const decision = { sell: true, lots: 3 };
+
+// Of the others nobody knows the words beforehand.
+export const scripted = (kind) => transformers.includes(kind);
+
+export function isDecision(found, kind) {
+    if (scripted(kind)) assert.deepEqual(found, decision);
+    assert.deepEqual(Object.keys(found).sort(), ["lots", "sell"]);
+    assert.ok(typeof found.sell === "boolean" && Number.isInteger(found.lots));
+}
+
+export function areVectors(found, wanted, kind) {
+    if (scripted(kind)) assert.deepEqual(found, wanted);
+    assert.equal(found.length, wanted.length);
+    for (const vector of found) assert.ok(vector.length === found[0].length && vector.length > 1 && vector.every(Number.isFinite));
+}
+
 export const pixel =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 const scenarios = [];
-const secondsEach = 20;
+const secondsEach = live ? 300 : 20; // a real model has to be loaded
 
 // Declared at the start of a line, name and kinds on it: test_clients.py reads them to count.
 export function scenario(name, kinds, body) {

@@ -13,6 +13,7 @@ import subprocess
 
 import pytest
 
+from harness import live
 from harness.backend import Backend
 from harness.gateway import Gateway
 from harness.policy import bdh, ollama, openai
@@ -20,11 +21,13 @@ from scripted_model import Model, Ollama, OpenAI
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 CLIENTS = sorted(path.stem for path in FOLDER.glob("*.mjs") if path.stem != "runner")
-KINDS = {"everyBackend": ["openai", "ollama", "bdh"], "transformers": ["openai", "ollama"],
+KINDS = {"everyBackend": ["openai", "ollama", "bdh", "live"], "transformers": ["openai", "ollama"],
+         "speakers": ["openai", "ollama", "live"], "embedders": ["openai", "ollama", "embedder"],
          "gateway": ["gateway"]}
+LIVE = ("live", "embedder")  # a real Ollama
 KEY = "hk-of-the-clients"
 NODE_MAJOR = 18
-CLIENT_SECONDS = 240
+CLIENT_SECONDS = 240 if live.why_not() else 3600
 END = ("a clean end", "gateway")  # no leak, no finding of a sanitizer, nobody left waiting
 
 
@@ -51,8 +54,11 @@ def why_not():
 def play(client, folder):
     """What became of a client's scenarios: None, or what was wrong. That of END is ours."""
     peers = [Backend(Model(OpenAI)), Backend(Model(Ollama))]
+    real = None if live.why_not() else live.find()
     gateway = Gateway(folder, {
-        "backends": [openai("transformer", peers[0]), ollama("redfin", peers[1]), bdh()],
+        "backends": [openai("transformer", peers[0]), ollama("redfin", peers[1]), bdh(),
+                     *([real.backend()] if real else [])],
+        **({"egress": "any", "timeouts": {"total": "1h"}} if real else {}),
         "agents": [{"name": "client",
                     "key": "sha256:" + hashlib.sha256(KEY.encode()).hexdigest()}]})
     outcomes = {END: None}
@@ -61,7 +67,9 @@ def play(client, folder):
         done = subprocess.run(["node", f"{client}.mjs"], cwd=FOLDER, capture_output=True, text=True,
                               timeout=CLIENT_SECONDS, check=False,
                               env={"PATH": os.environ["PATH"], "HATCHWAY_URL": gateway.url,
-                                   "HATCHWAY_KEY": KEY})
+                                   "HATCHWAY_KEY": KEY,
+                                   **({"HATCHWAY_LIVE_MODEL": real.model,
+                                       "HATCHWAY_LIVE_EMBEDDER": real.embedder} if real else {})})
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         outcomes.update({(line["scenario"], line["kind"]): line["error"] for line in lines})
         assert done.returncode == 0, done.stderr
@@ -92,6 +100,8 @@ def outcomes(tmp_path_factory):
                          [pytest.param(client, *each, id=f"{client}: {', '.join(each)}")
                           for client in CLIENTS for each in [*scenarios(client), END]])
 def test_client(outcomes, client, scenario, kind):
+    if kind in LIVE and live.why_not():
+        pytest.skip(live.why_not())
     error = outcomes(client).get((scenario, kind), "it did not run")
     if error:
         pytest.fail(error, pytrace=False)

@@ -4,9 +4,9 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { APICallError, embed, embedMany, generateObject, generateText, RetryError, stepCountIs, streamObject, streamText, tool } from "ai";
 import { z } from "zod";
 import {
-    backendIsBusy, backendsAreFree, collect, decision, everyBackend, failsOnce, gateway, greeting,
-    key, phrases, pixel, price, pricesOf, run, scenario, thrownBy, transformers, url, vectors,
-    verdict,
+    areVectors, backendIsBusy, backendsAreFree, collect, embedders, everyBackend, failsOnce,
+    gateway, greeting, isDecision, key, phrases, pixel, price, pricesOf, run, scenario, scripted,
+    speakers, thrownBy, transformers, url, vectors, verdict,
 } from "./runner.mjs";
 
 const provider = createOpenAI({ baseURL: `${url}/v1`, apiKey: key });
@@ -39,14 +39,14 @@ scenario("whole", everyBackend, async (model, kind) => {
     const answer = await generateText(asks(model, "hello", { maxOutputTokens: 8 }));
     assert.ok(["stop", "length"].includes(answer.finishReason));
     assert.ok(answer.usage.outputTokens > 0);
-    if (kind !== "bdh") assert.equal(answer.text, greeting);
+    if (scripted(kind)) assert.equal(answer.text, greeting);
 });
 
 scenario("stream", everyBackend, async (model, kind) => {
     const stream = streamText(asks(model, "hello", { maxOutputTokens: 8 }));
     const said = await collect(stream.textStream, (piece) => piece);
     assert.ok((await stream.usage).outputTokens > 0);
-    if (kind === "bdh") assert.ok(said.length > 0);
+    if (!scripted(kind)) assert.ok(said.length > 0);
     else assert.equal(said, greeting);
 });
 
@@ -68,16 +68,16 @@ scenario("tools, streamed", transformers, async (model) => {
     assert.equal((await stream.steps)[0].finishReason, "tool-calls");
 });
 
-scenario("json schema", transformers, async (model) => {
+scenario("json schema", speakers, async (model, kind) => {
     const answer = await generateObject(asks(model, "sell?", { schema: Decision }));
-    assert.deepEqual(answer.object, decision);
+    isDecision(answer.object, kind);
 });
 
-scenario("json schema, streamed", transformers, async (model) => {
+scenario("json schema, streamed", speakers, async (model, kind) => {
     const stream = streamObject(asks(model, "sell?", { schema: Decision }));
     const parts = [];
     for await (const part of stream.partialObjectStream) parts.push(part);
-    assert.deepEqual(parts.at(-1), decision);
+    isDecision(parts.at(-1), kind);
 });
 
 scenario("image", transformers, async (model) => {
@@ -89,12 +89,12 @@ scenario("image", transformers, async (model) => {
     assert.equal(answer.text, "I see a picture.");
 });
 
-scenario("embeddings", transformers, async (name) => {
+scenario("embeddings", embedders, async (name, kind) => {
     const model = provider.textEmbeddingModel(name);
     const many = await embedMany({ model, values: phrases });
-    assert.deepEqual(many.embeddings, vectors);
+    areVectors(many.embeddings, vectors, kind);
     assert.ok(many.usage.tokens > 0);
-    assert.deepEqual((await embed({ model, value: phrases[1] })).embedding, vectors[1]);
+    areVectors([(await embed({ model, value: phrases[1] })).embedding], [vectors[1]], kind);
 });
 
 function asksResponses(model, prompt, more = {}) {
@@ -117,7 +117,7 @@ scenario("responses, tools", transformers, async (model) => {
     assert.equal(answer.text, verdict);
 });
 
-scenario("abort a stream", transformers, async (model) => {
+scenario("abort a stream", speakers, async (model) => {
     const controller = new AbortController();
     const stream = streamText(asks(model, "go on", { abortSignal: controller.signal }));
     let aborted = false;
@@ -129,7 +129,7 @@ scenario("abort a stream", transformers, async (model) => {
     await backendsAreFree();
 });
 
-scenario("abort before the answer", transformers, async (model) => {
+scenario("abort before the answer", speakers, async (model) => {
     const controller = new AbortController();
     const answer = thrownBy(generateText(asks(model, "go on", { abortSignal: controller.signal })));
     await backendIsBusy();
