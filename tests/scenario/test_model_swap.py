@@ -78,6 +78,7 @@ def test_a_new_checkpoint_is_taken_without_a_failed_query(hatchway, tmp_path):
     replace(model, OTHER.read_bytes())
     until(lambda: swaps(gateway, "taken") == 1, seconds=60)
     after = said(gateway)
+    until(lambda: asking.answers and asking.answers[-1].text == after, seconds=30)
     answers = asking.end()
 
     assert after != before
@@ -87,10 +88,10 @@ def test_a_new_checkpoint_is_taken_without_a_failed_query(hatchway, tmp_path):
     assert stream.next_text()
     until(lambda: len(set(old) & set(gateway.workers())) == 1, seconds=30)
     assert stream.next_text()
-    assert gateway.metric("hatchway_worker_sessions", state="active") == 1
+    until(lambda: gateway.metric("hatchway_worker_sessions", state="active") == 1, seconds=30)
     stream.close()
     until(lambda: len(gateway.workers()) == 2 and not set(old) & set(gateway.workers()), seconds=30)
-    until(lambda: gateway.metric("hatchway_worker_sessions", state="active") == 0)
+    until(lambda: gateway.metric("hatchway_worker_sessions", state="active") == 0, seconds=30)
     assert swaps(gateway, "refused") == 0
     assert gateway.metric("hatchway_worker_restarts_total") == 0
 
