@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How well the learned classifier tells queries apart, on public sets that lie beside it.
 
-    bench/classify.py [--binary build/release/hatchway] [--table] [--timing]
+    bench/classify.py [--binary build/release/hatchway] [--table] [--self-training] [--timing]
 
 Trains with `hatchway policy train`, tries with `hatchway policy classify`, and prints Markdown
 tables: accuracy, what the threshold keeps and refuses, the area under the ROC curve of the
 confidence against texts of no role. --table adds the accuracy by examples per role (five draws
-each), --timing what a classification costs. Downloads nothing: see data/classify/README.md.
+each), --self-training what 3,000 logged queries without labels add to that, --timing what a
+classification costs. Downloads nothing: see data/classify/README.md.
 """
 import argparse
 import json
@@ -138,16 +139,65 @@ def print_table(binary, draws):
               f"| {mean['kept']:.1f} | {mean['refused']:.1f} |", flush=True)
 
 
+def log_line(text):
+    """As the decision log has it, of what learning looks at."""
+    return json.dumps({"v": 1, "time": "2026-11-21T09:00:00.000Z", "request_id": "x",
+                       "dialect": "openai", "path": "/v1/chat/completions", "traits": {"text": text, "text_bytes": len(text.encode())},
+                       "decision": {}, "outcome": {}}) + "\n"
+
+
+def self_train(binary, examples, logged, test):
+    with tempfile.TemporaryDirectory() as folder:
+        data, log, model = (pathlib.Path(folder) / name for name in ("data", "log", "model"))
+        data.write_text("".join(json.dumps(row) + "\n" for row in examples))
+        log.write_text("".join(map(log_line, logged)))
+        run(binary, "train", "--data", data, "--log", log, "--out", model)
+        tried = run(binary, "classify", "--model", model, "--data", test)
+        return measure(binary, data, test), Result(tried.stdout, rows(test))
+
+
+def print_self_training(binary, draws, queries=3000):
+    """The log: queries of the roles, and the same with texts of no role among them."""
+    print(f"\n| examples a role | accuracy | with {queries:,} queries | refused, 2 % "
+          "| and texts of no role | refused, 2 % |")
+    print("|---|---|---|---|---|---|")
+    source, test = rows(DATA / "hwu64_role.train.jsonl"), DATA / "hwu64_role.test.jsonl"
+    foreign = [row["text"] for row in rows(DATA / "hwu64_role.val.jsonl")
+               if row["label"] == OUT_OF_SCOPE]
+    for count in (5, 10, 20, 50, 100):
+        results = []
+        for seed in range(draws):
+            examples = draw(source, count, seed)
+            taken = {row["text"] for row in examples}
+            others = [row["text"] for row in source if row["text"] not in taken]
+            random.Random(seed).shuffle(others)
+            before, clean = self_train(binary, examples, others[:queries], test)
+            _, mixed = self_train(binary, examples, others[:queries] + foreign, test)
+            results.append((before, clean, mixed))
+        accuracy = [f"{statistics.mean(one.accuracy for one in column):.1f} ± "
+                    f"{statistics.stdev(one.accuracy for one in column):.1f}"
+                    for column in zip(*results)]
+        refused = [shown(statistics.mean(one.refused for one in column))
+                   for column in zip(*results)]
+        print(f"| {count} | {accuracy[0]} | {accuracy[1]} | {refused[1]} | {accuracy[2]} "
+              f"| {refused[2]} |", flush=True)
+    print(f"\n{len(foreign)} texts of no role.")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", default=ROOT / "build/release/hatchway")
     parser.add_argument("--table", action="store_true", help="accuracy by examples per role")
+    parser.add_argument("--self-training", action="store_true",
+                        help="what queries without labels add")
     parser.add_argument("--timing", action="store_true", help="what a classification costs")
     parser.add_argument("--draws", type=int, default=5)
     options = parser.parse_args()
     print_sets(options.binary, options.timing)
     if options.table:
         print_table(options.binary, options.draws)
+    if options.self_training:
+        print_self_training(options.binary, options.draws)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,15 @@ hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifier **
     return 0;
 }
 
+int
+hw_classifier_examples(const struct hw_classifier *classifier, const struct hw_snapshot *snapshot,
+                       struct hw_examples **out, struct hw_err *err)
+{
+    int roles[HW_MAX_ROLES];
+
+    return hw_learn_role_examples(snapshot, has_keyword, classifier, out, roles, err);
+}
+
 static void
 take_learned(const struct hw_classifier *classifier, const struct hw_learned_answer *answer,
              struct hw_traits *traits)

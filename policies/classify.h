@@ -68,6 +68,12 @@ struct hw_classifier;
 int hw_classifier_create(const struct hw_snapshot *snapshot, struct hw_classifier **out,
                          struct hw_err *err);
 void hw_classifier_destroy(struct hw_classifier **classifier);
+/* What it learned its roles from (policies/learn.h), of the snapshot that it was created from:
+ * their names are the labels. On 0 the caller owns *out. */
+struct hw_examples;
+int hw_classifier_examples(const struct hw_classifier *classifier,
+                           const struct hw_snapshot *snapshot, struct hw_examples **out,
+                           struct hw_err *err);
 void hw_classify(const struct hw_classifier *classifier, struct hw_traits *traits);
 /* The same for a text without any keyword that is known by its n-grams alone: buckets of
  * HW_FEATURE_BITS_MAX bits in ascending order (policies/features.h). */

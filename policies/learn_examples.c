@@ -101,12 +101,24 @@ reserve(struct hw_examples *examples, size_t more, struct hw_err *err)
     return 0;
 }
 
-static int
-add(struct hw_examples *examples, int label, const char *text, size_t len, bool hint,
-    struct hw_err *err)
+size_t
+hw_learn_fewer_bits(const uint16_t *buckets, size_t count, uint32_t bits, uint16_t *out)
 {
-    uint16_t features[HW_FEATURES_MAX];
-    size_t count = hw_features(examples->kinds, text, len, examples->bits, NULL, 0, features);
+    uint32_t shift = HW_FEATURE_BITS_MAX - bits;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count && i < HW_FEATURES_MAX; i++) {
+        uint16_t feature = (uint16_t)(buckets[i] >> shift);
+        if (kept == 0 || out[kept - 1] != feature)
+            out[kept++] = feature;
+    }
+    return kept;
+}
+
+int
+hw_examples_add_features(struct hw_examples *examples, int label, const uint16_t *features,
+                         size_t count, bool hint, struct hw_err *err)
+{
     int rc = reserve(examples, count + 1, err);
 
     if (rc != 0)
@@ -117,6 +129,16 @@ add(struct hw_examples *examples, int label, const char *text, size_t len, bool 
     examples->classes[examples->count++] = label;
     examples->starts[examples->count] = examples->feature_count;
     return 0;
+}
+
+static int
+add(struct hw_examples *examples, int label, const char *text, size_t len, bool hint,
+    struct hw_err *err)
+{
+    uint16_t features[HW_FEATURES_MAX];
+    size_t count = hw_features(examples->kinds, text, len, examples->bits, NULL, 0, features);
+
+    return hw_examples_add_features(examples, label, features, count, hint, err);
 }
 
 int

@@ -224,21 +224,13 @@ hw_learned_answer(const struct hw_learned *learned, const char *text, size_t len
     answer_features(learned, features, count, out);
 }
 
-/* A bucket of fewer bits is the beginning of one of more, so buckets that come to be the same stand
- * beside each other. */
 void
 hw_learned_answer_buckets(const struct hw_learned *learned, const uint16_t *buckets, size_t count,
                           struct hw_learned_answer *out)
 {
     uint16_t features[HW_FEATURES_MAX];
-    uint32_t shift = HW_FEATURE_BITS_MAX - learned->bits;
-    size_t kept = 0;
+    size_t kept = hw_learn_fewer_bits(buckets, count, learned->bits, features);
 
-    for (size_t i = 0; i < count && i < HW_FEATURES_MAX; i++) {
-        uint16_t feature = (uint16_t)(buckets[i] >> shift);
-        if (kept == 0 || features[kept - 1] != feature)
-            features[kept++] = feature;
-    }
     answer_features(learned, features, kept, out);
 }
 

@@ -87,6 +87,21 @@ hw_learn_shuffle(uint32_t *order, size_t count, uint64_t *dice)
 /* Labels are printed between tabs, and "-" stands for none of them. */
 bool hw_learn_label_ok(const char *label, size_t len);
 
+/* Buckets of HW_FEATURE_BITS_MAX bits as those of fewer: each is the beginning of the other, so
+ * that those which come to be the same stand side by side. out has room for HW_FEATURES_MAX. */
+size_t hw_learn_fewer_bits(const uint16_t *buckets, size_t count, uint32_t bits, uint16_t *out);
+/* As hw_examples_add and _hint, of the examples' own bits. */
+int hw_examples_add_features(struct hw_examples *examples, int label, const uint16_t *features,
+                             size_t count, bool hint, struct hw_err *err);
+
+/* The pool's queries, of no class (learn_self.h). */
+struct hw_learn_pool;
+const struct hw_examples *hw_learn_pool_examples(const struct hw_learn_pool *pool);
+
+/* Deals the examples into folds, class by class; hints get HW_LEARN_KEPT. NULL: no memory. */
+#define HW_LEARN_KEPT 255
+uint8_t *hw_learn_deal(const struct hw_examples *examples, unsigned folds, uint64_t seed);
+
 /* Trains on the examples whose fold is not `left_out` (folds NULL: on all). */
 int hw_weights_train(const struct hw_examples *examples, const struct hw_learn_conf *conf,
                      const uint8_t *folds, unsigned left_out, struct hw_weights *out,

@@ -47,36 +47,60 @@ is_taught(const struct hw_conf_role *role)
     return role->examples.count >= HW_LEARN_ROLE_EXAMPLES;
 }
 
+static int
+add_roles(const struct hw_snapshot *snapshot, struct teaching *teaching, int *roles,
+          struct hw_err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < snapshot->role_count && rc == 0; i++) {
+        if (!is_taught(&snapshot->roles[i]))
+            continue;
+        roles[hw_examples_classes(teaching->examples)] = (int)i;
+        rc = add_role(teaching, &snapshot->roles[i], err);
+    }
+    return rc == 0 ? hw_examples_hint_names(teaching->examples, err) : rc;
+}
+
+int
+hw_learn_role_examples(const struct hw_snapshot *snapshot, hw_learn_told *told, const void *ctx,
+                       struct hw_examples **out, int *roles, struct hw_err *err)
+{
+    struct hw_learn_conf conf;
+    size_t count = 0;
+
+    for (size_t i = 0; i < snapshot->role_count; i++)
+        count += snapshot->roles[i].examples.count;
+    hw_learn_conf_init(&conf);
+    struct teaching teaching = {hw_examples_create(count < FEW_EXAMPLES ? FEW_BITS : conf.bits),
+                                told, ctx};
+    int rc = add_roles(snapshot, &teaching, roles, err);
+    if (rc == 0)
+        *out = teaching.examples;
+    else
+        hw_examples_destroy(&teaching.examples);
+    return rc;
+}
+
 int
 hw_learn_roles(const struct hw_snapshot *snapshot, hw_learn_told *told, const void *ctx,
                struct hw_learned **out, int *roles, struct hw_err *err)
 {
+    struct hw_examples *examples = NULL;
     struct hw_learn_conf conf;
-    size_t taught = 0, count = 0;
-    int rc = 0;
+    size_t taught = 0;
 
     *out = NULL;
-    for (size_t i = 0; i < snapshot->role_count; i++) {
+    for (size_t i = 0; i < snapshot->role_count; i++)
         taught += is_taught(&snapshot->roles[i]);
-        count += snapshot->roles[i].examples.count;
-    }
     if (!snapshot->classifier.learned || taught < 2)
         return 0;
+    int rc = hw_learn_role_examples(snapshot, told, ctx, &examples, roles, err);
     hw_learn_conf_init(&conf);
-    conf.bits = count < FEW_EXAMPLES ? FEW_BITS : conf.bits;
     conf.abstain = (float)snapshot->classifier.abstain;
-    struct teaching teaching = {hw_examples_create(conf.bits), told, ctx};
-    for (size_t i = 0; i < snapshot->role_count && rc == 0; i++) {
-        if (!is_taught(&snapshot->roles[i]))
-            continue;
-        roles[hw_examples_classes(teaching.examples)] = (int)i;
-        rc = add_role(&teaching, &snapshot->roles[i], err);
-    }
     if (rc == 0)
-        rc = hw_examples_hint_names(teaching.examples, err);
-    if (rc == 0)
-        rc = hw_learn(teaching.examples, &conf, out, err);
-    hw_examples_destroy(&teaching.examples);
+        rc = hw_learn(examples, &conf, out, err);
+    hw_examples_destroy(&examples);
     return rc;
 }
 

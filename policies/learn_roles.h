@@ -18,6 +18,10 @@ typedef bool hw_learn_told(const void *ctx, const char *text, size_t len);
 int hw_learn_roles(const struct hw_snapshot *snapshot, hw_learn_told *told, const void *ctx,
                    struct hw_learned **out, int *roles, struct hw_err *err);
 
+/* What it learns from. On 0 the caller owns *out, which may have fewer than two classes. */
+int hw_learn_role_examples(const struct hw_snapshot *snapshot, hw_learn_told *told, const void *ctx,
+                           struct hw_examples **out, int *roles, struct hw_err *err);
+
 /* *out stays NULL where the policy records no outcomes. */
 int hw_learn_difficulty(const struct hw_snapshot *snapshot, struct hw_difficulty **out,
                         struct hw_err *err);

@@ -17,7 +17,6 @@
 #define FEWER_FOLDS_FROM 500 /* examples */
 #define FEWER_FOLDS 5
 #define ONE_FOLD_FROM 2000 /* examples: one of FOLDS */
-#define KEPT 255           /* the fold of hints */
 #define NEWTON_STEPS 30
 
 struct trial {
@@ -30,8 +29,8 @@ struct trials {
     size_t count;
 };
 
-static uint8_t *
-deal(const struct hw_examples *examples, unsigned folds, uint64_t seed)
+uint8_t *
+hw_learn_deal(const struct hw_examples *examples, unsigned folds, uint64_t seed)
 {
     uint8_t *dealt = malloc(examples->count + 1);
     uint32_t *next = calloc(examples->class_count + 1, sizeof(*next)); /* the last: of none */
@@ -43,7 +42,7 @@ deal(const struct hw_examples *examples, unsigned folds, uint64_t seed)
         for (size_t i = 0; i < examples->count; i++) {
             int32_t label = examples->classes[i];
             size_t class = label >= 0 ? (size_t)label : examples->class_count;
-            dealt[i] = (uint8_t)(examples->hints[i] ? KEPT : next[class]++ % folds);
+            dealt[i] = (uint8_t)(examples->hints[i] ? HW_LEARN_KEPT : next[class]++ % folds);
         }
     } else {
         free(dealt);
@@ -81,7 +80,7 @@ run_trials(const struct hw_examples *examples, const struct hw_learn_conf *conf,
            unsigned tried, struct trials *trials, struct hw_learn_report *report,
            struct hw_err *err)
 {
-    uint8_t *dealt = deal(examples, folds, conf->seed);
+    uint8_t *dealt = hw_learn_deal(examples, folds, conf->seed);
     int rc = 0;
 
     *trials = (struct trials){.items = calloc(examples->count + 1, sizeof(struct trial))};

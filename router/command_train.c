@@ -11,13 +11,15 @@
 #include "config/jsonl.h"
 #include "hatchway/assert.h"
 #include "policies/difficulty.h"
-#include "policies/learn.h"
+#include "router/command_train.h"
 #include "router/commands.h"
 
 #define NONE_LABEL "-"
 
 static const char help[] =
     "usage: hatchway policy train --data JSONL --out MODEL [options]\n"
+    "       hatchway policy train (--data JSONL | -c POLICY) --log FILE [--log FILE ...] "
+    "[options]\n"
     "       hatchway policy train --difficulty --data JSONL [--try JSONL]\n"
     "\n"
     "Learns to tell labels apart from rows {\"text\": \"...\", \"label\": \"...\"}; rows labelled\n"
@@ -29,6 +31,20 @@ static const char help[] =
     "      --abstain P%          share of texts like the rows that may be called none (2%)\n"
     "      --seed N              of the dice; the same seed gives the same model\n"
     "\n"
+    "With --log: learns also from what a decision log has without labels. Queries that a model of\n"
+    "the examples is surest of get its label, and it learns from those too, over and over. Prints\n"
+    "the share that is right without and with them, measured on examples left out of both, and\n"
+    "writes only what is asked for.\n"
+    "\n"
+    "      --log FILE            a decision log with `text: full` or `features`\n"
+    "  -c, --config FILE         the examples are those of this policy's roles\n"
+    "      --rows FILE           the queries that were labelled go there, to be looked through "
+    "and\n"
+    "                            named by a policy's examples_file (wants `text: full`)\n"
+    "      --out FILE            the model that was learned from both goes there\n"
+    "      --share P%            of the queries at most so many are learned from (60%)\n"
+    "      --confidence P%       less sure labels are not (0%)\n"
+    "\n"
     "With --difficulty: learns which queries need the strong model, from rows {\"text\": \"...\",\n"
     "\"weak\": 0.0, \"strong\": 1.0} that say how well each model answered, and prints what "
     "sending\n"
@@ -39,13 +55,6 @@ static const char help[] =
     "      --try FILE            other rows, to try it on\n"
     "  -h, --help                this text\n";
 
-struct options {
-    const char *data, *out, *try;
-    unsigned folds;
-    bool difficulty;
-    struct hw_learn_conf conf;
-};
-
 static int
 refuse(const char *what, const char *value)
 {
@@ -55,7 +64,7 @@ refuse(const char *what, const char *value)
 }
 
 static int
-read_number_option(int option, const char *text, struct options *out)
+read_number_option(int option, const char *text, struct hw_train_options *out)
 {
     char *end;
     errno = 0;
@@ -63,10 +72,20 @@ read_number_option(int option, const char *text, struct options *out)
     bool whole = errno == 0 && end != text && *end == '\0' && number >= 0 && number < 0x1p53 &&
                  floor(number) == number;
 
+    bool percent = errno == 0 && end != text && strcmp(end, "%") == 0 && number >= 0;
+
     if (option == 'a') {
-        if (errno != 0 || end == text || strcmp(end, "%") != 0 || !(number >= 0 && number <= 50))
+        if (!percent || number > 50)
             return refuse("--abstain wants 0% to 50%", text);
         out->conf.abstain = (float)(number / 100);
+    } else if (option == 'n') {
+        if (!percent || number < 1 || number > 100)
+            return refuse("--share wants 1% to 100%", text);
+        out->self.share = (float)(number / 100);
+    } else if (option == 'f') {
+        if (!percent || number > 99)
+            return refuse("--confidence wants 0% to 99%", text);
+        out->self.confidence = (float)(number / 100);
     } else if (!whole) {
         return refuse("a whole number is wanted", text);
     } else if (option == 's') {
@@ -81,7 +100,7 @@ read_number_option(int option, const char *text, struct options *out)
 
 /* 0: go on; otherwise an exit status + 1. */
 static int
-read_options(int argc, char **argv, struct options *out)
+read_options(int argc, char **argv, struct hw_train_options *out)
 {
     static const struct option options[] = {{"data", required_argument, NULL, 'd'},
                                             {"out", required_argument, NULL, 'o'},
@@ -89,21 +108,39 @@ read_options(int argc, char **argv, struct options *out)
                                             {"cross-validate", required_argument, NULL, 'k'},
                                             {"abstain", required_argument, NULL, 'a'},
                                             {"seed", required_argument, NULL, 's'},
+                                            {"log", required_argument, NULL, 'l'},
+                                            {"config", required_argument, NULL, 'c'},
+                                            {"rows", required_argument, NULL, 'r'},
+                                            {"share", required_argument, NULL, 'n'},
+                                            {"confidence", required_argument, NULL, 'f'},
                                             {"difficulty", no_argument, NULL, 't'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int option, rc = 0;
 
-    *out = (struct options){.data = NULL};
+    *out = (struct hw_train_options){.data = NULL};
     hw_learn_conf_init(&out->conf);
+    hw_learn_self_conf_init(&out->self);
     optind = 1;
-    while (rc == 0 && (option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while (rc == 0 && (option = getopt_long(argc, argv, "hc:", options, NULL)) != -1) {
         switch (option) {
         case 'd':
             out->data = optarg;
             break;
         case 'o':
             out->out = optarg;
+            break;
+        case 'c':
+            out->policy = optarg;
+            break;
+        case 'r':
+            out->rows = optarg;
+            break;
+        case 'l':
+            if (out->log_count == HW_TRAIN_LOGS_MAX)
+                rc = refuse("too many logs", optarg);
+            else
+                out->logs[out->log_count++] = optarg;
             break;
         case 'm':
             out->try = optarg;
@@ -161,8 +198,8 @@ add_row(struct hw_examples *examples, const struct hw_jsonl_row *row, const char
     return rc < 0 ? rc : 0;
 }
 
-static int
-read_examples(const char *path, struct hw_examples *examples, struct hw_err *err)
+int
+hw_train_read_examples(const char *path, struct hw_examples *examples, struct hw_err *err)
 {
     struct hw_jsonl *file = NULL;
     struct hw_jsonl_row row;
@@ -177,7 +214,7 @@ read_examples(const char *path, struct hw_examples *examples, struct hw_err *err
 }
 
 static int
-cross_validate(const struct options *options, const struct hw_examples *examples,
+cross_validate(const struct hw_train_options *options, const struct hw_examples *examples,
                struct hw_err *err)
 {
     size_t classes = hw_examples_classes(examples);
@@ -201,9 +238,8 @@ cross_validate(const struct options *options, const struct hw_examples *examples
     return rc;
 }
 
-/* Beside the file first: a reader never meets half a model. */
-static int
-write_file(const char *path, const struct hw_buf *bytes, struct hw_err *err)
+int
+hw_train_write_file(const char *path, const struct hw_buf *bytes, struct hw_err *err)
 {
     char beside[4096];
     int len = snprintf(beside, sizeof(beside), "%s.part", path);
@@ -222,8 +258,8 @@ write_file(const char *path, const struct hw_buf *bytes, struct hw_err *err)
     return hw_err_set(err, HW_EIO, "%s: cannot be written: %s", path, strerror(saved));
 }
 
-static int
-save(const struct hw_learned *learned, const char *path, struct hw_err *err)
+int
+hw_train_save(const struct hw_learned *learned, const char *path, struct hw_err *err)
 {
     struct hw_buf bytes;
 
@@ -232,20 +268,20 @@ save(const struct hw_learned *learned, const char *path, struct hw_err *err)
     if (rc != 0)
         hw_err_set(err, rc, "no memory for the model's file");
     else
-        rc = write_file(path, &bytes, err);
+        rc = hw_train_write_file(path, &bytes, err);
     hw_buf_free(&bytes);
     return rc;
 }
 
 static int
-train(const struct options *options)
+train(const struct hw_train_options *options)
 {
     struct hw_examples *examples = hw_examples_create(options->conf.bits);
     struct hw_learned *learned = NULL;
     struct hw_err err = {{0}};
     double start = 0;
 
-    int rc = read_examples(options->data, examples, &err);
+    int rc = hw_train_read_examples(options->data, examples, &err);
     if (rc == 0 && options->folds > 0)
         rc = cross_validate(options, examples, &err);
     if (rc == 0) {
@@ -253,7 +289,7 @@ train(const struct options *options)
         rc = hw_learn(examples, &options->conf, &learned, &err);
     }
     if (rc == 0)
-        rc = save(learned, options->out, &err);
+        rc = hw_train_save(learned, options->out, &err);
     if (rc == 0)
         printf("%s: %zu labels from %zu examples, learned in %.2f s\n", options->out,
                hw_learned_classes(learned),
@@ -299,7 +335,7 @@ print_difficulty(const char *how, const struct hw_difficulty_report *report)
 }
 
 static int
-train_difficulty(const struct options *options)
+train_difficulty(const struct hw_train_options *options)
 {
     struct hw_outcomes *outcomes = hw_outcomes_create(), *others = hw_outcomes_create();
     struct hw_difficulty *difficulty = NULL;
@@ -329,19 +365,38 @@ train_difficulty(const struct options *options)
     return rc == 0 ? 0 : fail(&err);
 }
 
+/* NULL: nothing. */
+static const char *
+what_is_wrong(const struct hw_train_options *options)
+{
+    if (options->log_count > 0) {
+        if ((options->data == NULL) == (options->policy == NULL))
+            return "--log wants the examples to begin with: either --data or -c";
+        return options->difficulty ? "learns difficulty from --data, not from --log" : NULL;
+    }
+    if (options->policy != NULL || options->rows != NULL)
+        return "wants --log with -c and --rows";
+    if (options->data == NULL || (options->out == NULL) != options->difficulty)
+        return "wants --data, and either --out, --log or --difficulty";
+    return NULL;
+}
+
 int
 hw_command_policy_train(int argc, char **argv)
 {
-    struct options options;
+    struct hw_train_options options;
     int status = read_options(argc, argv, &options);
 
     if (status != 0)
         return status - 1;
-    if (options.data == NULL || (options.out == NULL) != options.difficulty) {
-        fprintf(stderr,
-                "hatchway: policy train wants --data, and either --out or --difficulty; see "
-                "hatchway policy train --help\n");
+    const char *wrong = what_is_wrong(&options);
+    if (wrong != NULL) {
+        fprintf(stderr, "hatchway: policy train %s; see hatchway policy train --help\n", wrong);
         return 2;
+    }
+    if (options.log_count > 0) {
+        struct hw_err err = {{0}};
+        return hw_train_from_log(&options, &err) == 0 ? 0 : fail(&err);
     }
     return options.difficulty ? train_difficulty(&options) : train(&options);
 }

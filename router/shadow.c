@@ -200,7 +200,8 @@ choose(struct hw_exchange *ex, struct hw_candidate *out, struct hw_room *room)
                                   .traits = &ex->traits,
                                   .views = views,
                                   .devices = devices,
-                                  .dice = hw_loop_dice(ex->loop)};
+                                  .dice = hw_loop_dice(ex->loop),
+                                  .tokens = hw_backends_tokens(ex->plan->registry)};
     if (ex->route_conf->shadow.to.by == HW_BY_AFFINITY)
         input.conversation = hw_query_conversation(&ex->query, ex->agent);
     size_t found = hw_shadow_rank(&input, ex->current->backend, candidates);
