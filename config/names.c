@@ -78,6 +78,7 @@ hw_set_roles(struct hw_load *load, const struct hw_node *node, const struct hw_k
         hw_check_name(load, map, map->key, true);
         role->name = hw_conf_arena_strdup(load->arena, map->key);
         role->line = map->key_line;
+        role->column = map->key_column;
         hw_schema_read(load, map, hw_keys_role, role);
         snapshot->role_count++;
         hw_conf_path_pop(load, mark);

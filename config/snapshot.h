@@ -176,7 +176,7 @@ struct hw_conf_role {
     char *description; /* may be NULL */
     struct hw_conf_list keywords;
     struct hw_conf_list examples; /* the YAML's, then those of examples_file */
-    uint32_t line;                /* of the YAML, for messages */
+    uint32_t line, column;        /* of the YAML, for messages */
 };
 
 /* Which backends a route names. An empty condition does not restrict. */

@@ -65,6 +65,7 @@ struct hw_learn_report {
     double refused;  /* share below the threshold */
     /* By class, to be filled where not NULL; each has room for all classes. */
     uint32_t *class_tried, *class_right;
+    uint32_t *taken_for; /* [class][nearest class]; room for classes x classes */
 };
 
 struct hw_learned;

@@ -71,6 +71,8 @@ try_fold(const struct hw_examples *examples, const struct hw_weights *weights, c
             report->class_tried[label]++;
         if (report != NULL && report->class_right != NULL)
             report->class_right[label] += trial->right;
+        if (report != NULL && report->taken_for != NULL && best.label >= 0)
+            report->taken_for[(size_t)label * examples->class_count + (size_t)best.label]++;
     }
 }
 

@@ -8,6 +8,7 @@
 #include "config/load.h"
 #include "config/reach.h"
 #include "hatchway/assert.h"
+#include "router/check_roles.h"
 #include "router/commands.h"
 
 static const char check_help[] =
@@ -24,6 +25,9 @@ static const char check_help[] =
     "models are read; it warns where a route for long prompts (prompt_tokens: \">8192\") leads to "
     "one\n"
     "that was trained to hold less.\n"
+    "\n"
+    "Of roles it warns that have too few examples to be learned, that share an example, or that\n"
+    "the classifier takes for each other (tried on up to 2,000 examples).\n"
     "\n"
     "  --schema     print the JSON Schema of a configuration, for editors (it is also in\n"
     "               config/hatchway.schema.json)\n";
@@ -165,6 +169,7 @@ hw_command_check(int argc, char **argv, hw_model_reader *read_model)
     if (good) {
         tell_fits(argv[1], snapshot, claims);
         tell_contexts(argv[1], snapshot, claims);
+        hw_check_roles(argv[1], snapshot, stderr);
         printf("%s: ok (%zu backends, %zu roles, %zu routes)\n", argv[1], snapshot->backend_count,
                snapshot->role_count, snapshot->route_count);
     }
