@@ -1,0 +1,302 @@
+/* bench/classify_cost.c - what it costs to read a query's role, by its length.
+ *
+ * Hot: sixteen different texts in turn, again and again. Cold: one text after every line of a
+ * buffer of 96 MiB has been read and written, so that neither the weights nor the code are in a
+ * cache; plain loads and stores, for a memset may pass the caches by. A round is timed by its wall
+ * clock: the CPU clock costs as much as a short text, and the least and the median leave out what
+ * else ran. */
+#include <getopt.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench/policy_yaml.h"
+#include "config/jsonl.h"
+#include "hatchway/assert.h"
+#include "policies/classify.h"
+#include "policies/learn.h"
+
+#define SPOILER_BYTES (96u * 1024 * 1024)
+#define LINE_BYTES 64
+#define TEXTS 16
+#define TEXT_MAX (100u * 1024)
+#define CORPUS_BYTES (2 * TEXT_MAX)
+#define ROUNDS_MAX 2000
+#define REPEAT 4 /* a round is all texts as often */
+
+static const char help[] =
+    "usage: classify_cost [--data DIR] [--quick] [--within FACTOR]\n"
+    "\n"
+    "Prints what reading a query's role costs, hot and cold, as a Markdown table.\n"
+    "\n"
+    "      --data DIR        of the hwu64_* files (bench/data/classify)\n"
+    "      --quick           fewer rounds\n"
+    "      --within FACTOR   exit 1 when a median is above FACTOR times its bound\n"
+    "  -h, --help            this text\n";
+
+struct bench {
+    const char *data;
+    unsigned rounds, cold_rounds;
+    double within;
+    bool missed;
+    char *spoiler;
+    char corpus[CORPUS_BYTES + 1]; /* real sentences, one behind the other */
+};
+
+/* What is measured: the roles of a policy, or a model by itself. */
+struct subject {
+    struct hw_snapshot *snapshot;
+    struct hw_classifier *classifier;
+    struct hw_learned *learned;
+};
+
+struct figure {
+    double least, median;
+};
+
+static void
+fail(const struct hw_err *err)
+{
+    fprintf(stderr, "classify_cost: %s\n", err->msg);
+    exit(1);
+}
+
+static double
+now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e6 + (double)now.tv_nsec * 1e-3;
+}
+
+static void
+load_corpus(struct bench *bench)
+{
+    struct hw_err err;
+    struct hw_jsonl *file;
+    struct hw_jsonl_row row;
+    char path[600];
+    size_t len = 0;
+
+    snprintf(path, sizeof(path), "%s/hwu64_role.test.jsonl", bench->data);
+    while (len < CORPUS_BYTES) {
+        int rc = hw_jsonl_open(path, &file, &err);
+        if (rc != 0)
+            fail(&err);
+        while (len < CORPUS_BYTES && (rc = hw_jsonl_next(file, &row, &err)) == 1)
+            len += (size_t)snprintf(bench->corpus + len, CORPUS_BYTES + 1 - len, "%s. ", row.text);
+        hw_jsonl_close(&file);
+        if (rc < 0)
+            fail(&err);
+    }
+}
+
+/* --- measuring --- */
+
+static void
+classify(const struct subject *subject, const char *text, size_t len)
+{
+    struct hw_traits traits = {.text = text, .text_len = len, .asked_role = -1};
+    struct hw_learned_answer answer;
+
+    if (subject->classifier != NULL)
+        hw_classify(subject->classifier, &traits);
+    else
+        hw_learned_answer(subject->learned, text, len, &answer);
+}
+
+static const char *
+text_at(const struct bench *bench, unsigned i)
+{
+    return bench->corpus + (i % TEXTS) * (CORPUS_BYTES - TEXT_MAX) / TEXTS;
+}
+
+static int
+compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static struct figure
+figure_of(double *values, size_t count)
+{
+    qsort(values, count, sizeof(*values), compare_doubles);
+    return (struct figure){.least = values[0], .median = values[count / 2]};
+}
+
+static struct figure
+measure_hot(const struct bench *bench, const struct subject *subject, size_t len)
+{
+    static double values[ROUNDS_MAX];
+
+    for (unsigned round = 0; round < bench->rounds; round++) {
+        double start = now_us();
+        for (unsigned i = 0; i < REPEAT * TEXTS; i++)
+            classify(subject, text_at(bench, i), len);
+        values[round] = (now_us() - start) / (REPEAT * TEXTS);
+    }
+    return figure_of(values, bench->rounds);
+}
+
+static void
+sweep(char *spoiler)
+{
+    for (size_t i = 0; i < SPOILER_BYTES; i += LINE_BYTES)
+        ((volatile char *)spoiler)[i]++;
+}
+
+static struct figure
+measure_cold(const struct bench *bench, const struct subject *subject, size_t len)
+{
+    static double values[ROUNDS_MAX];
+
+    for (unsigned round = 0; round < bench->cold_rounds; round++) {
+        sweep(bench->spoiler);
+        double start = now_us();
+        classify(subject, text_at(bench, round), len);
+        values[round] = now_us() - start;
+    }
+    return figure_of(values, bench->cold_rounds);
+}
+
+/* bound NAN: nobody has set one. */
+static void
+print_figure(struct bench *bench, struct figure figure, double bound)
+{
+    bool missed = !isnan(bound) && figure.median > bound * bench->within;
+
+    bench->missed |= missed;
+    if (isnan(bound))
+        printf(" %.2f | %.2f | |", figure.least, figure.median);
+    else
+        printf(" %.2f | %.2f | %g%s |", figure.least, figure.median, bound,
+               missed ? " missed" : "");
+}
+
+static void
+bench_lengths(struct bench *bench, const struct subject *subject, const char *what, bool bound)
+{
+    static const struct {
+        const char *name;
+        size_t len;
+        double hot, cold;
+    } lengths[] = {{"60 bytes", 60, 1.5, 8},
+                   {"200 bytes", 200, 12, 25},
+                   {"500 bytes", 500, 12, 25},
+                   {"1 KB", 1000, 12, 25},
+                   {"4 KB", 4000, 12, 25},
+                   {"100 KB", TEXT_MAX, 12, 25}};
+
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        size_t len = lengths[i].len;
+        printf("| %s, %s |", what, lengths[i].name);
+        print_figure(bench, measure_hot(bench, subject, len), bound ? lengths[i].hot : NAN);
+        print_figure(bench, measure_cold(bench, subject, len), bound ? lengths[i].cold : NAN);
+        printf("\n");
+        fflush(stdout);
+    }
+}
+
+/* --- what is tried --- */
+
+static void
+bench_policy(struct bench *bench)
+{
+    struct subject subject = {NULL};
+    struct hw_err err;
+    char path[600];
+
+    snprintf(path, sizeof(path), "%s/hwu64_role.train.jsonl", bench->data);
+    struct hw_bench_policy wanted = {
+        .routes = 1, .backends = 1, .roles = 10, .examples = 100, .data = path};
+    if (hw_bench_policy_load(&wanted, &subject.snapshot, &err) != 0 ||
+        hw_classifier_create(subject.snapshot, &subject.classifier, &err) != 0)
+        fail(&err);
+    bench_lengths(bench, &subject, "10 roles", true);
+    hw_classifier_destroy(&subject.classifier);
+    hw_snapshot_unref(subject.snapshot);
+}
+
+static void
+bench_intents(struct bench *bench)
+{
+    struct subject subject = {NULL};
+    struct hw_learn_conf conf;
+    struct hw_err err;
+    struct hw_jsonl *file;
+    struct hw_jsonl_row row;
+    char path[600];
+    int rc;
+
+    hw_learn_conf_init(&conf);
+    struct hw_examples *examples = hw_examples_create(conf.bits);
+    HW_ASSERT(examples != NULL);
+    snprintf(path, sizeof(path), "%s/hwu64_intent.train10.jsonl", bench->data);
+    if (hw_jsonl_open(path, &file, &err) != 0)
+        fail(&err);
+    while ((rc = hw_jsonl_next(file, &row, &err)) == 1) {
+        int class = hw_examples_class(examples, row.label, strlen(row.label), &err);
+        if (class < 0 || hw_examples_add(examples, class, row.text, strlen(row.text), &err) != 0)
+            fail(&err);
+    }
+    hw_jsonl_close(&file);
+    if (rc < 0 || hw_learn(examples, &conf, &subject.learned, &err) != 0)
+        fail(&err);
+    hw_examples_destroy(&examples);
+    bench_lengths(bench, &subject, "64 intents", false);
+    hw_learned_destroy(&subject.learned);
+}
+
+static int
+read_options(int argc, char **argv, struct bench *bench)
+{
+    static const struct option options[] = {{"data", required_argument, NULL, 'd'},
+                                            {"quick", no_argument, NULL, 'q'},
+                                            {"within", required_argument, NULL, 'w'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 'd') {
+            bench->data = optarg;
+        } else if (option == 'q') {
+            bench->rounds = 50;
+            bench->cold_rounds = 5;
+        } else if (option == 'w') {
+            bench->within = strtod(optarg, NULL);
+        } else {
+            fputs(help, option == 'h' ? stdout : stderr);
+            return option == 'h' ? 0 : 2;
+        }
+    }
+    if (optind != argc || !(bench->within > 0)) {
+        fputs(help, stderr);
+        return 2;
+    }
+    return -1;
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct bench bench = {
+        .data = "bench/data/classify", .rounds = 200, .cold_rounds = 100, .within = 1};
+    int status = read_options(argc, argv, &bench);
+
+    if (status >= 0)
+        return status;
+    bench.spoiler = hw_xcalloc(SPOILER_BYTES, 1);
+    load_corpus(&bench);
+    printf("| us | hot, least | median | bound | cold, least | median | bound |\n"
+           "| --- | --- | --- | --- | --- | --- | --- |\n");
+    bench_policy(&bench);
+    bench_intents(&bench);
+    free(bench.spoiler);
+    return bench.missed ? 1 : 0;
+}
