@@ -15,12 +15,12 @@
 #include "policies/kinds.h"
 
 /* Raised when the same text comes to have other buckets: decision logs keep them. */
-#define HW_FEATURES_VERSION 2
+#define HW_FEATURES_VERSION 3
 #define HW_FEATURE_BITS_MIN 10
 #define HW_FEATURE_BITS_MAX 16
-#define HW_FEATURE_WINDOW 768
-#define HW_FEATURE_HEAD 512
-#define HW_FEATURE_TAIL 255
+#define HW_FEATURE_WINDOW 640
+#define HW_FEATURE_HEAD 427
+#define HW_FEATURE_TAIL 212
 /* The worst text is "a?b!c?": of two bytes a word with a kind has 17 at most, a mark 6. */
 #define HW_FEATURES_MAX (12 * HW_FEATURE_WINDOW)
 

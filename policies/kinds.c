@@ -12,7 +12,7 @@
 
 struct slot {
     uint32_t tag; /* hash of the word; 0: free */
-    uint8_t kinds[HW_KINDS_OF_A_WORD + 1];
+    uint8_t kinds[HW_KINDS_OF_A_WORD], count;
 };
 
 struct hw_kinds {
@@ -20,20 +20,21 @@ struct hw_kinds {
 };
 
 static uint32_t
-hash_of(const uint8_t *word, size_t len)
+tag_of(uint32_t hash)
 {
-    uint32_t hash = 0x811c9dc5u;
-
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ word[i]) * 0x01000193u;
-    hash ^= hash >> 15;
     return hash | 1;
+}
+
+static size_t
+home_of(uint32_t tag)
+{
+    return tag >> 1 & (SLOTS - 1);
 }
 
 static size_t
 slot_of(const struct hw_kinds *kinds, uint32_t tag)
 {
-    uint32_t at = tag >> 1 & (SLOTS - 1);
+    size_t at = home_of(tag);
 
     while (kinds->slots[at].tag != 0 && kinds->slots[at].tag != tag)
         at = (at + 1) & (SLOTS - 1);
@@ -41,28 +42,27 @@ slot_of(const struct hw_kinds *kinds, uint32_t tag)
 }
 
 static void
-place(struct hw_kinds *kinds, const uint8_t *word, size_t len, uint8_t kind)
+place(struct hw_kinds *kinds, const char *text, size_t len, uint8_t kind)
 {
-    uint32_t tag = hash_of(word, len);
-    struct slot *slot = &kinds->slots[slot_of(kinds, tag)];
-    size_t i = 0;
+    uint8_t word[WORD_MAX + HW_WORD_PADDING] = {0};
 
     HW_ASSERT(len <= WORD_MAX);
+    memcpy(word, text, len);
+    uint32_t tag = tag_of(hw_word_hash(word, len));
+    struct slot *slot = &kinds->slots[slot_of(kinds, tag)];
+    HW_ASSERT(slot->count < HW_KINDS_OF_A_WORD);
     slot->tag = tag;
-    while (slot->kinds[i] != 0)
-        i++;
-    HW_ASSERT(i < HW_KINDS_OF_A_WORD);
-    slot->kinds[i] = kind;
+    slot->kinds[slot->count++] = kind;
 }
 
 static void
 read_lists(struct hw_kinds *kinds)
 {
-    const uint8_t *p = (const uint8_t *)hw_kinds_words;
+    const char *p = hw_kinds_words;
     unsigned kind = 1;
 
     while (*p != '\0') {
-        size_t len = strcspn((const char *)p, " \n");
+        size_t len = strcspn(p, " \n");
         HW_ASSERT(kind < HW_KINDS);
         place(kinds, p, len, (uint8_t)kind);
         p += len;
@@ -81,13 +81,19 @@ hw_kinds_create(void)
     return kinds;
 }
 
-static bool
-look_up(const struct hw_kinds *kinds, const uint8_t *word, size_t len, uint8_t *out)
+static size_t
+look_up(const struct hw_kinds *kinds, uint32_t hash, uint8_t out[static HW_KINDS_OF_A_WORD])
 {
-    const struct slot *slot = &kinds->slots[slot_of(kinds, hash_of(word, len))];
+    const struct slot *slot = &kinds->slots[slot_of(kinds, tag_of(hash))];
 
     memcpy(out, slot->kinds, HW_KINDS_OF_A_WORD);
-    return slot->tag != 0;
+    return slot->count;
+}
+
+static size_t
+look_up_word(const struct hw_kinds *kinds, const uint8_t *word, size_t len, uint8_t *out)
+{
+    return look_up(kinds, hw_word_hash(word, len), out);
 }
 
 static bool
@@ -101,46 +107,66 @@ is_number(const uint8_t *word, size_t len)
 }
 
 /* "playing", "making", "running". */
-static bool
+static size_t
 look_up_ing(const struct hw_kinds *kinds, const uint8_t *word, size_t stem, uint8_t *out)
 {
-    uint8_t with_e[WORD_MAX];
+    uint8_t with_e[WORD_MAX + HW_WORD_PADDING] = {0};
+    size_t count = look_up_word(kinds, word, stem, out);
 
-    if (look_up(kinds, word, stem, out))
-        return true;
+    if (count > 0)
+        return count;
     memcpy(with_e, word, stem);
     with_e[stem] = 'e';
-    return look_up(kinds, with_e, stem + 1, out) ||
-           (word[stem - 1] == word[stem - 2] && look_up(kinds, word, stem - 1, out));
+    count = look_up_word(kinds, with_e, stem + 1, out);
+    if (count == 0 && word[stem - 1] == word[stem - 2])
+        count = look_up_word(kinds, word, stem - 1, out);
+    return count;
 }
 
-static bool
+static size_t
 look_up_without_ending(const struct hw_kinds *kinds, const uint8_t *word, size_t len, uint8_t *out)
 {
     const uint8_t *end = word + len;
+    size_t count = 0;
 
-    if (len > 3 && end[-1] == 's')
-        return look_up(kinds, word, len - 1, out) ||
-               (len > 4 && (end[-2] == 'e' || end[-2] == '\'') &&
-                look_up(kinds, word, len - 2, out));
-    if (len > 5 && memcmp(end - 3, "ing", 3) == 0)
-        return look_up_ing(kinds, word, len - 3, out);
-    if (len > 4 && memcmp(end - 2, "ed", 2) == 0)
-        return look_up(kinds, word, len - 2, out) || look_up(kinds, word, len - 1, out);
-    return false;
+    if (len > 3 && end[-1] == 's') {
+        count = look_up_word(kinds, word, len - 1, out);
+        if (count == 0 && len > 4 && (end[-2] == 'e' || end[-2] == '\''))
+            count = look_up_word(kinds, word, len - 2, out);
+    } else if (len > 5 && memcmp(end - 3, "ing", 3) == 0) {
+        count = look_up_ing(kinds, word, len - 3, out);
+    } else if (len > 4 && memcmp(end - 2, "ed", 2) == 0) {
+        count = look_up_word(kinds, word, len - 2, out);
+        if (count == 0)
+            count = look_up_word(kinds, word, len - 1, out);
+    }
+    return count;
 }
 
 void
-hw_kinds_of(const struct hw_kinds *kinds, const uint8_t *word, size_t len,
+hw_kinds_prefetch(const struct hw_kinds *kinds, const uint8_t *word, size_t len, uint32_t hash)
+{
+    __builtin_prefetch(&kinds->slots[home_of(tag_of(hash))]);
+    if (len <= 3)
+        return;
+    /* Where the word without its ending would be, had it the ending of its last letter. */
+    size_t ending = word[len - 1] == 'g' ? 3 : word[len - 1] == 'd' ? 2 : 1;
+    __builtin_prefetch(&kinds->slots[home_of(tag_of(hw_word_hash(word, len - ending)))]);
+}
+
+size_t
+hw_kinds_of(const struct hw_kinds *kinds, const uint8_t *word, size_t len, uint32_t hash,
             uint8_t out[static HW_KINDS_OF_A_WORD])
 {
-    static const uint8_t number[] = "seven";
+    static const uint8_t number[5 + HW_WORD_PADDING] = "seven";
+    size_t count = 0;
 
-    if (len <= WORD_MAX &&
-        (look_up(kinds, word, len, out) || look_up_without_ending(kinds, word, len, out)))
-        return;
-    if (is_number(word, len))
-        look_up(kinds, number, sizeof(number) - 1, out);
-    else
-        memset(out, 0, HW_KINDS_OF_A_WORD);
+    if (len <= WORD_MAX) {
+        count = look_up(kinds, hash, out);
+        if (count == 0)
+            count = look_up_without_ending(kinds, word, len, out);
+    }
+    if (count == 0 && is_number(word, len))
+        count = look_up_word(kinds, number, 5, out);
+    return count;
 }

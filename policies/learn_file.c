@@ -4,7 +4,8 @@
  *     f32 scale  f32 threshold  f32 slope  f32 offset
  *     classes times: u16 length, label
  *     f32 bias [classes]
- *     rows [2^bits][stride]: u16 idf^2, i8 weight [classes], zeros up to a multiple of 16
+ *     rows [2^bits][stride]: i8 head [3], i8 weight [classes], zeros up to a multiple of 16
+ *         (the head: HW_LEARN_ROW_HEAD in learn_private.h)
  *
  * `features` is the version of how a text becomes buckets: they mean nothing in another.
  *
@@ -18,7 +19,7 @@
 
 #define MAGIC "hatchlrn"
 #define MAGIC_BYTES 8
-#define VERSION 2u
+#define VERSION 3u
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "rows are written as they lie in memory"

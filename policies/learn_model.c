@@ -1,19 +1,23 @@
 /* policies/learn_model.c - the quantised model, and the hot path: one pass over a text's rows.
  *
- * A row of the table is a bucket: two bytes of idf^2 (1/256ths), then an int8 a class, padded to
+ * A row of the table is a bucket: three bytes that tell idf^2, then an int8 a class, padded to
  * whole vectors of 16. So an n-gram costs one cache line, whose prefetch starts the moment its
- * bucket is known; with up to 14 classes the whole table is 1 MiB. idf is folded into the weights
- * and one scale serves all: score = bias + scale * sum of rows / sqrt(sum of idf^2). Sums are
- * carried in int16 and widened before 256 rows could overflow them. */
+ * bucket is known; with up to 13 classes the whole table is 1 MiB, and as it lies on one large page
+ * where the kernel gives them, a text does not pay for walks through page tables either. idf is
+ * folded into the weights and one scale serves all: score = bias + scale * sum of rows / sqrt(sum
+ * of idf^2). Sums are carried in int16 and widened before 256 rows could overflow them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "hatchway/assert.h"
 #include "policies/learn_private.h"
 
 #define ROWS_BEFORE_WIDENING 256
-#define IDF_UNIT 256.0f
+#define IDF_UNIT 64.0f
+#define IDF_BITS 7 /* of either byte */
+#define LARGE_PAGE ((size_t)2 << 20)
 
 typedef int8_t lanes8 __attribute__((vector_size(HW_LEARN_LANES)));
 typedef int16_t lanes16 __attribute__((vector_size(2 * HW_LEARN_LANES)));
@@ -22,6 +26,18 @@ size_t
 hw_learned_stride(size_t class_count)
 {
     return (class_count + HW_LEARN_ROW_HEAD + HW_LEARN_LANES - 1) / HW_LEARN_LANES * HW_LEARN_LANES;
+}
+
+/* Whole large pages; whether they are is the kernel's affair. */
+static int8_t *
+create_rows(size_t size)
+{
+    size = (size + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    void *rows = aligned_alloc(LARGE_PAGE, size);
+
+    if (rows != NULL)
+        madvise(rows, size, MADV_HUGEPAGE);
+    return rows;
 }
 
 struct hw_learned *
@@ -38,7 +54,7 @@ hw_learned_create(uint32_t bits, size_t class_count)
     learned->labels = calloc(class_count, sizeof(char *));
     learned->bias = calloc(class_count, sizeof(float));
     learned->kinds = hw_kinds_create();
-    learned->rows = aligned_alloc(64, ((stride << bits) + 63) / 64 * 64);
+    learned->rows = create_rows(stride << bits);
     if (learned->labels == NULL || learned->bias == NULL || learned->rows == NULL ||
         learned->kinds == NULL)
         hw_learned_destroy(&learned);
@@ -65,8 +81,9 @@ hw_learned_destroy(struct hw_learned **learned)
 static uint16_t
 pack_idf(float idf)
 {
+    const uint16_t max = (1u << 2 * IDF_BITS) - 1;
     float squared = idf * idf * IDF_UNIT + 0.5f;
-    return squared < 65535.0f ? (uint16_t)squared : 65535;
+    return squared < (float)max ? (uint16_t)squared : max;
 }
 
 /* The scale at which the heaviest weight of all is 127. */
@@ -96,7 +113,9 @@ hw_learned_quantise(const struct hw_weights *weights)
         int8_t *row = learned->rows + b * learned->stride;
         uint16_t idf = pack_idf(weights->idf[b]);
         memset(row, 0, learned->stride);
-        memcpy(row, &idf, sizeof(idf));
+        row[0] = (int8_t)(idf & ((1u << IDF_BITS) - 1));
+        row[1] = (int8_t)(idf >> IDF_BITS);
+        row[2] = idf == learned->unseen;
         for (size_t c = 0; c < weights->class_count; c++)
             row[HW_LEARN_ROW_HEAD + c] = (int8_t)lrintf(weights->rows[b * weights->width + c] *
                                                         weights->idf[b] / learned->scale);
@@ -157,7 +176,6 @@ hw_learned_score_features(const struct hw_learned *learned, const uint16_t *feat
                           float *scores)
 {
     int32_t sums[HW_LEARN_CLASSES_MAX + 2 * HW_LEARN_LANES];
-    uint32_t squares = 0, strange = 0;
 
     memset(sums, 0, learned->stride * sizeof(sums[0]));
     bool wide = hw_learn_wide();
@@ -165,16 +183,11 @@ hw_learned_score_features(const struct hw_learned *learned, const uint16_t *feat
         size_t chunk = count - i < ROWS_BEFORE_WIDENING ? count - i : ROWS_BEFORE_WIDENING;
         (wide ? add_chunk_wide : add_chunk_base)(learned, features + i, chunk, sums);
     }
-    for (size_t i = 0; i < count; i++) {
-        uint16_t idf;
-        memcpy(&idf, learned->rows + features[i] * learned->stride, sizeof(idf));
-        squares += idf;
-        strange += idf == learned->unseen;
-    }
-    float norm = squares > 0 ? learned->scale / sqrtf((float)squares / IDF_UNIT) : 0.0f;
+    float squares = (float)sums[0] + (float)(1 << IDF_BITS) * (float)sums[1];
+    float norm = squares > 0.0f ? learned->scale / sqrtf(squares / IDF_UNIT) : 0.0f;
     for (size_t c = 0; c < learned->class_count; c++)
         scores[c] = learned->bias[c] + norm * (float)sums[HW_LEARN_ROW_HEAD + c];
-    return squares > 0 ? (float)strange * (float)learned->unseen / (float)squares : 1.0f;
+    return squares > 0.0f ? (float)sums[2] * (float)learned->unseen / squares : 1.0f;
 }
 
 struct hw_learn_best

@@ -6,8 +6,10 @@
 #include "policies/kinds.h"
 #include "policies/learn.h"
 
-#define HW_LEARN_LANES 16   /* classes are padded to a multiple: whole vectors */
-#define HW_LEARN_ROW_HEAD 2 /* bytes of idf^2 before a row's weights */
+#define HW_LEARN_LANES 16 /* classes are padded to a multiple: whole vectors */
+/* Before a row's weights: idf^2 (1/64ths) as two bytes of 7 bits, and 1 where no example had the
+ * n-gram. Weights are bytes too, so one sum over rows gives scores, norm and strangeness. */
+#define HW_LEARN_ROW_HEAD 3
 
 /* A function compiled for AVX2 beside the base, where hw_learn_wide() says that it may run. Both do
  * the same operations in the same order (no FMA), so that a model is the same on every machine. */
@@ -54,7 +56,7 @@ struct hw_learned {
     float slope, offset; /* confidence = sigmoid(slope * likeness + offset) */
     char **labels;
     float *bias;  /* [class_count] */
-    int8_t *rows; /* [2^bits][stride] */
+    int8_t *rows; /* [2^bits][stride], on pages of their own */
 };
 
 struct hw_learn_best {

@@ -86,7 +86,7 @@ def test_text_and_features_only_when_asked_for(hatchway, backend, tmp_path):
     ask(gateway, "")
     line = decisions(log, 2)[0]
     features = line["traits"]["features"]
-    assert (features["version"], features["bits"]) == (2, 16)
+    assert (features["version"], features["bits"]) == (3, 16)
     packed = base64.b64decode(features["buckets"])
     buckets = struct.unpack(f"<{len(packed) // 2}H", packed)
     assert len(buckets) > 40 and list(buckets) == sorted(set(buckets))

@@ -114,7 +114,7 @@ accuracy_of_a_policy_with_twenty_examples_a_role(void **state)
     struct score score = try(learned, DATA "hwu64_role.test.jsonl");
 
     assert_share("20 a role, right", score.right, score.in_scope, 83.0);
-    assert_share("20 a role, kept", score.kept, score.in_scope, 82.5);
+    assert_share("20 a role, kept", score.kept, score.in_scope, 81.5);
     assert_share("20 a role, refused", score.refused, score.foreign, 6.0);
     hw_learned_destroy(&learned);
     hw_examples_destroy(&examples);
@@ -316,6 +316,66 @@ features_are_distinct_and_bounded(void **state)
     free(kinds);
 }
 
+static size_t
+in_both(const uint16_t *a, size_t a_count, const uint16_t *b, size_t b_count)
+{
+    size_t both = 0;
+
+    for (size_t i = 0; i < a_count; i++)
+        for (size_t j = 0; j < b_count; j++)
+            both += a[i] == b[j];
+    return both;
+}
+
+/* Words are read eight at a time, runs of bytes eight at a time: a text has what its parts have,
+ * wherever the eights begin, and nothing of what lies behind it. */
+static void
+a_text_has_the_features_of_its_parts(void **state)
+{
+    (void)state;
+    static const char text[] = "one two three four five six seven eight nine a b antidisestablish "
+                               "internationalisation? xy";
+    uint16_t all[HW_FEATURES_MAX], part[HW_FEATURES_MAX];
+    struct hw_kinds *kinds = hw_kinds_create();
+
+    for (size_t end = 1; end < sizeof(text); end++) {
+        size_t count = hw_features(kinds, text, end, 16, NULL, 0, all);
+        for (size_t from = 0; from < end; from++) {
+            /* whole words; the first has a feature of its own, alone in its part */
+            if ((from > 0 && text[from - 1] != ' ') || text[end] == '?' ||
+                (text[end] != ' ' && text[end] != '\0') || from + 1 >= end)
+                continue;
+            size_t of_part = hw_features(kinds, text + from, end - from, 16, NULL, 0, part);
+            assert_in_range(in_both(all, count, part, of_part), of_part - 1, of_part);
+        }
+        char copy[128];
+        snprintf(copy, sizeof(copy), "%.*s ~~~ some other text", (int)end, text);
+        assert_int_equal(hw_features(kinds, copy, end, 16, NULL, 0, part), count);
+        assert_memory_equal(all, part, count * sizeof(all[0]));
+    }
+    free(kinds);
+}
+
+/* Fewer bits: the same buckets, told less exactly. */
+static void
+fewer_bits_are_the_beginnings_of_more(void **state)
+{
+    (void)state;
+    static const char text[] = "Please remind me on monday to buy 12 apples, and call my mother!";
+    uint16_t wide[HW_FEATURES_MAX], narrow[HW_FEATURES_MAX];
+    struct hw_kinds *kinds = hw_kinds_create();
+    size_t wides = hw_features(kinds, text, strlen(text), 16, NULL, 0, wide);
+
+    for (uint32_t bits = HW_FEATURE_BITS_MIN; bits < 16; bits++) {
+        size_t narrows = hw_features(kinds, text, strlen(text), bits, NULL, 0, narrow);
+        for (size_t i = 0; i < wides; i++) {
+            uint16_t beginning = (uint16_t)(wide[i] >> (16 - bits));
+            assert_int_equal(in_both(&beginning, 1, narrow, narrows), 1);
+        }
+    }
+    free(kinds);
+}
+
 static void
 words_that_weighed_most(void **state)
 {
@@ -400,6 +460,8 @@ main(void)
         cmocka_unit_test(strange_texts_are_none_of_the_classes),
         cmocka_unit_test(any_bytes_can_be_classified),
         cmocka_unit_test(features_are_distinct_and_bounded),
+        cmocka_unit_test(a_text_has_the_features_of_its_parts),
+        cmocka_unit_test(fewer_bits_are_the_beginnings_of_more),
         cmocka_unit_test(words_that_weighed_most),
         cmocka_unit_test(limits_on_labels),
         cmocka_unit_test(cross_validation_tells_what_to_expect),

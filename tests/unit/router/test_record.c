@@ -168,10 +168,10 @@ test_bad_lines_say_what_is_wrong(void **state)
         {"\"text\":\"a\\u0000b\"", "text: "},
         {"\"headers\":[]", "headers must be an object"},
         {"\"headers\":{\"x\":1}", "headers must be a string, got 1"},
-        {"\"features\":{\"version\":2,\"bits\":16,\"buckets\":\"!\"}", "no base64"},
-        {"\"features\":{\"version\":2,\"bits\":16,\"buckets\":\"AAE=\"}", NULL},
-        {"\"features\":{\"version\":2,\"bits\":16,\"buckets\":\"AQABAA==\"}", "not in their order"},
-        {"\"features\":{\"version\":2,\"bits\":16,\"buckets\":\"AQAB\"}", "no base64 of buckets"},
+        {"\"features\":{\"version\":3,\"bits\":16,\"buckets\":\"!\"}", "no base64"},
+        {"\"features\":{\"version\":3,\"bits\":16,\"buckets\":\"AAE=\"}", NULL},
+        {"\"features\":{\"version\":3,\"bits\":16,\"buckets\":\"AQABAA==\"}", "not in their order"},
+        {"\"features\":{\"version\":3,\"bits\":16,\"buckets\":\"AQAB\"}", "no base64 of buckets"},
     };
     struct hw_record out;
     char line[512];
