@@ -1,4 +1,5 @@
 /* bench/policy.c - what a decision costs: classify, match a route, rank the candidates.
+ * (bench/classify_cost.c has more on the first.)
  *
  * Each figure is the CPU time of this thread, the least and the median of many rounds; "cold" is
  * one decision after everything has been swept from the caches. The queries are real sentences,
@@ -308,28 +309,6 @@ bench_decisions(struct bench *bench)
 }
 
 static void
-bench_classifier(struct bench *bench)
-{
-    static const struct {
-        size_t len;
-        double hot, cold;
-    } lengths[] = {{60, 1.5, 8}, {200, 12, 25}, {500, 12, 25}, {4000, 12, 25}, {TEXT_MAX, 12, 25}};
-    static struct subject subject;
-
-    load(bench, (struct hw_bench_policy){.routes = 1, .backends = 1, .roles = 10, .examples = 100},
-         &subject);
-    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-        char what[80];
-        ask(&subject, bench, lengths[i].len);
-        snprintf(what, sizeof(what), "classify: %zu bytes, hot", lengths[i].len);
-        report(bench, what, measure(bench, &subject, step_classify), lengths[i].hot, "us");
-        snprintf(what, sizeof(what), "classify: %zu bytes, cold", lengths[i].len);
-        report(bench, what, measure_cold(bench, &subject, step_classify), lengths[i].cold, "us");
-    }
-    unload(&subject);
-}
-
-static void
 bench_training(struct bench *bench)
 {
     static struct subject subject;
@@ -393,7 +372,6 @@ main(int argc, char **argv)
     load_text(&bench);
     printf("| | least | median | bound | |\n| --- | --- | --- | --- | --- |\n");
     bench_decisions(&bench);
-    bench_classifier(&bench);
     bench_training(&bench);
     free(bench.spoiler);
     return bench.missed > 0 ? 1 : 0;

@@ -367,7 +367,7 @@ size_t
 hw_features(const struct hw_kinds *kinds, const char *text, size_t len, uint32_t bits,
             const void *rows, size_t stride, uint16_t *out)
 {
-    void (*read)(struct sink *, const struct hw_kinds *, const char *, size_t) =
+    void (*read_text)(struct sink *, const struct hw_kinds *, const char *, size_t) =
         hw_learn_wide() ? read_part_wide : read_part_base;
     struct sink sink;
 
@@ -380,10 +380,10 @@ hw_features(const struct hw_kinds *kinds, const char *text, size_t len, uint32_t
     sink.stride = rows != NULL ? stride : 0;
     sink.last_byte = sink.stride > 0 && 64 % sink.stride != 0 ? sink.stride - 1 : 0;
     if (len <= HW_FEATURE_WINDOW) {
-        read(&sink, kinds, text, len);
+        read_text(&sink, kinds, text, len);
     } else {
-        read(&sink, kinds, text, HW_FEATURE_HEAD);
-        read(&sink, kinds, text + len - HW_FEATURE_TAIL, HW_FEATURE_TAIL);
+        read_text(&sink, kinds, text, HW_FEATURE_HEAD);
+        read_text(&sink, kinds, text + len - HW_FEATURE_TAIL, HW_FEATURE_TAIL);
     }
     return sink.count;
 }

@@ -4,8 +4,8 @@
  * pairs of words up to four apart, the kinds of words (kinds.h) and unordered pairs of near ones,
  * and the runs of 3 and 4 bytes inside " word " (runs of 2 were measured: they cost a third of the
  * time and some accuracy). Each is hashed, with a salt of its sort, to one of 2^bits buckets; a
- * bucket is listed once however often the text has it. Of a long text the first 512 bytes and the
- * last 255 are read: what a query is about stands at its beginning or its end. */
+ * bucket is listed once however often the text has it. Of a long text the first 427 bytes and the
+ * last 212 are read: what a query is about stands at its beginning or its end. */
 #ifndef HW_POLICIES_FEATURES_H
 #define HW_POLICIES_FEATURES_H
 
@@ -34,7 +34,8 @@ hw_features_kinds_end(uint32_t bits)
 }
 
 /* Buckets of text in out, which has room for HW_FEATURES_MAX; returns how many. rows may be NULL;
- * else rows + bucket * stride is prefetched as soon as a bucket is known. */
+ * else rows + bucket * stride is prefetched as soon as a bucket is known. Behind the buckets more may
+ * be written, within that room. */
 size_t hw_features(const struct hw_kinds *kinds, const char *text, size_t len, uint32_t bits,
                    const void *rows, size_t stride, uint16_t *out);
 

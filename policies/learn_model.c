@@ -9,15 +9,14 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "hatchway/assert.h"
+#include "hatchway/large.h"
 #include "policies/learn_private.h"
 
 #define ROWS_BEFORE_WIDENING 256
 #define IDF_UNIT 64.0f
 #define IDF_BITS 7 /* of either byte */
-#define LARGE_PAGE ((size_t)2 << 20)
 
 typedef int8_t lanes8 __attribute__((vector_size(HW_LEARN_LANES)));
 typedef int16_t lanes16 __attribute__((vector_size(2 * HW_LEARN_LANES)));
@@ -26,18 +25,6 @@ size_t
 hw_learned_stride(size_t class_count)
 {
     return (class_count + HW_LEARN_ROW_HEAD + HW_LEARN_LANES - 1) / HW_LEARN_LANES * HW_LEARN_LANES;
-}
-
-/* Whole large pages; whether they are is the kernel's affair. */
-static int8_t *
-create_rows(size_t size)
-{
-    size = (size + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
-    void *rows = aligned_alloc(LARGE_PAGE, size);
-
-    if (rows != NULL)
-        madvise(rows, size, MADV_HUGEPAGE);
-    return rows;
 }
 
 struct hw_learned *
@@ -54,7 +41,7 @@ hw_learned_create(uint32_t bits, size_t class_count)
     learned->labels = calloc(class_count, sizeof(char *));
     learned->bias = calloc(class_count, sizeof(float));
     learned->kinds = hw_kinds_create();
-    learned->rows = create_rows(stride << bits);
+    learned->rows = hw_large_alloc(stride << bits);
     if (learned->labels == NULL || learned->bias == NULL || learned->rows == NULL ||
         learned->kinds == NULL)
         hw_learned_destroy(&learned);
