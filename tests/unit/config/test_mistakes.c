@@ -36,7 +36,7 @@ keys_and_types(void **state)
         {"bakends: []\n", "t.yaml:1:1: error: unknown key 'bakends'; did you mean 'backends'?"},
         {BASE "cache: { size: 1 }\n",
          "t.yaml:5:10: error: cache: unknown key 'size'; the keys here are memory, redis, "
-         "redis_timeout, ttl, max_entry, keep"},
+         "redis_timeout, ttl, max_entry, keep, join"},
         {BASE "loops: 1\nloops: 2\n",
          "t.yaml:6:1: error: duplicate key 'loops'; the first is on line 5"},
         {BASE "loops: [1]\n", "t.yaml:5:8: error: loops: expected a number such as 4, got a list"},
