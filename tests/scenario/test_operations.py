@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -154,6 +155,19 @@ def test_reload_by_request(hatchway, backend):
         gateway.write({**config, "routes": by_name(name)})
         assert request(gateway, "POST", "/hatchway/reload", "").status == 200
         assert {ask(gateway, "hello").text for _ in range(8)} == {name}
+
+
+def test_a_burst_of_writes_is_one_reload(hatchway, backend):
+    """An editor's steps, or a script's: a file is read when its folder has been quiet."""
+    gateway, config = reloadable(hatchway, backend)
+
+    for name in ("two", "one") * 9 + ("two",):
+        gateway.write({**config, "routes": by_name(name)})
+        time.sleep(0.01)
+    until(lambda: ask(gateway, "hello").text == "two")
+    until(lambda: reloads(gateway, "ok") >= 1)
+
+    assert reloads(gateway, "ok") <= 3  # one, where nothing holds the writer up between two writes
 
 
 def test_many_want_a_reload_at_once_and_some_leave(hatchway, backend):
