@@ -159,7 +159,7 @@ hw_frame_parse(const uint8_t *bytes, size_t len, struct hw_frame *frame, size_t 
     if (version != HW_FRAME_VERSION)
         return hw_err_set(err, HW_EINVAL, "frame version %u, expected %d", (unsigned)version,
                           HW_FRAME_VERSION);
-    if (type < HW_FRAME_HELLO || type > HW_FRAME_REPORT)
+    if (type < HW_FRAME_HELLO || type > HW_FRAME_LOGPROBS)
         return hw_err_set(err, HW_EINVAL, "unknown frame type %u", (unsigned)type);
     if (reserved != 0)
         return hw_err_set(err, HW_EINVAL, "reserved bits set in a frame's head");
@@ -262,6 +262,7 @@ hw_frame_put_open(struct hw_buf *out, uint32_t stream, const struct hw_frame_ope
     put_uint(&w, open->repeat_last, 4);
     put_uint(&w, open->seed, 8);
     put_u8(&w, open->has_seed ? 1 : 0);
+    put_u8(&w, open->logprobs);
     put_u8(&w, stops);
     for (uint8_t i = 0; i < stops; i++)
         put_text(&w, open->stops[i], sizeof(open->stops[i]));
@@ -283,7 +284,9 @@ hw_frame_get_open(const struct hw_frame *frame, struct hw_frame_open *open, stru
     o.repeat_last = get_u32(&r);
     o.seed = get_uint(&r, 8);
     uint64_t has_seed = get_uint(&r, 1);
+    o.logprobs = (uint8_t)get_uint(&r, 1);
     uint64_t stops = get_uint(&r, 1);
+    r.failed |= o.logprobs > 1 + HW_FRAME_MAX_TOP_LOGPROBS;
     r.failed |= has_seed > 1 || stops > HW_FRAME_MAX_STOPS || o.temperature < 0.0f ||
                 o.repetition_penalty < 0.0f;
     for (uint64_t i = 0; !r.failed && i < stops; i++) {
@@ -336,6 +339,39 @@ hw_frame_get_credit(const struct hw_frame *frame, uint32_t *bytes, struct hw_err
     if (rc == 0)
         *bytes = value;
     return rc;
+}
+
+void
+hw_frame_add_logprobs(struct hw_buf *payload, const struct hw_frame_logprob *logprobs,
+                      uint32_t count)
+{
+    struct writer w = {.len = 0};
+
+    if (count > 1 + HW_FRAME_MAX_TOP_LOGPROBS)
+        count = 1 + HW_FRAME_MAX_TOP_LOGPROBS;
+    put_u8(&w, (uint8_t)count);
+    for (uint32_t i = 0; i < count; i++) {
+        put_uint(&w, logprobs[i].token, 4);
+        put_float(&w, logprobs[i].logprob);
+    }
+    hw_buf_append(payload, w.bytes, w.len);
+}
+
+uint32_t
+hw_frame_next_logprobs(const uint8_t **at, size_t *left, struct hw_frame_logprob *logprobs)
+{
+    struct reader r = {*at, *left, false};
+    uint32_t count = (uint32_t)get_uint(&r, 1);
+
+    if (count == 0 || count > 1 + HW_FRAME_MAX_TOP_LOGPROBS)
+        return 0;
+    for (uint32_t i = 0; i < count; i++) {
+        logprobs[i].token = get_u32(&r);
+        logprobs[i].logprob = get_float(&r);
+    }
+    *at = r.at;
+    *left = r.left;
+    return r.failed ? 0 : count;
 }
 
 int

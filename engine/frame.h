@@ -16,9 +16,9 @@
  *        |  <------------- DONE or ERROR -------  |   exactly one, unless cancelled
  *        |  ---- CANCEL ----------------------->  |   nothing follows for this stream
  *
- * Credit counts TEXT payload bytes; a stream begins with HW_FRAME_FIRST_CREDIT. A worker that has
- * spent it pauses that session alone: one slow agent blocks nobody. Either side treats a frame that
- * breaks these rules as the end of the connection. */
+ * Credit counts the payload bytes of TEXT and LOGPROBS; a stream begins with HW_FRAME_FIRST_CREDIT.
+ * A worker that has spent it pauses that session alone: one slow agent blocks nobody. Either side
+ * treats a frame that breaks these rules as the end of the connection. */
 #ifndef HW_ENGINE_FRAME_H
 #define HW_ENGINE_FRAME_H
 
@@ -48,6 +48,8 @@ enum hw_frame_type {
     HW_FRAME_DONE,      /* worker: struct hw_frame_done */
     HW_FRAME_ERROR,     /* worker: struct hw_frame_error; ends the stream */
     HW_FRAME_REPORT,    /* worker, stream 0, about once a second: struct hw_frame_report */
+    HW_FRAME_LOGPROBS,  /* worker, before a TEXT (or the DONE): of its tokens, where OPEN asked for
+                         * them: hw_frame_add_logprobs, one behind the other */
 };
 
 enum hw_frame_role {
@@ -77,6 +79,7 @@ struct hw_frame_hello {
 
 #define HW_FRAME_MAX_STOPS 4
 #define HW_FRAME_MAX_STOP_BYTES 64
+#define HW_FRAME_MAX_TOP_LOGPROBS 20
 
 struct hw_frame_open {
     uint32_t max_tokens;      /* 0: the worker's default (512) */
@@ -87,9 +90,16 @@ struct hw_frame_open {
     float repetition_penalty; /* 0 or 1: off */
     uint32_t repeat_last;     /* tokens it looks back; 0: the worker's default (64) */
     uint64_t seed;
-    bool has_seed; /* false: the worker draws one */
+    bool has_seed;    /* false: the worker draws one */
+    uint8_t logprobs; /* 0: none, else 1 + how many of the likeliest beside each token */
     uint8_t stop_count;
     char stops[HW_FRAME_MAX_STOPS][HW_FRAME_MAX_STOP_BYTES + 1]; /* NUL-terminated */
+};
+
+/* Natural logarithms; a token below 256 is a byte. */
+struct hw_frame_logprob {
+    uint32_t token;
+    float logprob;
 };
 
 struct hw_frame_done {
@@ -142,6 +152,14 @@ int hw_frame_put_turn(struct hw_buf *out, uint32_t stream, enum hw_frame_role ro
                       const void *bytes, size_t len);
 int hw_frame_put_credit(struct hw_buf *out, uint32_t stream, uint32_t bytes);
 int hw_frame_get_credit(const struct hw_frame *frame, uint32_t *bytes, struct hw_err *err);
+/* Appends one token to a LOGPROBS payload: its own, then up to HW_FRAME_MAX_TOP_LOGPROBS of the
+ * likeliest; count of all. */
+void hw_frame_add_logprobs(struct hw_buf *payload, const struct hw_frame_logprob *logprobs,
+                           uint32_t count);
+/* Reads one off the front of such a payload into logprobs [1 + HW_FRAME_MAX_TOP_LOGPROBS] and moves
+ * *at and *left behind it. How many they are; 0: malformed. */
+uint32_t hw_frame_next_logprobs(const uint8_t **at, size_t *left,
+                                struct hw_frame_logprob *logprobs);
 int hw_frame_put_done(struct hw_buf *out, uint32_t stream, const struct hw_frame_done *done);
 int hw_frame_get_done(const struct hw_frame *frame, struct hw_frame_done *done, struct hw_err *err);
 int hw_frame_put_error(struct hw_buf *out, uint32_t stream, const struct hw_frame_error *error);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "engine/textout.h"
+#include "engine/told.h"
 
 #define PREFILL_TOKENS 64u
 #define STEP_TOKENS 16u
@@ -14,6 +15,7 @@ struct hw_generation {
     struct hw_bdh_session *session;
     struct hw_sampler *sampler;
     struct hw_textout out;
+    struct hw_told *told; /* NULL: nobody asked */
     enum hw_generation_state state;
     uint32_t max_tokens;
     uint32_t output_tokens;
@@ -85,7 +87,9 @@ hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config 
     g->prompt_len = len;
     g->prompt_at = conf->taken;
     g->logits = malloc(model->vocab * sizeof(float));
-    if (g->prompt == NULL || g->logits == NULL) {
+    if (conf->logprobs > 0)
+        g->told = hw_told_create(conf->logprobs - 1);
+    if (g->prompt == NULL || g->logits == NULL || (conf->logprobs > 0 && g->told == NULL)) {
         rc = hw_err_set(err, HW_ENOMEM, "no memory for a prompt of %zu bytes", len);
         goto fail;
     }
@@ -107,6 +111,7 @@ hw_generation_destroy(struct hw_generation **generation)
     if (g == NULL)
         return;
     hw_sampler_destroy(&g->sampler);
+    hw_told_destroy(&g->told);
     free(g->prompt);
     free(g->logits);
     free(g);
@@ -160,6 +165,8 @@ pick(struct hw_generation *g, struct hw_buf *text, uint32_t *token)
     hw_sampler_note(g->sampler, *token);
     g->last = *token;
     g->output_tokens++;
+    if (g->told != NULL)
+        hw_told_note(g->told, g->logits, g->vocab, *token);
     bool stopped = *token < 256 ? hw_textout_byte(&g->out, (uint8_t)*token, text)
                                 : hw_textout_no_byte(&g->out, text);
     if (stopped) {
@@ -168,6 +175,10 @@ pick(struct hw_generation *g, struct hw_buf *text, uint32_t *token)
         g->state = HW_GENERATION_LENGTH;
         hw_textout_finish(&g->out, text);
     }
+    if (g->told != NULL && g->state == HW_GENERATION_DECODE)
+        hw_told_settle(g->told, &g->out);
+    else if (g->told != NULL)
+        hw_told_finish(g->told, &g->out);
     return g->state == HW_GENERATION_DECODE;
 }
 
@@ -187,6 +198,12 @@ hw_generations_decode(struct hw_generation *const *generations, struct hw_buf *c
             }
         hw_bdh_sessions_step(sessions, tokens, n, logits);
     }
+}
+
+uint32_t
+hw_generation_logprobs(struct hw_generation *g, const struct hw_logprob **out)
+{
+    return g->told != NULL ? hw_told_take(g->told, out) : 0;
 }
 
 void

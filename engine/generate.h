@@ -18,6 +18,7 @@ struct hw_generation_conf {
      * logits [vocab] of what follows, with which the prompt may be empty. NULL: neither. */
     const struct hw_sampler_state *generator;
     const float *logits;
+    uint32_t logprobs; /* 0: none, else 1 + how many of the likeliest beside each token (told.h) */
     size_t stop_count; /* as hw_textout takes them */
     const char *stops[5];
 };
@@ -47,6 +48,10 @@ void hw_generation_decode(struct hw_generation *generation, struct hw_buf *text)
  * the bits that it would have alone. */
 void hw_generations_decode(struct hw_generation *const *generations, struct hw_buf *const *texts,
                            size_t count);
+/* After a decode, where conf.logprobs asked for them: those of the next token whose text is out,
+ * good until the next decode: its own, then the likeliest. How many they are; 0: no more. All are
+ * to be taken. */
+uint32_t hw_generation_logprobs(struct hw_generation *generation, const struct hw_logprob **out);
 /* Sets it aside at its end: the session takes the last token too, and what another one, on this
  * session or a snapshot of it, goes on with is filled: to the same tokens as if this one had
  * been longer. In STOPPED, LENGTH, and DECODE. logits has room for the vocabulary. */

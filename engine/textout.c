@@ -62,8 +62,10 @@ take_character(struct hw_textout *out, const void *bytes, size_t len, struct hw_
     out->held_len += len;
     size_t begun = stop_begun(out, &complete);
     release(out, begun, ready);
-    if (complete)
+    if (complete) {
         out->held_len = 0;
+        out->stopped_len = begun;
+    }
     return complete;
 }
 

@@ -24,6 +24,7 @@ struct hw_textout {
     /* complete characters, perhaps a stop string's beginning */
     char held[HW_TEXTOUT_MAX_STOP_BYTES + 8];
     size_t held_len;
+    size_t stopped_len; /* of the stop string that ended it; 0: none did */
 };
 
 void hw_textout_init(struct hw_textout *out);

@@ -15,6 +15,7 @@
 #include "engine/generate.h"
 #include "engine/prompt.h"
 #include "engine/state_cache.h"
+#include "engine/told.h"
 #include "engine/worker.h"
 
 #define WORKER_MAX_CONNECTIONS 256
@@ -48,6 +49,7 @@ struct stream {
     size_t prompt_bytes, last_turn; /* where in the prompt its last turn begins */
     uint64_t cached_at;             /* position up to which the session's text is in the cache */
     struct hw_buf text;             /* ready, waiting for credit */
+    struct hw_buf logprobs;         /* of that text: a payload of LOGPROBS */
     uint64_t credit_bytes;
     uint64_t served; /* the tick of its last prompt tokens: the longest unserved goes first */
     uint64_t started_us, decode_us;

@@ -47,6 +47,7 @@ start_generation(struct worker *w, struct stream *s, struct hw_err *err)
     struct hw_generation_conf conf = {
         .max_tokens = s->open.max_tokens,
         .taken = (size_t)hw_bdh_session_position(s->session),
+        .logprobs = s->open.logprobs,
         .sampler = {.temperature = s->open.temperature,
                     .top_k = s->open.top_k,
                     .top_p = s->open.top_p,
@@ -120,7 +121,7 @@ sched_release(struct worker *w, struct stream *s)
 static bool
 can_decode(const struct stream *s)
 {
-    return s->state == STREAM_DECODE && s->text.len == 0 && s->credit_bytes > 0 &&
+    return s->state == STREAM_DECODE && s->text.len + s->logprobs.len == 0 && s->credit_bytes > 0 &&
            hw_generation_state(s->generation) == HW_GENERATION_DECODE && !conn_is_full(s->conn);
 }
 
@@ -170,15 +171,22 @@ sendable(const struct hw_buf *text, uint64_t credit_bytes)
 void
 sched_deliver(struct worker *w, struct stream *s)
 {
-    size_t n = sendable(&s->text, s->credit_bytes);
+    uint64_t told = s->logprobs.len;
+    size_t n = told <= s->credit_bytes ? sendable(&s->text, s->credit_bytes - told) : 0;
 
+    if (told > 0 && (n > 0 || (s->text.len == 0 && told <= s->credit_bytes))) {
+        hw_frame_write(&s->conn->out, HW_FRAME_LOGPROBS, s->id, s->logprobs.data, s->logprobs.len);
+        s->credit_bytes -= told;
+        hw_buf_clear(&s->logprobs);
+    }
     if (n > 0) {
         hw_frame_write(&s->conn->out, HW_FRAME_TEXT, s->id, s->text.data, n);
         s->credit_bytes -= n;
         hw_buf_consume(&s->text, n);
     }
     enum hw_generation_state state = hw_generation_state(s->generation);
-    if (s->text.len == 0 && (state == HW_GENERATION_STOPPED || state == HW_GENERATION_LENGTH))
+    if (s->text.len + s->logprobs.len == 0 &&
+        (state == HW_GENERATION_STOPPED || state == HW_GENERATION_LENGTH))
         send_done(w, s);
 }
 
@@ -240,6 +248,21 @@ begin_turn(struct worker *w)
     w->turn_left = HW_TURN;
 }
 
+/* What the decoding left to tell of tokens, beside their text. */
+static void
+take_logprobs(struct stream *s)
+{
+    struct hw_frame_logprob told[1 + HW_TOLD_MAX_TOP];
+    const struct hw_logprob *logprobs;
+    uint32_t count;
+
+    while ((count = hw_generation_logprobs(s->generation, &logprobs)) > 0) {
+        for (uint32_t i = 0; i < count; i++)
+            told[i] = (struct hw_frame_logprob){logprobs[i].token, logprobs[i].logprob};
+        hw_frame_add_logprobs(&s->logprobs, told, count);
+    }
+}
+
 /* One token for each whose turn it is. */
 static void
 decode_unit(struct worker *w, size_t decoders)
@@ -268,8 +291,11 @@ decode_unit(struct worker *w, size_t decoders)
     w->output_tokens += count;
     w->steps++;
     w->prefill_due += WORKER_ROUND_PREFILL * count;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        if (batch[i]->open.logprobs > 0)
+            take_logprobs(batch[i]);
         sched_deliver(w, batch[i]);
+    }
 }
 
 void

@@ -18,6 +18,7 @@ stream_destroy(struct worker *w, struct stream *s)
 {
     sched_release(w, s);
     hw_buf_free(&s->text);
+    hw_buf_free(&s->logprobs);
     if (s->prev != NULL)
         s->prev->next = s->next;
     else
@@ -77,6 +78,7 @@ take_open(struct worker *w, struct connection *conn, const struct hw_frame *fram
     s->credit_bytes = HW_FRAME_FIRST_CREDIT;
     hw_prompt_init(&s->prompt, &w->model->tmpl, WORKER_MAX_PROMPT_BYTES);
     hw_buf_init(&s->text, 1024); /* one token's text and what it set free: under 100 bytes */
+    hw_buf_init(&s->logprobs, HW_TOLD_MAX_WAITING * (1 + 8 * (1 + HW_TOLD_MAX_TOP)));
     s->next = conn->streams;
     if (s->next != NULL)
         s->next->prev = s;
@@ -176,6 +178,7 @@ stream_take_frame(struct worker *w, struct connection *conn, const struct hw_fra
     case HW_FRAME_DONE:
     case HW_FRAME_ERROR:
     case HW_FRAME_REPORT:
+    case HW_FRAME_LOGPROBS:
         break;
     }
     hw_err_set(err, HW_EINVAL, "frame type %d is the worker's to send", (int)frame->type);

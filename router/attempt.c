@@ -45,6 +45,7 @@ close_down(struct hw_attempt *attempt)
     attempt->worker_call = NULL;
     hw_buf_free(&attempt->tail);
     hw_buf_free(&attempt->waiting);
+    hw_buf_free(&attempt->told);
     hw_reader_destroy(&attempt->reader);
 }
 
@@ -245,6 +246,7 @@ hw_attempt_start(struct hw_attempt *attempt, struct hw_loop *loop,
     hw_buf_init(&attempt->dropped, 1024);
     hw_buf_init(&attempt->tail, HW_ATTEMPT_LINE_MAX_BYTES);
     hw_buf_init(&attempt->waiting, HW_FRAME_FIRST_CREDIT);
+    hw_buf_init(&attempt->told, HW_FRAME_FIRST_CREDIT);
     attempt->sent_ns = uv_hrtime();
 
     int rc = local ? hw_attempt_start_worker(attempt, request, &err)

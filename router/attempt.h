@@ -71,6 +71,7 @@ struct hw_attempt {
     uint64_t output_bytes, pieces;
     size_t owed_bytes;     /* credit not yet given back to a worker */
     struct hw_buf waiting; /* a worker's text that came while paused */
+    struct hw_buf told;    /* LOGPROBS of text that was not passed on yet */
     struct hw_usage usage;
     uint64_t model_id;         /* finished by a local worker: which checkpoint it runs */
     struct hw_attempt_end end; /* an ERROR event waiting for its on_end */

@@ -6,6 +6,8 @@
 #include "router/api/to_worker.h"
 #include "router/attempt_private.h"
 
+#define MAX_ENTRIES_BYTES ((size_t)HW_FRAME_FIRST_CREDIT * 16) /* 8 bytes become some 70 */
+
 static void
 on_worker_start(void *ctx)
 {
@@ -16,9 +18,19 @@ static void
 pass_text_on(struct hw_attempt *attempt, const char *bytes, size_t len)
 {
     struct hw_event event = {.type = HW_EVENT_TEXT, .text = bytes, .len = len};
+    size_t told_bytes = attempt->told.len;
+    struct hw_buf entries;
 
+    hw_buf_init(&entries, MAX_ENTRIES_BYTES);
+    if (told_bytes > 0) {
+        hw_from_worker_logprobs((const uint8_t *)attempt->told.data, told_bytes, &entries);
+        hw_buf_clear(&attempt->told);
+        event.logprobs = entries.data;
+        event.logprobs_len = entries.len;
+    }
     attempt->events->on_event(attempt->ctx, &event);
-    attempt->owed_bytes += len;
+    hw_buf_free(&entries);
+    attempt->owed_bytes += len + told_bytes;
     if (attempt->paused || attempt->worker_call == NULL)
         return;
     hw_worker_call_took(attempt->worker_call, attempt->owed_bytes);
@@ -51,6 +63,14 @@ on_worker_text(void *ctx, const char *bytes, size_t len)
 }
 
 static void
+on_worker_logprobs(void *ctx, const uint8_t *payload, size_t len)
+{
+    struct hw_attempt *attempt = ctx;
+
+    hw_buf_append(&attempt->told, payload, len); /* within the credit: there is room */
+}
+
+static void
 on_worker_done(void *ctx, const struct hw_frame_done *done, uint64_t model)
 {
     struct hw_attempt *attempt = ctx;
@@ -58,6 +78,8 @@ on_worker_done(void *ctx, const struct hw_frame_done *done, uint64_t model)
 
     attempt->worker_call = NULL;
     hw_attempt_pass_waiting(attempt);
+    if (attempt->told.len > 0) /* of an end that has no text */
+        pass_text_on(attempt, "", 0);
     event.finish = done->finish == HW_FRAME_FINISH_LENGTH ? HW_FINISH_LENGTH : HW_FINISH_STOP;
     event.usage = (struct hw_usage){true, done->prompt_tokens, done->output_tokens};
     attempt->finished = true;
@@ -93,8 +115,8 @@ on_worker_error(void *ctx, bool started, int code, const struct hw_err *err)
     hw_attempt_end_with(attempt, end);
 }
 
-static const struct hw_worker_events worker_events = {on_worker_start, on_worker_text,
-                                                      on_worker_done, on_worker_error};
+static const struct hw_worker_events worker_events = {
+    on_worker_start, on_worker_text, on_worker_done, on_worker_error, on_worker_logprobs};
 
 int
 hw_attempt_start_worker(struct hw_attempt *attempt, const struct hw_attempt_request *request,

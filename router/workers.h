@@ -110,6 +110,9 @@ struct hw_worker_events {
      * at fault; HW_ELIMIT: its queue is full), HW_EIO when it died, HW_EUNAVAILABLE when none came
      * up within wait_ms or the backend was taken away. */
     void (*on_error)(void *ctx, bool started, int code, const struct hw_err *err);
+    /* Of the tokens of the text that comes next, or of the answer's end: a checked payload of
+     * LOGPROBS. NULL where OPEN asks for none. */
+    void (*on_logprobs)(void *ctx, const uint8_t *payload, size_t len);
 };
 
 /* Asks the least loaded worker that this loop is connected to. Everything is copied. Fails now
@@ -120,7 +123,7 @@ int hw_workers_ask(struct hw_workers *workers, const struct hw_worker_ask *ask,
                    struct hw_err *err);
 /* The worker stops within a step; in this loop turn the CANCEL is on its way. */
 void hw_worker_call_cancel(struct hw_worker_call *call);
-/* Back-pressure: the agent took that many bytes of on_text's. A worker goes at most
+/* Back-pressure: the agent took that many bytes of on_text's and on_logprobs's. A worker goes at most
  * HW_FRAME_FIRST_CREDIT ahead of this; whoever is paused simply does not call it. */
 void hw_worker_call_took(struct hw_worker_call *call, size_t bytes);
 

@@ -170,6 +170,26 @@ take_text(struct hw_worker_call *call, const struct hw_frame *frame, struct hw_e
 }
 
 static int
+take_logprobs(struct hw_worker_call *call, const struct hw_frame *frame, struct hw_err *err)
+{
+    struct hw_frame_logprob logprobs[1 + HW_FRAME_MAX_TOP_LOGPROBS];
+    const uint8_t *at = frame->payload;
+    size_t left = frame->length;
+
+    if (frame->length > call->credit)
+        return hw_err_set(err, HW_EINVAL, "it sent more than its credit");
+    while (left > 0)
+        if (hw_frame_next_logprobs(&at, &left, logprobs) == 0)
+            return hw_err_set(err, HW_EINVAL, "malformed LOGPROBS frame");
+    if (call->events.on_logprobs == NULL)
+        return hw_err_set(err, HW_EINVAL, "it told log-probabilities that nobody asked for");
+    call->credit -= frame->length;
+    call->started = true;
+    call->events.on_logprobs(call->ctx, frame->payload, frame->length);
+    return 0;
+}
+
+static int
 take_done(struct hw_worker_call *call, const struct hw_frame *frame, struct hw_err *err)
 {
     uint64_t model = call->link->model;
@@ -211,6 +231,8 @@ take_call_frame(struct hw_worker_link *link, const struct hw_frame *frame, struc
         return 0;
     case HW_FRAME_TEXT:
         return call != NULL ? take_text(call, frame, err) : 0;
+    case HW_FRAME_LOGPROBS:
+        return call != NULL ? take_logprobs(call, frame, err) : 0;
     case HW_FRAME_DONE:
         return call != NULL ? take_done(call, frame, err) : 0;
     case HW_FRAME_ERROR:

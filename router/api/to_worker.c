@@ -61,6 +61,8 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
                                           "max_output_tokens",
                                           "text",
                                           "include",
+                                          "logprobs",
+                                          "top_logprobs",
                                           NULL};
     static const char *const options[] = {
         "num_predict",    "temperature",   "top_p", "top_k", "min_p",
@@ -84,12 +86,20 @@ drop_uncarried(const struct hw_query *query, struct hw_outgoing *out)
         hw_outgoing_drop(out, "response_format", 15);
     if (query->wants_json && query->dialect == &hw_dialect_responses)
         hw_outgoing_drop(out, "text.format", 11);
-    if (query->wants_logprobs && query->dialect == &hw_dialect_responses)
-        hw_outgoing_drop(out, "include", 7);
     if (hw_json_get(&root, "n", &n) && hw_json_uint(&n, &count) && count > 1)
         hw_outgoing_drop(out, "n", 1);
     hw_outgoing_drop_others(out, query, carried);
     hw_outgoing_drop_options(out, query, options);
+}
+
+static uint64_t
+top_logprobs(const struct hw_query *query)
+{
+    uint64_t top = 0;
+
+    if (query->top_logprobs.p == NULL || !hw_json_uint(&query->top_logprobs, &top))
+        return 0;
+    return top < HW_FRAME_MAX_TOP_LOGPROBS ? top : HW_FRAME_MAX_TOP_LOGPROBS;
 }
 
 static enum hw_frame_role
@@ -123,6 +133,8 @@ hw_to_worker(const struct hw_query *query, struct hw_frame_open *open,
     open->repeat_last = query->repeat_last;
     open->has_seed = query->has_seed;
     open->seed = query->seed;
+    if (query->wants_logprobs)
+        open->logprobs = (uint8_t)(1 + top_logprobs(query));
     take_stops(query, open, &out);
     drop_uncarried(query, &out);
     *dropped = out.dropped;

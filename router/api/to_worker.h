@@ -16,4 +16,9 @@ struct hw_worker_prompt_turn {
 size_t hw_to_worker(const struct hw_query *query, struct hw_frame_open *open,
                     struct hw_worker_prompt_turn *turns, struct hw_buf *dropped);
 
+/* from_worker.c: appends what a worker told of its tokens (a LOGPROBS payload) as OpenAI's entries,
+ * with commas between them. A token is a byte: one that is no character by itself reads "\\xc3", as
+ * OpenAI writes pieces of characters. */
+void hw_from_worker_logprobs(const uint8_t *payload, size_t len, struct hw_buf *entries);
+
 #endif

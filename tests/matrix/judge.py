@@ -188,6 +188,15 @@ def judge_answer(case, found, outcome):
             fault(case, "the answer's log-probabilities", found.logprobs)
 
 
+def judge_worker_logprobs(case, found, outcome):
+    """A token is a byte, and they add up to the text."""
+    if outcome.get("logprobs") != WORKS or found.logprobs is None:
+        return
+    told = bytes(int(number) for entry in found.logprobs for number in entry["bytes"])
+    if told.decode(errors="replace") != found.text:
+        fault(case, "the worker's log-probabilities", told, found.text)
+
+
 # --- playing --------------------------------------------------------------------------------------
 
 class Match:
@@ -227,7 +236,8 @@ class Match:
             fault(case, "answered by another backend", answer.headers)
         outcome = judge_query(case, asked, dropped)
         if case.protocol == "worker":
-            dialect.read(case, answer)  # its form; what it says is chance
+            # Its form is read; what it says is chance.
+            judge_worker_logprobs(case, dialect.read(case, answer), outcome)
         else:
             self.judge_answer(case, answer, outcome)
             self.judge_bytes(case, answer)

@@ -56,6 +56,53 @@ def test_how_a_worker_samples(hatchway):
     assert text(repetition_penalty=1) == greedy
 
 
+def test_a_worker_tells_log_probabilities(hatchway):
+    """Of each byte of the text, whole and streamed the same; a piece of a character is a number."""
+    gateway = hatchway(backends=[bdh()])
+    query = {"model": "auto", "messages": [{"role": "user", "content": "the river"}],
+             "max_tokens": 24, "temperature": 0, "logprobs": True, "top_logprobs": 3}
+
+    whole = post(gateway, "/v1/chat/completions", query)
+    assert "x-hatchway-dropped" not in whole.headers and whole.headers["x-hatchway-cache"] == "bypass"
+    choice = whole.json()["choices"][0]
+    told = choice["logprobs"]["content"]
+    assert len(told) == whole.json()["usage"]["completion_tokens"] == 24
+    text = bytes(entry["bytes"][0] for entry in told).decode(errors="replace")
+    assert text == choice["message"]["content"]
+    for entry in told:
+        top = entry["top_logprobs"]
+        assert len(top) == 3 and top[0]["logprob"] == entry["logprob"] <= 0  # greedy
+        assert top[0]["logprob"] >= top[1]["logprob"] >= top[2]["logprob"]
+        byte = entry["bytes"][0]
+        assert entry["token"] == (chr(byte) if byte < 128 else f"\\x{byte:02x}")
+
+    streamed = []
+    stream = Stream(gateway, {**query, "stream": True})
+    for event in stream.events():
+        if event != "[DONE]" and event["choices"][0]["logprobs"]:
+            streamed += event["choices"][0]["logprobs"]["content"]
+    assert streamed == told
+
+    answer = post(gateway, "/api/chat", {
+        "model": "auto", "messages": query["messages"], "stream": False, "logprobs": True,
+        "options": {"num_predict": 24, "temperature": 0}, "top_logprobs": 3})
+    assert answer.json()["logprobs"] == told
+
+
+def test_log_probabilities_leave_the_stop_string_out(hatchway):
+    gateway = hatchway(backends=[bdh()])
+    query = {"model": "auto", "messages": [{"role": "user", "content": "the river"}],
+             "max_tokens": 200, "temperature": 0, "logprobs": True}
+    told = post(gateway, "/v1/chat/completions", query).json()["choices"][0]["logprobs"]["content"]
+    at = next(i for i in range(8, 198) if all(0x20 < e["bytes"][0] < 0x7f for e in told[i:i + 2]))
+    stop = "".join(entry["token"] for entry in told[at:at + 2])
+
+    stopped = post(gateway, "/v1/chat/completions", {**query, "stop": stop}).json()["choices"][0]
+    assert stopped["finish_reason"] == "stop"
+    first = next(i for i in range(200) if "".join(e["token"] for e in told[i:i + 2]) == stop)
+    assert stopped["logprobs"]["content"] == told[:first]
+
+
 def test_the_bdh_dialect(hatchway):
     gateway = hatchway(backends=[bdh(device="cpu")])
 

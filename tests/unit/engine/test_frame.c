@@ -74,6 +74,7 @@ test_open(void **state)
                                .repeat_last = 33,
                                .seed = UINT64_MAX - 1,
                                .has_seed = true,
+                               .logprobs = 1 + HW_FRAME_MAX_TOP_LOGPROBS,
                                .stop_count = 2,
                                .stops = {"\n", "END"}};
     struct hw_frame_open out;
@@ -89,6 +90,7 @@ test_open(void **state)
     assert_true(out.temperature == 0.7f && out.top_p == 0.9f && out.has_seed);
     assert_true(out.min_p == 0.05f && out.repetition_penalty == 1.1f && out.repeat_last == 33);
     assert_int_equal(out.seed, UINT64_MAX - 1);
+    assert_int_equal(out.logprobs, 1 + HW_FRAME_MAX_TOP_LOGPROBS);
     assert_int_equal(out.stop_count, 2);
     assert_string_equal(out.stops[1], "END");
 
@@ -114,6 +116,7 @@ test_open_refuses(void **state)
         {.top_p = NAN},
         {.min_p = NAN},
         {.repetition_penalty = -1.0f},
+        {.logprobs = 2 + HW_FRAME_MAX_TOP_LOGPROBS},
         {.stop_count = 1, .stops = {""}},
     };
     struct hw_frame_open out;
@@ -168,6 +171,44 @@ test_small_frames(void **state)
     assert_int_equal(hw_frame_get_credit(&frame, &credit, NULL), 0);
     assert_int_equal(credit, 65536);
     hw_buf_free(&buf);
+}
+
+static void
+test_logprobs(void **state)
+{
+    (void)state;
+    struct hw_frame_logprob in[1 + HW_FRAME_MAX_TOP_LOGPROBS], out[1 + HW_FRAME_MAX_TOP_LOGPROBS];
+    struct hw_buf payload;
+    hw_buf_init(&payload, 4096);
+    for (uint32_t i = 0; i <= HW_FRAME_MAX_TOP_LOGPROBS; i++)
+        in[i] = (struct hw_frame_logprob){i * 1000, -0.5f * (float)i};
+    hw_frame_add_logprobs(&payload, in, 1);
+    hw_frame_add_logprobs(&payload, in, 1 + HW_FRAME_MAX_TOP_LOGPROBS);
+    const uint8_t *at = (const uint8_t *)payload.data;
+    size_t left = payload.len;
+    assert_int_equal(hw_frame_next_logprobs(&at, &left, out), 1);
+    assert_int_equal(hw_frame_next_logprobs(&at, &left, out), 1 + HW_FRAME_MAX_TOP_LOGPROBS);
+    assert_int_equal(left, 0);
+    assert_memory_equal(in, out, sizeof(in));
+    assert_int_equal(hw_frame_next_logprobs(&at, &left, out), 0);
+
+    for (size_t cut = 1; cut < 9; cut++) { /* the first has nine bytes */
+        at = (const uint8_t *)payload.data;
+        left = cut;
+        assert_int_equal(hw_frame_next_logprobs(&at, &left, out), 0);
+    }
+    const uint8_t none[] = {0}, many[200] = {2 + HW_FRAME_MAX_TOP_LOGPROBS};
+    at = none;
+    left = sizeof(none);
+    assert_int_equal(hw_frame_next_logprobs(&at, &left, out), 0);
+    at = many;
+    left = sizeof(many);
+    assert_int_equal(hw_frame_next_logprobs(&at, &left, out), 0);
+    const uint8_t nan[] = {1, 7, 0, 0, 0, 0, 0, 0xc0, 0x7f};
+    at = nan;
+    left = sizeof(nan);
+    assert_int_equal(hw_frame_next_logprobs(&at, &left, out), 0);
+    hw_buf_free(&payload);
 }
 
 static void
@@ -232,9 +273,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hello),        cmocka_unit_test(test_open),
-        cmocka_unit_test(test_open_refuses), cmocka_unit_test(test_small_frames),
-        cmocka_unit_test(test_turn),         cmocka_unit_test(test_limits_of_writing),
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_open_refuses),
+        cmocka_unit_test(test_small_frames),
+        cmocka_unit_test(test_logprobs),
+        cmocka_unit_test(test_turn),
+        cmocka_unit_test(test_limits_of_writing),
         cmocka_unit_test(test_broken_heads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

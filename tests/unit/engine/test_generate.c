@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "engine/generate.h"
+#include "engine/told.h"
 #include "engine/textout.h"
 
 #define VECTOR HW_SOURCE_DIR "/tests/vectors/bdh/tiny_s002/"
@@ -115,6 +116,66 @@ test_stops(void **state)
     hw_buf_free(&text);
 }
 
+/* The bytes that were told of, as they come beside the text. */
+static void
+tell(struct fixture *f, struct hw_generation_conf conf, struct hw_buf *text, struct hw_buf *told,
+     uint32_t *beside)
+{
+    struct hw_generation *g = NULL;
+    const struct hw_logprob *logprobs;
+    uint32_t count;
+    hw_bdh_session_reset(f->session);
+    assert_int_equal(
+        hw_generation_create(f->session, &f->model->conf, &conf, f->prompt, 48, &g, NULL), 0);
+    hw_generation_prefill(g, 48);
+    while (hw_generation_state(g) == HW_GENERATION_DECODE) {
+        hw_generation_decode(g, text);
+        while ((count = hw_generation_logprobs(g, &logprobs)) > 0) {
+            uint8_t byte = (uint8_t)logprobs[0].token;
+            hw_buf_append(told, &byte, 1);
+            assert_true(logprobs[0].logprob <= 0.0f);
+            if (count > 1) /* greedy */
+                assert_true(logprobs[0].token == logprobs[1].token &&
+                            logprobs[0].logprob == logprobs[1].logprob);
+            *beside = count - 1;
+        }
+    }
+    hw_generation_destroy(&g);
+}
+
+/* Greedy is e8 f1 f5 W U t ... */
+static void
+test_logprobs_go_with_their_text(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        struct hw_generation_conf conf;
+        const char *told;
+        uint32_t beside;
+    } cases[] = {
+        {{.max_tokens = 6, .logprobs = 1}, "\xe8\xf1\xf5WUt", 0},
+        {{.max_tokens = 6, .logprobs = 4}, "\xe8\xf1\xf5WUt", 3},
+        {{.max_tokens = 6, .logprobs = 1000}, "\xe8\xf1\xf5WUt", HW_TOLD_MAX_TOP},
+        {{.max_tokens = 1, .logprobs = 1}, "\xe8", 0}, /* a character's beginning, at the end */
+        {{.logprobs = 1, .stop_count = 1, .stops = {"Ut"}}, "\xe8\xf1\xf5W", 0},
+        {{.logprobs = 1, .stop_count = 1, .stops = {"WUt"}}, "\xe8\xf1\xf5", 0},
+        {{.max_tokens = 5, .logprobs = 1, .stop_count = 1, .stops = {"WUt"}}, "\xe8\xf1\xf5WU", 0},
+        {{.max_tokens = 3}, "", 0}, /* nobody asked */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct hw_buf text, told;
+        uint32_t beside = 0;
+        hw_buf_init(&text, 1000);
+        hw_buf_init(&told, 1000);
+        hw_buf_append(&told, "", 0);
+        tell(f, cases[i].conf, &text, &told, &beside);
+        assert_string_equal(told.data, cases[i].told);
+        assert_int_equal(beside, cases[i].beside);
+        hw_buf_free(&text);
+        hw_buf_free(&told);
+    }
+}
+
 static void
 test_vocabulary(void **state)
 {
@@ -135,6 +196,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_greedy_text),
         cmocka_unit_test(test_stops),
+        cmocka_unit_test(test_logprobs_go_with_their_text),
         cmocka_unit_test(test_vocabulary),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -81,7 +81,7 @@ on_error(void *ctx, bool started, int code, const struct hw_err *err)
     ended(looper);
 }
 
-static const struct hw_worker_events events = {on_start, on_text, on_done, on_error};
+static const struct hw_worker_events events = {on_start, on_text, on_done, on_error, NULL};
 
 static void
 ask_next(struct looper *looper)

@@ -75,7 +75,7 @@ on_error(void *ctx, bool started, int code, const struct hw_err *err)
     asked->err = *err;
 }
 
-static const struct hw_worker_events events = {on_start, on_text, on_done, on_error};
+static const struct hw_worker_events events = {on_start, on_text, on_done, on_error, NULL};
 
 static inline void
 on_sleep_over(uv_timer_t *timer)
