@@ -77,8 +77,9 @@ def test_a_worker_tells_log_probabilities(hatchway):
         assert entry["token"] == (chr(byte) if byte < 128 else f"\\x{byte:02x}")
 
     streamed = []
-    stream = Stream(gateway, {**query, "stream": True})
-    for event in stream.events():
+    stream = Stream(gateway, "the river", max_tokens=24, temperature=0, logprobs=True,
+                    top_logprobs=3)
+    for event in stream.start().rest():
         if event != "[DONE]" and event["choices"][0]["logprobs"]:
             streamed += event["choices"][0]["logprobs"]["content"]
     assert streamed == told

@@ -260,7 +260,7 @@ test_broken_heads(void **state)
     const struct {
         size_t at;
         uint8_t value;
-    } bends[] = {{0, 0}, {0, 2},     {1, 0},    {1, HW_FRAME_REPORT + 1}, {1, 255}, {2, 1},
+    } bends[] = {{0, 0}, {0, 2},     {1, 0},    {1, HW_FRAME_LOGPROBS + 1}, {1, 255}, {2, 1},
                  {3, 1}, {10, 0x11}, {11, 0xff}};
     for (size_t i = 0; i < sizeof(bends) / sizeof(bends[0]); i++) {
         memcpy(bad, good, sizeof(bad));
