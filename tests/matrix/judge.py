@@ -18,7 +18,7 @@ RAW = {("openai", "openai"), ("completions", "openai"), ("ollama", "ollama"), ("
        ("embeddings", "openai"), ("embed", "ollama"), ("old_embeddings", "ollama")}
 # What a worker makes use of (router/api/to_worker.c; tests/unit/router/test_openai.c looks into it).
 WORKER = {"temperature", "top_p", "top_k", "min_p", "seed", "max_tokens", "stop", "system", "turns",
-          "results"}
+          "results", "logprobs"}
 
 
 class Fault(AssertionError):
@@ -190,7 +190,7 @@ def judge_answer(case, found, outcome):
 
 def judge_worker_logprobs(case, found, outcome):
     """A token is a byte, and they add up to the text."""
-    if outcome.get("logprobs") != WORKS or found.logprobs is None:
+    if outcome.get("logprobs") != WORKS or "bytes" not in (found.logprobs or [{}])[0]:
         return
     told = bytes(int(number) for entry in found.logprobs for number in entry["bytes"])
     if told.decode(errors="replace") != found.text:
