@@ -3,8 +3,8 @@
  * The examples are dealt into folds, class by class; each fold in turn is left out of training and
  * then tried. The likenesses found so give two things that need no examples of foreign texts:
  * the threshold (a quantile of them) and the confidence (how often a likeness was right, as a
- * logistic curve after Platt). Many examples need no ten trainings: one fold held out tells
- * enough. */
+ * logistic curve after Platt). Many examples need no ten trainings: some folds held out
+ * tell enough. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,8 @@
 #define FOLDS_MAX 20
 #define FEWER_FOLDS_FROM 500 /* examples */
 #define FEWER_FOLDS 5
-#define ONE_FOLD_FROM 2000 /* examples: one of FOLDS */
+#define SOME_FOLDS_FROM 2000 /* examples: so many that not all of FOLDS need be tried, */
+#define SOME_FOLDS 4         /* but more than one: the threshold is a quantile of few texts */
 #define NEWTON_STEPS 30
 
 struct trial {
@@ -159,9 +160,9 @@ hw_learn_calibrate(const struct hw_examples *examples, const struct hw_learn_con
                    struct hw_learned *learned, struct hw_err *err)
 {
     struct trials trials;
-    bool few = examples->count < FEWER_FOLDS_FROM, many = examples->count >= ONE_FOLD_FROM;
+    bool few = examples->count < FEWER_FOLDS_FROM, many = examples->count >= SOME_FOLDS_FROM;
     unsigned folds = few || many ? FOLDS : FEWER_FOLDS;
-    int rc = run_trials(examples, conf, folds, many ? 1 : folds, &trials, NULL, err);
+    int rc = run_trials(examples, conf, folds, many ? SOME_FOLDS : folds, &trials, NULL, err);
 
     if (rc != 0)
         return rc;
