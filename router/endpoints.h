@@ -16,12 +16,14 @@ bool hw_endpoint_backend_up(struct hw_loop *loop, size_t backend);
 /* count_tokens.c */
 void hw_endpoint_count_tokens(struct hw_loop *loop, struct hw_http_stream *stream);
 
-/* catalog.c */
+/* catalog_lists.c */
 void hw_catalog_models(struct hw_loop *loop, struct hw_http_stream *stream);  /* /v1/models */
 void hw_catalog_tags(struct hw_loop *loop, struct hw_http_stream *stream);    /* /api/tags */
 void hw_catalog_ps(struct hw_loop *loop, struct hw_http_stream *stream);      /* /api/ps */
-void hw_catalog_show(struct hw_loop *loop, struct hw_http_stream *stream);    /* /api/show */
 void hw_catalog_version(struct hw_loop *loop, struct hw_http_stream *stream); /* /api/version */
+
+/* catalog_show.c */
+void hw_catalog_show(struct hw_loop *loop, struct hw_http_stream *stream); /* /api/show */
 
 /* manage.c */
 void hw_manage(struct hw_loop *loop, struct hw_http_stream *stream); /* /api/pull ... */
