@@ -32,7 +32,7 @@ static const char help[] =
     "  --raw               no template\n"
     "  --precision P       f32 (default), or fast: int8 encoder, bf16 rows and state\n"
     "  --save-state FILE   sets aside what the model has read and said, to go on from\n"
-    "  --load-state FILE   goes on from there: with the same text as if the answer had been "
+    "  --load-state FILE   goes on from there: to the same tokens as if the answer had been "
     "longer,\n"
     "                      or with --prompt as the conversation's next turn; draws go on too,\n"
     "                      unless --seed begins new ones\n";

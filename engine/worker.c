@@ -124,7 +124,8 @@ start_engine(struct worker *w, struct hw_err *err)
     if (rc != 0 || (rc = hw_bdh_engine_create_as(w->model, precision, &w->engine, err)) != 0)
         return rc;
     const struct hw_bdh_config *model = &w->model->conf;
-    size_t fit = w->conf.memory_bytes / hw_bdh_engine_state_bytes(w->engine);
+    size_t state_bytes = hw_bdh_engine_state_bytes(w->engine);
+    size_t fit = w->conf.memory_bytes / state_bytes;
     uint32_t sessions = w->conf.max_sessions > 0 ? w->conf.max_sessions : 1;
     if (fit < sessions)
         sessions = fit > 0 ? (uint32_t)fit : 1;
@@ -151,8 +152,14 @@ start_engine(struct worker *w, struct hw_err *err)
         states_add_spare(w, session, 0);
         w->session_count++;
     }
-    if (rc == 0 && w->conf.state_cache_bytes > 0)
-        rc = hw_state_cache_create(w->conf.state_cache_bytes, &w->state_cache, err);
+    if (rc == 0 && w->conf.state_cache_bytes > 0) {
+        if (w->conf.state_cache_bytes >= state_bytes)
+            rc = hw_state_cache_create(w->conf.state_cache_bytes, &w->state_cache, err);
+        else
+            worker_log(w, "warn",
+                       "no states are kept: one takes %zu bytes, the state cache has %zu",
+                       state_bytes, w->conf.state_cache_bytes);
+    }
     free(logits);
     return rc;
 }
@@ -261,6 +268,7 @@ serve(struct worker *w)
         uint64_t now = worker_now_us();
         send_reports(w, now);
         int wait_ms = (int)((w->report_at_us - now) / 1000) + 1;
+        sched_admit(w); /* who waited for a session that was left just now */
         look_at_sockets(w, fds, sched_has_work(w) ? 0 : wait_ms);
         sched_admit(w);
         if (sched_has_work(w))

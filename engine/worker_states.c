@@ -67,15 +67,28 @@ keep(struct worker *w, const struct hw_bdh_session *session, uint64_t cached_at)
     return position;
 }
 
+/* One that has read nothing: spare_count when there is none. */
+static uint32_t
+find_fresh_spare(const struct worker *w)
+{
+    uint32_t i = 0;
+
+    while (i < w->spare_count && hw_bdh_session_position(w->spare[i].session) > 0)
+        i++;
+    return i;
+}
+
 /* Sessions are made on first use, at most max_sessions, which --memory bounds; after that the one
  * that was left longest ago is used anew. What it holds is of no use to the taker. */
 static struct hw_bdh_session *
 take_any(struct worker *w, struct hw_err *err)
 {
     struct hw_bdh_session *session = NULL;
-    bool fresh = w->spare_count > 0 && hw_bdh_session_position(w->spare[0].session) == 0;
+    uint32_t fresh = find_fresh_spare(w);
 
-    if (!fresh && w->session_count < w->hello.max_sessions &&
+    if (fresh < w->spare_count)
+        return take_spare(w, fresh).session;
+    if (w->session_count < w->hello.max_sessions &&
         hw_bdh_session_create(w->engine, &session, err) == 0) {
         w->session_count++;
     } else if (w->spare_count > 0) {

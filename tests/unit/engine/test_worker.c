@@ -611,6 +611,31 @@ test_queue(void **state)
     expect_exit(pid);
 }
 
+/* Who waits for a session gets it when it is left, not when the next report is due. */
+static void
+test_the_queue_moves_at_once(void **state)
+{
+    (void)state;
+    enum { ASKED = 12 };
+    pid_t pid = start_worker(1);
+    struct peer peer;
+    struct timespec from, to;
+
+    peer_connect(&peer);
+    expect_hello(&peer);
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    for (uint32_t i = 1; i <= ASKED; i++)
+        ask(&peer, i, &brief, "begin");
+    for (uint32_t done = 0; done < ASKED;) {
+        assert_int_equal(peer_read(&peer, PATIENCE_MS), 1);
+        done += peer.frame.type == HW_FRAME_DONE;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    assert_true(to.tv_sec - from.tv_sec < ASKED / 2);
+    peer_close(&peer);
+    expect_exit(pid);
+}
+
 /* While a prompt of half a megabyte is taken, others come and go. */
 static void
 test_long_prompt_starves_nobody(void **state)
@@ -861,6 +886,7 @@ main(void)
         cmocka_unit_test(test_side_by_side_and_cancel),
         cmocka_unit_test(test_credit_pauses_one_session),
         cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_the_queue_moves_at_once),
         cmocka_unit_test(test_long_prompt_starves_nobody),
         cmocka_unit_test(test_memory_stays),
         cmocka_unit_test(test_refusals),
