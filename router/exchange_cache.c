@@ -91,7 +91,9 @@ digest_backends(const struct hw_exchange *ex)
 
     for (size_t i = 0; i < ex->plan->snapshot->backend_count; i++) {
         const struct hw_candidate *candidate = &ex->candidates[i];
-        bool may_answer = candidate->out == HW_CANDIDATE || candidate->out >= HW_OUT_DOWN;
+        /* Whether a context holds the prompt is told by figures that move. */
+        bool may_answer = candidate->out == HW_CANDIDATE || candidate->out == HW_OUT_CONTEXT ||
+                          candidate->out >= HW_OUT_DOWN;
         if (!may_answer || candidate->fallback)
             continue;
         const struct hw_backend *backend = ex->plan->backends[candidate->backend];

@@ -185,6 +185,14 @@ is_known(const struct hw_copy *copy)
            hw_file_mark_equal(mark, &copy->wish.known[1]);
 }
 
+/* A folder's error, not a full disk's: what does not fit there is not to fill the memory. */
+static bool
+is_not_ours_to_write(int error)
+{
+    return error == EACCES || error == EPERM || error == EROFS || error == EOPNOTSUPP ||
+           error == EISDIR || error == ENOENT;
+}
+
 static void
 copy_bytes(struct hw_copy *copy, int fd)
 {
@@ -197,7 +205,7 @@ copy_bytes(struct hw_copy *copy, int fd)
     } else {
         if (piece != NULL)
             outcome->error = fill(copy, fd, open_beside(copy->wish.path), piece);
-        if (piece != NULL && outcome->error != 0)
+        if (piece != NULL && is_not_ours_to_write(outcome->error))
             outcome->error = fill(copy, fd, memfd_create("hatchway-model", MFD_CLOEXEC), piece);
         outcome->result = outcome->error == 0 ? HW_COPY_MADE : HW_COPY_ORIGINAL;
         if (outcome->error != 0)

@@ -103,7 +103,7 @@ apply_backend(struct hw_workers_supervisor *supervisor, const struct hw_conf_bac
 {
     struct hw_worker_backend *backend = find_backend(supervisor, conf->name);
     bool fast = conf->precision == HW_PRECISION_FAST;
-    bool changed = false;
+    bool changed = false, other_file = backend == NULL;
 
     if (backend == NULL) {
         backend = hw_xcalloc(1, sizeof(*backend));
@@ -111,15 +111,18 @@ apply_backend(struct hw_workers_supervisor *supervisor, const struct hw_conf_bac
         backend->next = supervisor->backends;
         supervisor->backends = backend;
     } else {
-        changed = strcmp(backend->model, conf->model) != 0 || backend->fast != fast ||
-                  backend->state_cache != conf->state_cache;
+        other_file = strcmp(backend->model, conf->model) != 0;
+        changed = other_file || backend->fast != fast || backend->state_cache != conf->state_cache;
     }
     take_text(&backend->trial_ask, conf->trial.ask);
     take_text(&backend->trial_expect, conf->trial.expect);
-    if (changed || backend->model == NULL) {
+    if (other_file) {
         take_text(&backend->model, conf->model);
         hw_swap_unwatch(backend);
         hw_swap_watch(supervisor, backend);
+    } else if (changed) { /* fresh workers from the checkpoint that serves, whatever the file is now
+                           */
+        hw_swap_abandon(backend);
     }
     backend->fast = fast;
     backend->state_cache = conf->state_cache;

@@ -96,6 +96,8 @@ void hw_process_stop(struct hw_worker_process *process);
 /* workers_swap.c: backend->watch */
 void hw_swap_watch(struct hw_workers_supervisor *supervisor, struct hw_worker_backend *backend);
 void hw_swap_unwatch(struct hw_worker_backend *backend); /* harmless without a watch */
+/* The processes of a trial under way go, for they run by old settings: it is begun again. */
+void hw_swap_abandon(struct hw_worker_backend *backend);
 /* Whether a trial has been passed. */
 void hw_swap_settle(struct hw_workers_supervisor *supervisor);
 /* A trial has failed; harmless when none is on. */

@@ -289,6 +289,13 @@ hw_swap_watch(struct hw_workers_supervisor *supervisor, struct hw_worker_backend
 }
 
 void
+hw_swap_abandon(struct hw_worker_backend *backend)
+{
+    if (backend->watch != NULL && backend->watch->trying)
+        end_trial(backend->watch);
+}
+
+void
 hw_swap_unwatch(struct hw_worker_backend *backend)
 {
     struct hw_model_watch *watch = backend->watch;

@@ -17,8 +17,9 @@ struct reading {
     struct hw_message *message;
     struct hw_err *err;
     struct hw_json tool_name; /* of the message at hand */
-    size_t called_at; /* the message that called last, and which of its calls are answered */
-    bool called;
+    /* Of the message that called last: its calls, and which of them are answered. */
+    struct hw_json ids[HW_MAX_TOOL_CALLS], names[HW_MAX_TOOL_CALLS];
+    size_t call_count;
     uint64_t answered;
 };
 
@@ -175,35 +176,47 @@ same_string(const struct hw_json *a, const struct hw_json *b)
     return a->len == b->len && memcmp(a->p, b->p, a->len) == 0;
 }
 
+/* Notes what the last message's calls go by: once, for thousands of answers may follow. */
+static int
+note_calls(struct reading *reading)
+{
+    struct hw_calls calls;
+    struct hw_call call;
+
+    reading->call_count = 0;
+    reading->answered = 0;
+    hw_calls_init(&calls, reading->query, reading->query->message_count - 1);
+    while (reading->call_count < HW_MAX_TOOL_CALLS && hw_calls_next(&calls, &call)) {
+        if (call.id.p == call.invented)
+            call.id.p = hw_arena_copy(reading->arena, call.invented, call.id.len);
+        if (call.id.p == NULL)
+            return hw_err_set(reading->err, HW_ELIMIT,
+                              "must not take more memory than one query may have");
+        reading->ids[reading->call_count] = call.id;
+        reading->names[reading->call_count++] = call.name;
+    }
+    return 0;
+}
+
 /* Finds the open call that a tool's answer belongs to, by id, by the tool's name, or the first. */
 static int
 answer_call(struct reading *reading)
 {
     struct hw_message *message = reading->message;
     struct hw_json id = {.p = NULL};
-    struct hw_calls calls;
-    struct hw_call call;
-
-    if (!reading->called)
-        return 0;
     bool named = hw_message_get(reading->query, message, HW_MEMBER_TOOL_CALL_ID, &id);
-    hw_calls_init(&calls, reading->query, reading->called_at);
-    for (unsigned i = 0; hw_calls_next(&calls, &call); i++) {
+
+    for (size_t i = 0; i < reading->call_count; i++) {
         if ((reading->answered >> i & 1) != 0)
             continue;
-        if (named ? !same_string(&id, &call.id)
-                  : reading->tool_name.p != NULL && !same_string(&reading->tool_name, &call.name))
+        if (named ? !same_string(&id, &reading->ids[i])
+                  : reading->tool_name.p != NULL &&
+                        !same_string(&reading->tool_name, &reading->names[i]))
             continue;
         reading->answered |= (uint64_t)1 << i;
-        if (call.id.p == call.invented) {
-            call.id.p = hw_arena_copy(reading->arena, call.invented, call.id.len);
-            if (call.id.p == NULL)
-                return hw_err_set(reading->err, HW_ELIMIT,
-                                  "must not take more memory than one query may have");
-        }
         return named ? 0
-                     : hw_message_set(reading->query, message, HW_MEMBER_TOOL_CALL_ID, &call.id,
-                                      reading->arena, reading->err);
+                     : hw_message_set(reading->query, message, HW_MEMBER_TOOL_CALL_ID,
+                                      &reading->ids[i], reading->arena, reading->err);
     }
     return 0;
 }
@@ -237,14 +250,9 @@ read_message(void *ctx, const struct hw_json *value, size_t i)
         return rc;
     if (!hw_json_get(value, "role", &role) || role.type == HW_JSON_NULL)
         return hw_err_set(reading->err, HW_EINVAL, "role is missing");
-    if (reading->message->has_calls) {
-        reading->called = true;
-        reading->called_at = reading->query->message_count - 1;
-        reading->answered = 0;
-    } else if (reading->message->role == HW_MSG_TOOL) {
-        return answer_call(reading);
-    }
-    return 0;
+    if (reading->message->has_calls)
+        return note_calls(reading);
+    return reading->message->role == HW_MSG_TOOL ? answer_call(reading) : 0;
 }
 
 int

@@ -14,13 +14,18 @@
 #include "router/api/outgoing.h"
 #include "router/api/text.h"
 
-/* How many calls a tool's answer looks back through for the one it answers. */
+/* How far the answers of tools look back for the calls that they answer: calls for one, and for all
+ * of a query bytes of calls, a message counting as 64. An answer beyond that goes without the
+ * tool's name. */
 #define MAX_LOOKED_AT 128
+#define MAX_WALKED ((size_t)64 << 20)
+#define MESSAGE_COST 64u
 
 struct writing {
     const struct hw_query *query;
     struct hw_outgoing *out;
     struct hw_buf *text;
+    size_t walked;
 };
 
 static bool
@@ -31,15 +36,15 @@ same_string(const struct hw_json *a, const struct hw_json *b)
 
 /* The name of the function whose call a tool message answers: the nearest before it. */
 static bool
-tool_name_of(const struct hw_query *query, size_t at, const struct hw_json *wanted,
-             struct hw_json *name)
+tool_name_of(struct writing *writing, size_t at, const struct hw_json *wanted, struct hw_json *name)
 {
     size_t looked_at = 0;
 
-    for (size_t i = at; i > 0; i--) {
+    for (size_t i = at; i > 0 && writing->walked < MAX_WALKED; i--) {
         struct hw_calls calls;
         struct hw_call call;
-        hw_calls_init(&calls, query, i - 1);
+        hw_calls_init(&calls, writing->query, i - 1);
+        writing->walked += MESSAGE_COST + (size_t)(calls.iter.end - calls.iter.p);
         while (hw_calls_next(&calls, &call)) {
             if (looked_at++ == MAX_LOOKED_AT)
                 return false;
@@ -84,7 +89,7 @@ put_message(struct writing *writing, size_t at)
     if (hw_message_get(writing->query, message, HW_MEMBER_TOOL_CALL_ID, &value)) {
         hw_put_key(text, "tool_call_id");
         hw_put_raw(text, &value);
-        if (tool_name_of(writing->query, at, &value, &name)) {
+        if (tool_name_of(writing, at, &value, &name)) {
             hw_put_key(text, "tool_name");
             hw_put_raw(text, &name);
         }
@@ -271,7 +276,7 @@ static int
 write_translated(const struct hw_query *query, const char *model, struct hw_outgoing *out,
                  struct hw_err *err)
 {
-    struct writing writing = {query, out, &out->text};
+    struct writing writing = {.query = query, .out = out, .text = &out->text};
     struct hw_buf *text = &out->text;
     struct extras extras;
 

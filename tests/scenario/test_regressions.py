@@ -1,4 +1,5 @@
 """Faults that were found once, each told as shortly as it can be."""
+import json
 import os
 import signal
 import subprocess
@@ -8,10 +9,11 @@ import time
 import types
 from concurrent.futures import ThreadPoolExecutor
 
-from harness.backend import openai, openai_whole
+from harness.backend import ollama, openai, openai_whole
 from harness.client import Connection, ask, chat, get, post, request, timed
 from harness.gateway import BINARY, environment, run
 from harness.policy import bdh, ordered, without_cache
+from harness.policy import ollama as ollama_backend
 from harness.policy import openai as openai_backend
 from harness.wait import free_port, until
 
@@ -207,3 +209,26 @@ def test_a_block_of_a_kind_that_anthropic_has_not_is_no_text(hatchway, backend):
             {"role": "user", "content": content}]})
         assert answer.status == 200 and answer.headers["x-hatchway-dropped"], answer
         assert b"no " not in peer.requests[-1].body
+
+
+def test_answers_of_tools_do_not_go_through_a_large_call_again_and_again(hatchway, backend):
+    """66,000 of them behind a call of megabytes kept a loop busy for minutes."""
+    gateway = hatchway(loops=1, backends=[
+        openai_backend("one", backend(openai("hello"))),
+        ollama_backend("two", backend(ollama("hello")), models=["m"])])
+    text = '"' * (1 << 20)
+    function = {"name": "file", "arguments": {"text": text}}
+
+    def seconds_for(path, model, call, result):
+        messages = [{"role": "assistant", "content": "", "tool_calls": [call]}, *[result] * 30000]
+        start = time.monotonic()
+        answer = post(gateway, path, {"model": model, "stream": False, "messages": messages})
+        assert answer.status == 200, answer
+        return time.monotonic() - start
+
+    assert seconds_for("/api/chat", "small", {"function": function},
+                       {"role": "tool", "content": ""}) < 20
+    function = {**function, "arguments": json.dumps({"text": text})}
+    call = {"id": "a", "type": "function", "function": function}
+    assert seconds_for("/v1/chat/completions", "m", call,
+                       {"role": "tool", "content": "", "tool_call_id": "b"}) < 20
