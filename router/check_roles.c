@@ -44,10 +44,10 @@ check_few(struct checking *checking)
             continue;
         begin(checking, i);
         fprintf(checking->out,
-                "%zu example%s teach nothing: a role is learned from %d on, and well from 50 or "
+                "%zu example%s nothing: a role is learned from %d on, and well from 50 or "
                 "100 (docs/policy-classifier.md: of 13 roles with 5 each two thirds of the "
                 "queries were found, with 20 five sixths, with 100 nine tenths)\n",
-                count, count == 1 ? "" : "s", FEW);
+                count, count == 1 ? " teaches" : "s teach", FEW);
     }
 }
 
