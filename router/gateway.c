@@ -308,6 +308,8 @@ hw_gateway_run(const char *config_path)
     struct hw_err err = {{0}};
 
     signal(SIGPIPE, SIG_IGN);
+    /* Copies of checkpoints take a thread of the pool each: names must be looked up beside them. */
+    setenv("UV_THREADPOOL_SIZE", "8", 0);
     hw_gateway_note_read(&gateway);
     if (hw_reload_load(config_path, &snapshot) != 0)
         return 1;
