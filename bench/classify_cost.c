@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/measure.h"
 #include "bench/policy_yaml.h"
 #include "config/jsonl.h"
 #include "hatchway/assert.h"
@@ -53,48 +54,6 @@ struct subject {
     struct hw_learned *learned[2];
 };
 
-struct figure {
-    double least, median;
-};
-
-static void
-fail(const struct hw_err *err)
-{
-    fprintf(stderr, "classify_cost: %s\n", err->msg);
-    exit(1);
-}
-
-static double
-now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e6 + (double)now.tv_nsec * 1e-3;
-}
-
-static void
-load_corpus(struct bench *bench)
-{
-    struct hw_err err;
-    struct hw_jsonl *file;
-    struct hw_jsonl_row row;
-    char path[600];
-    size_t len = 0;
-
-    snprintf(path, sizeof(path), "%s/hwu64_role.test.jsonl", bench->data);
-    while (len < CORPUS_BYTES) {
-        int rc = hw_jsonl_open(path, &file, &err);
-        if (rc != 0)
-            fail(&err);
-        while (len < CORPUS_BYTES && (rc = hw_jsonl_next(file, &row, &err)) == 1)
-            len += (size_t)snprintf(bench->corpus + len, CORPUS_BYTES + 1 - len, "%s. ", row.text);
-        hw_jsonl_close(&file);
-        if (rc < 0)
-            fail(&err);
-    }
-}
-
 /* --- measuring --- */
 
 static void
@@ -115,33 +74,18 @@ text_at(const struct bench *bench, unsigned i)
     return bench->corpus + (i % TEXTS) * (CORPUS_BYTES - TEXT_MAX) / TEXTS;
 }
 
-static int
-compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-static struct figure
-figure_of(double *values, size_t count)
-{
-    qsort(values, count, sizeof(*values), compare_doubles);
-    return (struct figure){.least = values[0], .median = values[count / 2]};
-}
-
-static struct figure
+static struct hw_bench_figure
 measure_hot(const struct bench *bench, const struct subject *subject, size_t len)
 {
     static double values[ROUNDS_MAX];
 
     for (unsigned round = 0; round < bench->rounds; round++) {
-        double start = now_us();
+        double start = hw_bench_wall_us();
         for (unsigned i = 0; i < REPEAT * TEXTS; i++)
             classify(subject, 0, text_at(bench, i), len);
-        values[round] = (now_us() - start) / (REPEAT * TEXTS);
+        values[round] = (hw_bench_wall_us() - start) / (REPEAT * TEXTS);
     }
-    return figure_of(values, bench->rounds);
+    return hw_bench_figure_of(values, bench->rounds);
 }
 
 static void
@@ -151,7 +95,7 @@ sweep(const char *spoiler)
         (void)((const volatile char *)spoiler)[i];
 }
 
-static struct figure
+static struct hw_bench_figure
 measure_cold(const struct bench *bench, const struct subject *subject, size_t len, bool twin)
 {
     static double values[ROUNDS_MAX];
@@ -160,16 +104,16 @@ measure_cold(const struct bench *bench, const struct subject *subject, size_t le
         sweep(bench->spoiler);
         if (twin)
             classify(subject, 1, text_at(bench, round), len);
-        double start = now_us();
+        double start = hw_bench_wall_us();
         classify(subject, 0, text_at(bench, round), len);
-        values[round] = now_us() - start;
+        values[round] = hw_bench_wall_us() - start;
     }
-    return figure_of(values, bench->cold_rounds);
+    return hw_bench_figure_of(values, bench->cold_rounds);
 }
 
 /* bound NAN: nobody has set one. */
 static void
-print_figure(struct bench *bench, struct figure figure, double bound)
+print_figure(struct bench *bench, struct hw_bench_figure figure, double bound)
 {
     bool missed = !isnan(bound) && figure.median > bound * bench->within;
 
@@ -216,7 +160,7 @@ bench_policy(struct bench *bench)
     if (hw_bench_policy_load(&wanted, &subject.snapshot, &err) != 0 ||
         hw_classifier_create(subject.snapshot, &subject.classifiers[0], &err) != 0 ||
         hw_classifier_create(subject.snapshot, &subject.classifiers[1], &err) != 0)
-        fail(&err);
+        hw_bench_fail(&err);
     bench_lengths(bench, &subject, "10 roles");
     hw_classifier_destroy(&subject.classifiers[0]);
     hw_classifier_destroy(&subject.classifiers[1]);
@@ -239,16 +183,16 @@ bench_intents(struct bench *bench)
     HW_ASSERT(examples != NULL);
     snprintf(path, sizeof(path), "%s/hwu64_intent.train10.jsonl", bench->data);
     if (hw_jsonl_open(path, &file, &err) != 0)
-        fail(&err);
+        hw_bench_fail(&err);
     while ((rc = hw_jsonl_next(file, &row, &err)) == 1) {
         int class = hw_examples_class(examples, row.label, strlen(row.label), &err);
         if (class < 0 || hw_examples_add(examples, class, row.text, strlen(row.text), &err) != 0)
-            fail(&err);
+            hw_bench_fail(&err);
     }
     hw_jsonl_close(&file);
     if (rc < 0 || hw_learn(examples, &conf, &subject.learned[0], &err) != 0 ||
         hw_learn(examples, &conf, &subject.learned[1], &err) != 0)
-        fail(&err);
+        hw_bench_fail(&err);
     hw_examples_destroy(&examples);
     bench_lengths(bench, &subject, "64 intents");
     hw_learned_destroy(&subject.learned[0]);
@@ -296,7 +240,7 @@ main(int argc, char **argv)
         return status;
     bench.spoiler = hw_xcalloc(SPOILER_BYTES, 1);
     memset(bench.spoiler, 1, SPOILER_BYTES); /* or all of it is one page of zeros */
-    load_corpus(&bench);
+    hw_bench_read_text(bench.data, bench.corpus, sizeof(bench.corpus));
     printf("| us | hot, least | median | bound | weights cold, least | median | bound "
            "| all cold, least | median |\n"
            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/measure.h"
 #include "bench/policy_yaml.h"
-#include "config/jsonl.h"
 #include "hatchway/assert.h"
 #include "policies/classify.h"
 #include "policies/rank.h"
@@ -64,23 +64,6 @@ cpu_us(void)
     return (double)now.tv_sec * 1e6 + (double)now.tv_nsec * 1e-3;
 }
 
-static double
-wall_us(
-    void) /* for what is too short for the CPU clock's own cost; the least and median are taken */
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e6 + (double)now.tv_nsec * 1e-3;
-}
-
-static void
-fail(const struct hw_err *err)
-{
-    fprintf(stderr, "policy: %s\n", err->msg);
-    exit(1);
-}
-
 /* --- the query --- */
 
 static const char *
@@ -124,28 +107,6 @@ ask(struct subject *subject, struct bench *bench, size_t len)
     };
 }
 
-static void
-load_text(struct bench *bench)
-{
-    struct hw_err err;
-    struct hw_jsonl *file;
-    struct hw_jsonl_row row;
-    char path[600];
-    size_t len = 0;
-
-    snprintf(path, sizeof(path), "%s/hwu64_role.test.jsonl", bench->data);
-    while (len < TEXT_MAX) {
-        int rc = hw_jsonl_open(path, &file, &err);
-        if (rc != 0)
-            fail(&err);
-        while (len < TEXT_MAX && (rc = hw_jsonl_next(file, &row, &err)) == 1)
-            len += (size_t)snprintf(bench->text + len, TEXT_MAX + 1 - len, "%s. ", row.text);
-        hw_jsonl_close(&file);
-        if (rc < 0)
-            fail(&err);
-    }
-}
-
 /* --- what is measured --- */
 
 static void
@@ -185,26 +146,7 @@ step_decide(struct subject *subject)
     step_rank(subject);
 }
 
-static int
-compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-struct figure {
-    double least, median;
-};
-
-static struct figure
-figure_of(double *values, size_t count)
-{
-    qsort(values, count, sizeof(*values), compare_doubles);
-    return (struct figure){.least = values[0], .median = values[count / 2]};
-}
-
-static struct figure
+static struct hw_bench_figure
 measure(struct bench *bench, struct subject *subject, step *run)
 {
     static double values[ROUNDS_MAX];
@@ -216,26 +158,27 @@ measure(struct bench *bench, struct subject *subject, step *run)
             run(subject);
         values[round] = (cpu_us() - start) / repeat;
     }
-    return figure_of(values, bench->rounds);
+    return hw_bench_figure_of(values, bench->rounds);
 }
 
-static struct figure
+static struct hw_bench_figure
 measure_cold(struct bench *bench, struct subject *subject, step *run)
 {
     static double values[ROUNDS_MAX];
 
     for (unsigned round = 0; round < bench->cold_rounds; round++) {
         memset(bench->spoiler, (int)round, SPOILER_BYTES);
-        double start = wall_us();
+        double start = hw_bench_wall_us();
         run(subject);
-        values[round] = wall_us() - start;
+        values[round] = hw_bench_wall_us() - start;
     }
-    return figure_of(values, bench->cold_rounds);
+    return hw_bench_figure_of(values, bench->cold_rounds);
 }
 
 /* bound NAN: a figure that nobody has set a bound for. */
 static void
-report(struct bench *bench, const char *what, struct figure figure, double bound, const char *unit)
+report(struct bench *bench, const char *what, struct hw_bench_figure figure, double bound,
+       const char *unit)
 {
     char text[32] = "";
 
@@ -261,7 +204,7 @@ load(const struct bench *bench, struct hw_bench_policy wanted, struct subject *s
     *subject = (struct subject){.snapshot = NULL};
     if (hw_bench_policy_load(&wanted, &subject->snapshot, &err) != 0 ||
         hw_classifier_create(subject->snapshot, &subject->classifier, &err) != 0)
-        fail(&err);
+        hw_bench_fail(&err);
     for (size_t i = 0; i < wanted.backends; i++) {
         hw_rank_prior(&subject->snapshot->backends[i], &subject->views[i]);
         subject->views[i].up = i % 11 != 3;
@@ -322,10 +265,10 @@ bench_training(struct bench *bench)
         hw_classifier_destroy(&subject.classifier);
         double start = cpu_us();
         if (hw_classifier_create(subject.snapshot, &subject.classifier, &err) != 0)
-            fail(&err);
+            hw_bench_fail(&err);
         values[i] = (cpu_us() - start) / 1e6;
     }
-    report(bench, "train: 1,000 examples of 10 roles", figure_of(values, count), 0.5, "s");
+    report(bench, "train: 1,000 examples of 10 roles", hw_bench_figure_of(values, count), 0.5, "s");
     unload(&subject);
 }
 
@@ -369,7 +312,7 @@ main(int argc, char **argv)
     if (status >= 0)
         return status;
     bench.spoiler = hw_xcalloc(SPOILER_BYTES, 1);
-    load_text(&bench);
+    hw_bench_read_text(bench.data, bench.text, sizeof(bench.text));
     printf("| | least | median | bound | |\n| --- | --- | --- | --- | --- |\n");
     bench_decisions(&bench);
     bench_training(&bench);
