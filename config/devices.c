@@ -42,13 +42,8 @@ static void
 set_shares(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
     struct hw_conf_device *device = field;
-    if (!hw_want_map(load, node))
+    if (!hw_want_named(load, node, key->max, "shares"))
         return;
-    if (node->count > key->max) {
-        hw_conf_report(load, node, "at most %d shares, got %zu", HW_MAX_SHARES, node->count);
-        return;
-    }
-    hw_conf_report_duplicates(load, node);
     device->shares = hw_conf_arena_array(load->arena, node->count, sizeof(*device->shares));
     for (const struct hw_node *entry = node->first; entry != NULL; entry = entry->next) {
         struct hw_conf_share *share = &device->shares[device->share_count];
@@ -137,13 +132,8 @@ hw_set_devices(struct hw_load *load, const struct hw_node *node, const struct hw
                void *field)
 {
     struct hw_snapshot *snapshot = field;
-    if (!hw_want_map(load, node))
+    if (!hw_want_named(load, node, key->max, "devices"))
         return;
-    if (node->count > key->max) {
-        hw_conf_report(load, node, "at most %d devices, got %zu", HW_MAX_DEVICES, node->count);
-        return;
-    }
-    hw_conf_report_duplicates(load, node);
     snapshot->devices = hw_conf_arena_array(load->arena, node->count, sizeof(*snapshot->devices));
     for (const struct hw_node *map = node->first; map != NULL; map = map->next) {
         struct hw_conf_device *device = &snapshot->devices[snapshot->device_count];

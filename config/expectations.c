@@ -58,13 +58,8 @@ static void
 set_headers(struct hw_load *load, const struct hw_node *node, const struct hw_key *key, void *field)
 {
     struct hw_expectation *item = field;
-    if (!hw_want_map(load, node))
+    if (!hw_want_named(load, node, key->max, "headers"))
         return;
-    if (node->count > key->max) {
-        hw_conf_report(load, node, "at most %d headers, got %zu", HEADERS_MAX, node->count);
-        return;
-    }
-    hw_conf_report_duplicates(load, node);
     item->headers = hw_conf_arena_array(load->arena, node->count, sizeof(*item->headers));
     for (const struct hw_node *entry = node->first; entry != NULL; entry = entry->next)
         if (hw_want_scalar(load, entry, "a text"))

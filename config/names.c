@@ -64,13 +64,8 @@ hw_set_roles(struct hw_load *load, const struct hw_node *node, const struct hw_k
              void *field)
 {
     struct hw_snapshot *snapshot = field;
-    if (!hw_want_map(load, node))
+    if (!hw_want_named(load, node, key->max, "roles"))
         return;
-    if (node->count > key->max) {
-        hw_conf_report(load, node, "at most %d roles, got %zu", HW_MAX_ROLES, node->count);
-        return;
-    }
-    hw_conf_report_duplicates(load, node);
     snapshot->roles = hw_conf_arena_array(load->arena, node->count, sizeof(*snapshot->roles));
     for (const struct hw_node *map = node->first; map != NULL; map = map->next) {
         struct hw_conf_role *role = &snapshot->roles[snapshot->role_count];
@@ -168,13 +163,8 @@ hw_set_aliases(struct hw_load *load, const struct hw_node *node, const struct hw
                void *field)
 {
     struct hw_snapshot *snapshot = field;
-    if (!hw_want_map(load, node))
+    if (!hw_want_named(load, node, key->max, "aliases"))
         return;
-    if (node->count > key->max) {
-        hw_conf_report(load, node, "at most %d aliases, got %zu", HW_MAX_ALIASES, node->count);
-        return;
-    }
-    hw_conf_report_duplicates(load, node);
     snapshot->aliases = hw_conf_arena_array(load->arena, node->count, sizeof(*snapshot->aliases));
     for (const struct hw_node *entry = node->first; entry != NULL; entry = entry->next) {
         struct hw_conf_alias *alias = &snapshot->aliases[snapshot->alias_count++];

@@ -2,6 +2,7 @@
 #include "config/schema.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -187,6 +188,19 @@ hw_want_map(struct hw_load *load, const struct hw_node *node)
         hw_conf_report(load, node, "expected a mapping such as { key: value }, got %s",
                        kind_words(node));
     return false;
+}
+
+bool
+hw_want_named(struct hw_load *load, const struct hw_node *node, uint64_t max, const char *entries)
+{
+    if (!hw_want_map(load, node))
+        return false;
+    if (node->count > max) {
+        hw_conf_report(load, node, "at most %" PRIu64 " %s, got %zu", max, entries, node->count);
+        return false;
+    }
+    hw_conf_report_duplicates(load, node);
+    return true;
 }
 
 /* Returns the key that was probably meant, or NULL. */

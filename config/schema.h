@@ -116,6 +116,9 @@ void hw_conf_path_pop(struct hw_load *load, size_t mark);
  * nothing behind it) is an empty list or map. */
 bool hw_want_list(struct hw_load *load, const struct hw_node *node, uint64_t max);
 bool hw_want_map(struct hw_load *load, const struct hw_node *node);
+/* A map of at most max entries that the author names; those named twice are reported. */
+bool hw_want_named(struct hw_load *load, const struct hw_node *node, uint64_t max,
+                   const char *entries);
 bool hw_want_scalar(struct hw_load *load, const struct hw_node *node, const char *example);
 /* A node's text fit for a message: short, printable, secrets left as ${NAME}. Static storage,
  * good until the fourth next call of the same thread. */

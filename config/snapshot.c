@@ -75,6 +75,15 @@ hw_snapshot_backend(const struct hw_snapshot *snapshot, const char *name, size_t
     return -1;
 }
 
+bool
+hw_snapshot_discovers(const struct hw_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->backend_count; i++)
+        if (snapshot->backends[i].discover && snapshot->backends[i].models.count == 0)
+            return true;
+    return false;
+}
+
 int
 hw_snapshot_agent(const struct hw_snapshot *snapshot, const uint8_t sha256[32])
 {

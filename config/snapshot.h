@@ -403,6 +403,8 @@ void hw_snapshot_unref(struct hw_snapshot *snapshot);              /* any thread
 /* Indices by name; -1: none. */
 int hw_snapshot_role(const struct hw_snapshot *snapshot, const char *name, size_t len);
 int hw_snapshot_backend(const struct hw_snapshot *snapshot, const char *name, size_t len);
+/* What models some backend has is found out by asking it: the file does not say. */
+bool hw_snapshot_discovers(const struct hw_snapshot *snapshot);
 /* The agent whose key has this SHA-256, compared in constant time; -1: none. */
 int hw_snapshot_agent(const struct hw_snapshot *snapshot, const uint8_t sha256[32]);
 

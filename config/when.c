@@ -102,13 +102,8 @@ set_headers(struct hw_load *load, const struct hw_node *node, const struct hw_ke
     static const struct hw_key values = {
         .name = "header", .max = ENTRIES_MAX, .item_max = TEXT_BYTES};
     struct hw_conf_when *when = field;
-    if (!hw_want_map(load, node))
+    if (!hw_want_named(load, node, key->max, "headers"))
         return;
-    if (node->count > key->max) {
-        hw_conf_report(load, node, "at most %d headers, got %zu", HEADERS_MAX, node->count);
-        return;
-    }
-    hw_conf_report_duplicates(load, node);
     when->header = hw_conf_arena_array(load->arena, node->count, sizeof(*when->header));
     for (const struct hw_node *entry = node->first; entry != NULL; entry = entry->next) {
         struct hw_conf_header *header = &when->header[when->header_count++];

@@ -212,15 +212,6 @@ read_lane(const struct hw_snapshot *snapshot, const struct hw_question *question
     return 0;
 }
 
-static bool
-some_discover(const struct hw_snapshot *snapshot)
-{
-    for (size_t i = 0; i < snapshot->backend_count; i++)
-        if (snapshot->backends[i].discover && snapshot->backends[i].models.count == 0)
-            return true;
-    return false;
-}
-
 static int
 read_role(const struct hw_snapshot *snapshot, const struct hw_question *question,
           struct hw_asked *out, struct hw_err *err)
@@ -233,7 +224,7 @@ read_role(const struct hw_snapshot *snapshot, const struct hw_question *question
         !(question->knows != NULL && question->knows(question->knows_ctx, out->traits.model)))
         return hw_err_set(err, HW_EINVAL, "there is no model, role, alias or backend '%.128s'%s",
                           out->traits.model,
-                          question->knows == NULL && some_discover(snapshot)
+                          question->knows == NULL && hw_snapshot_discovers(snapshot)
                               ? " in the configuration; what backends were found to have a running "
                                 "gateway knows: POST /hatchway/explain"
                               : "");

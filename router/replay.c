@@ -99,16 +99,6 @@ fill_agent(const struct hw_snapshot *snapshot, const struct hw_record *record,
     return true;
 }
 
-/* Which models such a backend was found to have only a running gateway knows. */
-static bool
-some_discover(const struct hw_snapshot *snapshot)
-{
-    for (size_t i = 0; i < snapshot->backend_count; i++)
-        if (snapshot->backends[i].discover && snapshot->backends[i].models.count == 0)
-            return true;
-    return false;
-}
-
 static enum hw_replay_end
 fill_traits(const struct hw_snapshot *snapshot, const struct hw_record *record,
             struct hw_traits *traits)
@@ -138,7 +128,7 @@ fill_traits(const struct hw_snapshot *snapshot, const struct hw_record *record,
         return HW_REPLAY_NO_AGENT;
     if (hw_resolve_model(snapshot, record->model, &traits->asked_role, &resolved) ==
         HW_MODEL_UNKNOWN) {
-        traits->unknown |= some_discover(snapshot) ? HW_UNKNOWN_MODEL : 0;
+        traits->unknown |= hw_snapshot_discovers(snapshot) ? HW_UNKNOWN_MODEL : 0;
         return traits->unknown & HW_UNKNOWN_MODEL ? HW_REPLAY_UNKNOWN : HW_REPLAY_NO_MODEL;
     }
     if (record->role_source != HW_ROLE_BY_HEADER || record->asked_role == NULL)
