@@ -231,6 +231,21 @@ keep_models(struct hw_exchange *ex, struct hw_backend_view *views)
     return kept;
 }
 
+struct hw_rank_input
+hw_exchange_rank_input(struct hw_exchange *ex, struct hw_backend_view *views,
+                       struct hw_device_view *devices)
+{
+    hw_health_views(ex->loop, ex->plan, views, devices);
+    hw_discover_view(ex->plan, views);
+    return (struct hw_rank_input){.snapshot = ex->plan->snapshot,
+                                  .route = ex->route_conf,
+                                  .traits = &ex->traits,
+                                  .views = views,
+                                  .devices = devices,
+                                  .dice = hw_loop_dice(ex->loop),
+                                  .tokens = hw_backends_tokens(ex->plan->registry)};
+}
+
 static bool
 rank_candidates(struct hw_exchange *ex)
 {
@@ -246,15 +261,7 @@ rank_candidates(struct hw_exchange *ex)
         hw_exchange_reply_error(ex, 503, NULL, "out of memory for this query");
         return false;
     }
-    hw_health_views(ex->loop, ex->plan, views, devices);
-    hw_discover_view(ex->plan, views);
-    struct hw_rank_input input = {.snapshot = snapshot,
-                                  .route = ex->route_conf,
-                                  .traits = &ex->traits,
-                                  .views = views,
-                                  .devices = devices,
-                                  .dice = hw_loop_dice(ex->loop),
-                                  .tokens = hw_backends_tokens(ex->plan->registry)};
+    struct hw_rank_input input = hw_exchange_rank_input(ex, views, devices);
     if (ex->route_conf->to.by == HW_BY_AFFINITY || ex->route_conf->overflow.by == HW_BY_AFFINITY ||
         ex->route_conf->fallback.by == HW_BY_AFFINITY)
         input.conversation = hw_query_conversation(&ex->query, ex->agent);

@@ -133,6 +133,11 @@ uint64_t hw_exchange_now_ms(const struct hw_exchange *ex); /* the loop's clock *
 void hw_exchange_settle(struct hw_exchange *ex, enum hw_attempt_result result);
 void hw_exchange_remember_failure(struct hw_exchange *ex, const struct hw_attempt_end *end);
 
+/* exchange_begin.c. What a query's candidates are ranked by; looks into the fleet as it is now and
+ * fills views (to be released, hw_discover_release) and devices. Its conversation is left out. */
+struct hw_rank_input hw_exchange_rank_input(struct hw_exchange *ex, struct hw_backend_view *views,
+                                            struct hw_device_view *devices);
+
 /* exchange_admit.c: picks a candidate and sends. */
 /* candidates[from] becomes candidates[to]; those between move over. */
 void hw_exchange_move_candidate(struct hw_exchange *ex, size_t from, size_t to);

@@ -193,15 +193,7 @@ choose(struct hw_exchange *ex, struct hw_candidate *out, struct hw_room *room)
     struct hw_candidate *candidates = hw_xcalloc(total + 1, sizeof(*candidates));
     bool chosen = false;
 
-    hw_health_views(ex->loop, ex->plan, views, devices);
-    hw_discover_view(ex->plan, views);
-    struct hw_rank_input input = {.snapshot = snapshot,
-                                  .route = ex->route_conf,
-                                  .traits = &ex->traits,
-                                  .views = views,
-                                  .devices = devices,
-                                  .dice = hw_loop_dice(ex->loop),
-                                  .tokens = hw_backends_tokens(ex->plan->registry)};
+    struct hw_rank_input input = hw_exchange_rank_input(ex, views, devices);
     if (ex->route_conf->shadow.to.by == HW_BY_AFFINITY)
         input.conversation = hw_query_conversation(&ex->query, ex->agent);
     size_t found = hw_shadow_rank(&input, ex->current->backend, candidates);
