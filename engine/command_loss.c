@@ -20,7 +20,8 @@ static const char help[] =
     "model keeps its quality beyond what it was trained to hold.\n"
     "\n"
     "  --data PATH        as for `hatchway bdh train`; of each text only its end counts\n"
-    "  --val-fraction X   so much of it, as the training held out (default 0.1)\n"
+    "  --val-fraction X   so much of it, as the training held out (default 0.1); 1: all of it, of\n"
+    "                     text that no model here was trained on\n"
     "  --block N          positions a row of the table (default: the first model's trained\n"
     "                     context, or 256)\n"
     "  --length N         bytes of a sequence (default: eight blocks)\n"
@@ -72,8 +73,8 @@ static int
 open_data(struct loss_run *run, struct hw_err *err)
 {
     const struct loss_options *o = run->options;
-    const struct hw_train_data_conf conf = {.block = run->length,
-                                            .val_fraction = (float)o->val_fraction};
+    const struct hw_train_data_conf conf = {
+        .block = run->length, .val_fraction = (float)o->val_fraction, .only_measured = true};
     int rc = 0;
 
     hw_train_data_create(&conf, &run->models[0].model->tmpl, &run->data);
@@ -85,11 +86,6 @@ open_data(struct loss_run *run, struct hw_err *err)
         return rc;
     size_t all = hw_train_data_validations(run->data);
     run->sequences = all < o->sequences ? all : o->sequences;
-    if (run->sequences == 0)
-        return hw_err_set(err, HW_EINVAL,
-                          "what is held out is shorter than one sequence of %zu bytes: more text, "
-                          "a larger --val-fraction or a smaller --length",
-                          run->length);
     run->sequence.tokens = hw_xcalloc(run->length + 1, 1);
     run->sequence.targets = hw_xcalloc(run->length + 1, 1);
     run->sequence.weights = hw_xcalloc(run->length + 1, sizeof(float));
@@ -211,6 +207,16 @@ take_data(struct loss_options *options, const char *path)
     return 0;
 }
 
+static bool
+take_count(const char *option, uint64_t max, uint64_t *out)
+{
+    if (!command_integer(option, optarg, max, out))
+        return false;
+    if (*out == 0)
+        command_usage_error("%s must be at least 1, got \"%s\"", option, optarg);
+    return *out > 0;
+}
+
 /* 0, or what main is to exit with. */
 static int
 take_option(struct loss_options *o, int option, char **argv)
@@ -220,13 +226,13 @@ take_option(struct loss_options *o, int option, char **argv)
     if (option == 'd')
         return take_data(o, optarg);
     if (option == 'b')
-        good = command_integer("--block", optarg, MAX_LENGTH, &o->block);
+        good = take_count("--block", MAX_LENGTH, &o->block);
     else if (option == 'l')
-        good = command_integer("--length", optarg, MAX_LENGTH, &o->length);
+        good = take_count("--length", MAX_LENGTH, &o->length);
     else if (option == 's')
-        good = command_integer("--sequences", optarg, 1000000, &o->sequences);
+        good = take_count("--sequences", 1000000, &o->sequences);
     else if (option == 'v')
-        good = command_number("--val-fraction", optarg, 0.001, 0.9, &o->val_fraction);
+        good = command_number("--val-fraction", optarg, 0.001, 1.0, &o->val_fraction);
     else if (option == 'p')
         good = command_precision(optarg, &o->precision);
     else

@@ -312,6 +312,9 @@ run_to_end(struct run *run, struct hw_err *err)
            hw_trainer_blas(run->trainer));
     if (hw_train_data_skipped(run->data) > 0)
         printf("%zu files are no text and were passed over\n", hw_train_data_skipped(run->data));
+    if (hw_train_data_validations(run->data) == 0)
+        puts("nothing is held out: \"val\" stays without a value (--val-fraction, or rows with "
+             "\"held_out\", would give it one)");
     run->val_loss = (double)NAN;
     run->started_s = run->shown_s = now_s();
     while (rc == 0 && !interrupted && hw_trainer_progress(run->trainer, elapsed_s(run)) < 1.0)

@@ -136,9 +136,8 @@ check_row(const struct hw_train_data *data, const struct hw_train_row *row, stru
         size_t bytes = pair_bytes(data, question, row->answer);
         if (bytes > data->conf.block + 1)
             return hw_err_set(err, HW_EINVAL,
-                              "\"%.60s\" and its answer are %zu bytes; --block must be at least "
-                              "that",
-                              question, bytes);
+                              "\"%.60s\" and its answer are %zu bytes; %s must be at least that",
+                              question, bytes, data->conf.only_measured ? "--length" : "--block");
     }
     return 0;
 }
@@ -146,14 +145,14 @@ check_row(const struct hw_train_data *data, const struct hw_train_row *row, stru
 static void
 list_held_out(struct hw_train_data *data)
 {
-    size_t count = 0;
+    size_t count = 0, least = data->conf.only_measured ? 0 : 1; /* rows to train on */
 
     for (size_t r = 0; r < data->rows.count; r++)
         count += data->rows.rows[r].held_out_count;
     data->train_rows = data->rows.count;
-    if (count == 0 && data->rows.count > 1) {
+    if (count == 0 && data->rows.count > least) {
         size_t kept = (size_t)((float)data->rows.count * (1.0f - data->conf.val_fraction));
-        data->train_rows = kept == 0 ? 1 : kept;
+        data->train_rows = kept < least ? least : kept;
         count = data->rows.count - data->train_rows;
         data->held_out = hw_xcalloc(count + 1, sizeof(*data->held_out));
         for (size_t r = data->train_rows; r < data->rows.count; r++)
@@ -187,10 +186,37 @@ find_forks(struct hw_train_data *data)
     }
 }
 
+/* A sequence of N tokens takes N + 1 bytes: the last one is a target alone. */
+static int
+divide_texts(struct hw_train_data *data, struct hw_err *err)
+{
+    size_t block = data->conf.block, most = 0;
+
+    for (size_t i = 0; i < data->text_count; i++) {
+        struct text *text = &data->texts[i];
+        text->train = (size_t)((double)text->len * (1.0 - (double)data->conf.val_fraction));
+        size_t held = text->len - text->train;
+        if (text->train < block + 1 && !data->conf.only_measured)
+            return hw_err_set(err, HW_EINVAL,
+                              "of a text of %zu bytes %zu are to train on, and one --block of %zu "
+                              "needs %zu: more text, a smaller --block or a smaller --val-fraction",
+                              text->len, text->train, block, block + 1);
+        data->text_blocks += text->train / block;
+        data->val_blocks += held > block ? (held - 1) / block : 0;
+        most = held > most ? held : most;
+    }
+    if (data->conf.only_measured && hw_train_data_validations(data) == 0 && data->text_count > 0)
+        return hw_err_set(err, HW_EINVAL,
+                          "what is held out, at most %zu bytes of a text, is shorter than one "
+                          "sequence of %zu bytes and what follows it: more text, a larger "
+                          "--val-fraction or a smaller --length",
+                          most, block);
+    return 0;
+}
+
 int
 hw_train_data_ready(struct hw_train_data *data, struct hw_err *err)
 {
-    size_t block = data->conf.block;
 
     for (size_t r = 0; r < data->rows.count; r++) {
         int rc = check_row(data, &data->rows.rows[r], err);
@@ -199,21 +225,13 @@ hw_train_data_ready(struct hw_train_data *data, struct hw_err *err)
     }
     list_held_out(data);
     find_forks(data);
-    for (size_t i = 0; i < data->text_count; i++) {
-        struct text *text = &data->texts[i];
-        text->train = (size_t)((double)text->len * (1.0 - (double)data->conf.val_fraction));
-        if (text->train < block + 1)
-            return hw_err_set(err, HW_EINVAL,
-                              "a text has %zu bytes to train on, fewer than one --block of %zu",
-                              text->train, block);
-        data->text_blocks += text->train / block;
-        if (text->len - text->train > block)
-            data->val_blocks += (text->len - text->train - 1) / block;
-    }
+    int rc = divide_texts(data, err);
+    if (rc != 0)
+        return rc;
     data->order_len = data->train_rows + data->text_blocks;
-    if (data->order_len == 0)
+    if (data->order_len == 0 && hw_train_data_validations(data) == 0)
         return hw_err_set(err, HW_EINVAL, "the data is empty");
-    data->order = hw_xcalloc(data->order_len, sizeof(*data->order));
+    data->order = hw_xcalloc(data->order_len + 1, sizeof(*data->order));
     return 0;
 }
 

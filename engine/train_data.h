@@ -21,6 +21,7 @@ struct hw_train_data_conf {
     float cut;           /* how often an answer ends soon after its last fork */
     float chat;          /* how often further pairs follow in the same sequence */
     uint64_t seed;
+    bool only_measured; /* nothing is drawn, so nothing need be left to train on (bdh loss) */
 };
 
 /* A sequence: row i predicts targets[i] from tokens[0..i]. */
@@ -37,7 +38,8 @@ void hw_train_data_create(const struct hw_train_data_conf *conf, const struct hw
 void hw_train_data_destroy(struct hw_train_data **data); /* NULL-safe, nulls it */
 /* *.jsonl is read as rows, a folder as engine/train_folder.h says, anything else as text. */
 int hw_train_data_add(struct hw_train_data *data, const char *path, struct hw_err *err);
-/* Call once, after the last add: divides training from validation. */
+/* Call once, after the last add: divides training from validation. Refused where there is nothing
+ * to train on, or, when only measured, nothing held out. */
 int hw_train_data_ready(struct hw_train_data *data, struct hw_err *err);
 
 /* Sequences in one pass over everything, and in the validation set. */

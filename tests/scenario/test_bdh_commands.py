@@ -170,9 +170,14 @@ def test_a_state_of_another_model_is_refused(tmp_path):
     (["loss", TINY_MODEL], 2, "a MODEL and --data are needed"),
     (["loss", TINY_MODEL, "--data", "/nowhere"], 1, "/nowhere"),
     (["loss", TINY_MODEL, "--data", VECTORS.parent / "make_bdh_vectors.py", "--length", "900000"],
-     1, "fewer than one"),
+     1, "is shorter than one sequence of 900000 bytes"),
     (["loss", TINY_MODEL, "--data", VECTORS.parent / "make_bdh_vectors.py", "--length", "4000"], 1,
      "is shorter than one sequence of 4000 bytes"),
+    (["loss", TINY_MODEL, "--data", __file__, "--sequences", "0"], 2,
+     "--sequences must be at least 1"),
+    (["loss", TINY_MODEL, "--data", __file__, "--block", "0"], 2, "--block must be at least 1"),
+    *((["loss", TINY_MODEL, "--data", __file__, "--val-fraction", odd], 2,
+       "--val-fraction must be a number from 0.001 to 1") for odd in ("0", "1.5", "nan", "-1")),
     (["loss", VECTORS / "h2_d4_tiny" / "model.safetensors", "--data", __file__], 1,
      "vocabulary of 11 has no room for bytes"),
 ])
@@ -262,6 +267,9 @@ def test_loss_by_position(tmp_path):
     rows = [line.split() for line in shown.split("\n\n")[1].splitlines()[1:]]
     assert [row[0] for row in rows] == [f"{n}-{n + 63}" for n in range(0, 512, 64)] + ["all"]
     assert all(len(row) == 3 for row in rows)
+
+    whole = run("bdh", "loss", model, "--data", text, "--val-fraction", "1").stdout.decode()
+    assert whole.splitlines()[-1].startswith("all ")
 
     of_blocks = run(*asked, "--length", "64", "--sequences", "1000").stdout.decode()
     by_trainer = float(re.search(rb"validation ([0-9.]+)", trained.stdout)[1])

@@ -196,6 +196,41 @@ test_mistakes_are_named(void **state)
     }
 }
 
+/* What is only measured may be held out whole; what trains needs a block to train on. */
+static void
+test_only_measured(void **state)
+{
+    (void)state;
+    struct hw_train_data_conf conf = {.block = 10, .val_fraction = 1.0f};
+    const char *text = "0123456789abcdefghijklmnopqrst";
+    const char *row = "{\"question\": \"q\", \"answer\": \"a\"}";
+    struct hw_err err = {""};
+
+    assert_null(make_data("all.md", text, &conf, &err));
+    assert_non_null(strstr(err.msg, "of a text of 30 bytes 0 are to train on, and one --block of "
+                                    "10 needs 11"));
+    conf.only_measured = true;
+    struct hw_train_data *data = make_data("all.md", text, &conf, NULL);
+    assert_non_null(data);
+    assert_int_equal(hw_train_data_validations(data), 2);
+    hw_train_data_validation(data, 0, &sequence);
+    assert_memory_equal(tokens, text, 10);
+    hw_train_data_destroy(&data);
+
+    conf.val_fraction = 0.5f;
+    conf.block = 8;
+    assert_null(make_data("one.jsonl", row, &conf, &err));
+    assert_non_null(strstr(err.msg, "are 10 bytes; --length must be at least that"));
+    conf.block = 15;
+    assert_null(make_data("half.md", text, &conf, &err));
+    assert_non_null(strstr(err.msg, "what is held out, at most 15 bytes of a text, is shorter than "
+                                    "one sequence of 15 bytes and what follows it"));
+    data = make_data("one.jsonl", row, &conf, NULL);
+    assert_non_null(data);
+    assert_int_equal(hw_train_data_validations(data), 1);
+    hw_train_data_destroy(&data);
+}
+
 static void
 test_changes_keep_their_bounds(void **state)
 {
@@ -305,6 +340,7 @@ main(void)
         cmocka_unit_test(test_forks),
         cmocka_unit_test(test_text_is_split),
         cmocka_unit_test(test_mistakes_are_named),
+        cmocka_unit_test(test_only_measured),
         cmocka_unit_test(test_changes_keep_their_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
