@@ -31,8 +31,10 @@ static const char help[] =
     "  --stop TEXT         end before TEXT (up to 4 times)\n"
     "  --raw               no template\n"
     "  --precision P       f32 (default), or fast: int8 encoder, bf16 rows and state\n"
-    "  --save-state FILE   sets aside what the model has read and said, to go on from\n"
-    "  --load-state FILE   goes on from there: to the same tokens as if the answer had been "
+    "  --save-state FILE   sets aside what the model has read and said, to go on from; what\n"
+    "                      --max-tokens cuts within a character, or within what may be a stop\n"
+    "                      string, waits there too\n"
+    "  --load-state FILE   goes on from there: with the same text as if the answer had been "
     "longer,\n"
     "                      or with --prompt as the conversation's next turn; draws go on too,\n"
     "                      unless --seed begins new ones\n";
@@ -183,9 +185,26 @@ load_state(struct request *r, const struct loaded *loaded, struct hw_bdh_saved *
         hw_bdh_session_restore(loaded->session, state->snapshot, &err) != 0)
         return command_failed("%s", err.msg);
     r->conf.logits = state->logits;
+    if (r->prompt == NULL)
+        r->conf.waiting = &state->waiting;
     if (!r->has_seed)
         r->conf.generator = &state->generator;
     return 0;
+}
+
+/* It is printed when the answer goes on; who asks something else instead would never see it. */
+static void
+tell_of_waiting(const struct hw_textout_waiting *waiting, const char *path)
+{
+    if (waiting->len > 0)
+        fprintf(stderr,
+                "hatchway: the last %u bytes of the answer wait in %s for what follows them: ",
+                waiting->len, path);
+    for (uint32_t i = 0; i < waiting->len; i++)
+        fprintf(stderr, waiting->bytes[i] >= ' ' && waiting->bytes[i] < 0x7f ? "%c" : "\\x%02x",
+                waiting->bytes[i]);
+    if (waiting->len > 0)
+        fputc('\n', stderr);
 }
 
 static int
@@ -197,7 +216,8 @@ save_state(const struct request *r, const struct loaded *loaded, struct hw_gener
 
     if (state.logits == NULL)
         return command_failed("no memory for the logits");
-    hw_generation_leave(g, &state.generator, state.logits);
+    hw_generation_leave(g, &state.generator, state.logits, &state.waiting);
+    tell_of_waiting(&state.waiting, r->save);
     if (hw_bdh_snapshot_take(loaded->session, &state.snapshot, &err) != 0 ||
         hw_bdh_saved_write(&state, r->save, &err) != 0)
         rc = command_failed("%s", err.msg);
@@ -212,6 +232,7 @@ answer(struct request *r, const struct loaded *loaded, const struct hw_prompt *p
     struct hw_generation *g = NULL;
     struct hw_err err = {{0}};
 
+    r->conf.goes_on = r->save != NULL;
     if (end[0] != '\0')
         r->conf.stops[r->conf.stop_count++] = end;
     if (hw_generation_create(loaded->session, &loaded->model->conf, &r->conf, prompt->text.data,

@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 
-#include "engine/textout.h"
 #include "engine/told.h"
 
 #define PREFILL_TOKENS 64u
@@ -15,6 +14,9 @@ struct hw_generation {
     struct hw_bdh_session *session;
     struct hw_sampler *sampler;
     struct hw_textout out;
+    struct hw_textout_waiting
+        waiting; /* of the answer before; through `out` with the first token */
+    bool goes_on;
     struct hw_told *told; /* NULL: nobody asked */
     enum hw_generation_state state;
     uint32_t max_tokens;
@@ -93,6 +95,9 @@ hw_generation_create(struct hw_bdh_session *session, const struct hw_bdh_config 
         rc = hw_err_set(err, HW_ENOMEM, "no memory for a prompt of %zu bytes", len);
         goto fail;
     }
+    g->goes_on = conf->goes_on;
+    if (conf->waiting != NULL)
+        g->waiting = *conf->waiting;
     if (conf->generator != NULL)
         hw_sampler_restore(g->sampler, conf->generator);
     begin(g, conf, prompt);
@@ -155,11 +160,26 @@ hw_generation_prefill(struct hw_generation *g, size_t max_tokens)
     }
 }
 
+/* Other stop strings than before may be in it: then nothing follows. */
+static bool
+take_waiting(struct hw_generation *g, struct hw_buf *text)
+{
+    uint32_t len = g->waiting.len;
+
+    g->waiting.len = 0;
+    for (uint32_t i = 0; i < len; i++)
+        if (hw_textout_byte(&g->out, g->waiting.bytes[i], text)) {
+            g->state = HW_GENERATION_STOPPED;
+            return false;
+        }
+    return true;
+}
+
 /* Picks the next token; true when it is to be stepped, for another will follow. */
 static bool
 pick(struct hw_generation *g, struct hw_buf *text, uint32_t *token)
 {
-    if (g->state != HW_GENERATION_DECODE)
+    if (g->state != HW_GENERATION_DECODE || (g->waiting.len > 0 && !take_waiting(g, text)))
         return false;
     *token = hw_sampler_pick(g->sampler, g->logits);
     hw_sampler_note(g->sampler, *token);
@@ -173,7 +193,8 @@ pick(struct hw_generation *g, struct hw_buf *text, uint32_t *token)
         g->state = HW_GENERATION_STOPPED;
     } else if (g->output_tokens >= g->max_tokens) {
         g->state = HW_GENERATION_LENGTH;
-        hw_textout_finish(&g->out, text);
+        if (!g->goes_on)
+            hw_textout_finish(&g->out, text);
     }
     if (g->told != NULL && g->state == HW_GENERATION_DECODE)
         hw_told_settle(g->told, &g->out);
@@ -213,10 +234,15 @@ hw_generation_decode(struct hw_generation *g, struct hw_buf *text)
 }
 
 void
-hw_generation_leave(struct hw_generation *g, struct hw_sampler_state *generator, float *logits)
+hw_generation_leave(struct hw_generation *g, struct hw_sampler_state *generator, float *logits,
+                    struct hw_textout_waiting *waiting)
 {
-    if (g->state != HW_GENERATION_DECODE)
+    if (g->state != HW_GENERATION_DECODE && g->output_tokens > 0)
         hw_bdh_session_step(g->session, g->last, g->logits);
+    if (g->waiting.len > 0)
+        *waiting = g->waiting;
+    else
+        hw_textout_set_aside(&g->out, waiting);
     hw_sampler_save(g->sampler, generator);
     memcpy(logits, g->logits, g->vocab * sizeof(float));
 }

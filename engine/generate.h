@@ -6,6 +6,7 @@
 
 #include "engine/forward.h"
 #include "engine/sample.h"
+#include "engine/textout.h"
 #include "hatchway/buf.h"
 
 #define HW_GENERATION_DEFAULT_TOKENS 512u
@@ -18,6 +19,11 @@ struct hw_generation_conf {
      * logits [vocab] of what follows, with which the prompt may be empty. NULL: neither. */
     const struct hw_sampler_state *generator;
     const float *logits;
+    /* And, where no prompt comes between, its text that was not out yet. NULL: none. */
+    const struct hw_textout_waiting *waiting;
+    /* It may go on: at max_tokens an unfinished character and what may begin a stop string stay
+     * for hw_generation_leave, instead of becoming text. */
+    bool goes_on;
     uint32_t logprobs; /* 0: none, else 1 + how many of the likeliest beside each token (told.h) */
     size_t stop_count; /* as hw_textout takes them */
     const char *stops[5];
@@ -54,9 +60,10 @@ void hw_generations_decode(struct hw_generation *const *generations, struct hw_b
 uint32_t hw_generation_logprobs(struct hw_generation *generation, const struct hw_logprob **out);
 /* Sets it aside at its end: the session takes the last token too, and what another one, on this
  * session or a snapshot of it, goes on with is filled: to the same tokens as if this one had
- * been longer. In STOPPED, LENGTH, and DECODE. logits has room for the vocabulary. */
+ * been longer, and the same text where conf.goes_on was said. In STOPPED, LENGTH, and DECODE.
+ * logits has room for the vocabulary. */
 void hw_generation_leave(struct hw_generation *generation, struct hw_sampler_state *generator,
-                         float *logits);
+                         float *logits, struct hw_textout_waiting *waiting);
 /* Taken so far, with those that the session held. */
 uint32_t hw_generation_prompt_tokens(const struct hw_generation *generation);
 uint32_t hw_generation_output_tokens(const struct hw_generation *generation);

@@ -11,6 +11,7 @@
 
 #include "engine/forward.h"
 #include "engine/sample.h"
+#include "engine/textout.h"
 
 struct hw_bdh_snapshot; /* opaque; layout in snapshot_parts.h */
 
@@ -38,11 +39,13 @@ bool hw_bdh_snapshot_ends_with(const struct hw_bdh_snapshot *snapshot, const voi
 
 /* A file holds a snapshot and what an answer goes on with. Little-endian:
  *
- *     "HWSTATE\n" | u32 version (1) | u32 precision | u8 digest[32] | u64 position
+ *     "HWSTATE\n" | u32 version (2) | u32 precision | u8 digest[32] | u64 position
  *     u8 history[32], u16 recent[16]
  *     u32 vocab | u32 pair bytes | u64 pairs | u64 kept pairs | u64 body bytes
- *     u64 generator[4] | u32 lately count | u32 reserved (0) | u32 lately[...]
- *     f32 logits[vocab] | body | u8 BLAKE2b-256 of all before it
+ *     u64 generator[4] | u32 lately count | u32 waiting bytes | u32 lately[...]
+ *     u8 waiting[...] | f32 logits[vocab] | body | u8 BLAKE2b-256 of all before it
+ *
+ * Version 1 had no waiting bytes; it is still read.
  *
  * body: a bit for each pair of rows of the state, lowest first; the pairs whose bit is set; q, x
  * and touched of the open block. */
@@ -50,6 +53,7 @@ struct hw_bdh_saved {
     struct hw_bdh_snapshot *snapshot;
     struct hw_sampler_state generator;
     float *logits; /* [vocab]: for what follows the last token */
+    struct hw_textout_waiting waiting;
 };
 
 /* All or nothing: a temporary file beside it, synced, then renamed. */

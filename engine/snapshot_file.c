@@ -12,7 +12,8 @@
 #include "engine/file_write.h"
 #include "engine/snapshot_parts.h"
 
-#define VERSION 1u
+#define VERSION 2u
+#define SILENT_VERSION 1u /* knew of no text that waits */
 #define DIGEST_BYTES 32u
 #define MAX_POSITION (UINT64_C(1) << 48)
 
@@ -27,7 +28,7 @@ struct head {
     uint32_t vocab, pair_bytes;
     uint64_t pairs, kept, body_bytes;
     uint64_t random[4];
-    uint32_t lately_count, reserved;
+    uint32_t lately_count, waiting_bytes;
 };
 _Static_assert(sizeof(struct head) == 192, "the file's head has no padding");
 
@@ -65,6 +66,7 @@ write_saved(FILE *file, const void *what)
         .kept = s->kept,
         .body_bytes = s->body_bytes,
         .lately_count = saved->generator.lately_count,
+        .waiting_bytes = saved->waiting.len,
     };
 
     memcpy(head.magic, magic, sizeof(magic));
@@ -75,6 +77,7 @@ write_saved(FILE *file, const void *what)
     crypto_generichash_init(&out.hash, NULL, 0, DIGEST_BYTES);
     put(&out, &head, sizeof(head));
     put(&out, saved->generator.lately, head.lately_count * sizeof(saved->generator.lately[0]));
+    put(&out, saved->waiting.bytes, head.waiting_bytes);
     put(&out, saved->logits, s->vocab * sizeof(float));
     put(&out, s->body, s->body_bytes);
     crypto_generichash_final(&out.hash, digest, sizeof(digest));
@@ -128,8 +131,9 @@ check_head(const struct head *h, const struct hw_bdh_engine *e, uint64_t file_by
 {
     if (memcmp(h->magic, magic, sizeof(magic)) != 0)
         return hw_err_set(err, HW_EINVAL, "is no saved state");
-    if (h->version != VERSION)
-        return hw_err_set(err, HW_EINVAL, "is of version %u, known is %u", h->version, VERSION);
+    if (h->version != VERSION && h->version != SILENT_VERSION)
+        return hw_err_set(err, HW_EINVAL, "is of version %u, known are %u and %u", h->version,
+                          SILENT_VERSION, VERSION);
     if (h->precision != HW_BDH_F32 && h->precision != HW_BDH_FAST)
         return hw_err_set(err, HW_EINVAL, "is of an unknown precision %u", h->precision);
     if (h->precision != (uint32_t)e->precision)
@@ -141,7 +145,8 @@ check_head(const struct head *h, const struct hw_bdh_engine *e, uint64_t file_by
                           "model's is %02x%02x%02x%02x...",
                           h->digest[0], h->digest[1], h->digest[2], h->digest[3], e->digest[0],
                           e->digest[1], e->digest[2], e->digest[3]);
-    if (h->position > MAX_POSITION || h->reserved != 0 ||
+    if (h->position > MAX_POSITION ||
+        h->waiting_bytes > (h->version == VERSION ? HW_TEXTOUT_MAX_WAITING : 0) ||
         h->lately_count > HW_SAMPLER_MAX_REPEAT_LAST ||
         (h->random[0] | h->random[1] | h->random[2] | h->random[3]) == 0)
         return hw_err_set(err, HW_EINVAL, "has a broken head");
@@ -150,8 +155,8 @@ check_head(const struct head *h, const struct hw_bdh_engine *e, uint64_t file_by
         h->kept > shape.pairs ||
         h->body_bytes != shape.map_bytes + h->kept * shape.pair_bytes + shape.open_bytes)
         return hw_err_set(err, HW_EINVAL, "has sizes that are not this model's");
-    uint64_t wanted = sizeof(*h) + h->lately_count * sizeof(uint32_t) + h->vocab * sizeof(float) +
-                      h->body_bytes + DIGEST_BYTES;
+    uint64_t wanted = sizeof(*h) + h->lately_count * sizeof(uint32_t) + h->waiting_bytes +
+                      h->vocab * sizeof(float) + h->body_bytes + DIGEST_BYTES;
     if (file_bytes != wanted)
         return hw_err_set(err, HW_EINVAL, "has %llu bytes where its head says %llu",
                           (unsigned long long)file_bytes, (unsigned long long)wanted);
@@ -200,7 +205,10 @@ read_body(struct input *in, const struct hw_bdh_engine *e, const struct head *h,
     memcpy(out->snapshot->history.recent, h->recent, sizeof(h->recent));
     memcpy(out->generator.random, h->random, sizeof(h->random));
     out->generator.lately_count = h->lately_count;
+    out->waiting.len = h->waiting_bytes;
     int rc = take(in, out->generator.lately, h->lately_count * sizeof(uint32_t), err);
+    if (rc == 0)
+        rc = take(in, out->waiting.bytes, h->waiting_bytes, err);
     if (rc == 0)
         rc = take(in, out->logits, h->vocab * sizeof(float), err);
     if (rc == 0)

@@ -125,3 +125,11 @@ hw_textout_finish(struct hw_textout *out, struct hw_buf *ready)
     if (!drop_character(out, ready))
         release(out, 0, ready);
 }
+
+void
+hw_textout_set_aside(const struct hw_textout *out, struct hw_textout_waiting *waiting)
+{
+    waiting->len = (uint32_t)(out->held_len + out->have);
+    memcpy(waiting->bytes, out->held, out->held_len);
+    memcpy(waiting->bytes + out->held_len, out->bytes, out->have);
+}

@@ -13,6 +13,8 @@
 
 #define HW_TEXTOUT_MAX_STOPS 5
 #define HW_TEXTOUT_MAX_STOP_BYTES 64
+#define HW_TEXTOUT_MAX_WAITING                                                                     \
+    (HW_TEXTOUT_MAX_STOP_BYTES + 3) /* a stop string's, and a character's */
 
 struct hw_textout {
     size_t stop_count;
@@ -37,5 +39,13 @@ bool hw_textout_byte(struct hw_textout *out, uint8_t byte, struct hw_buf *ready)
 bool hw_textout_no_byte(struct hw_textout *out, struct hw_buf *ready);
 /* The end without a stop string: appends what is still held. */
 void hw_textout_finish(struct hw_textout *out, struct hw_buf *ready);
+
+/* What is held, instead of its end: another textout that is given these bytes goes on from here,
+ * with the same stop strings or others. */
+struct hw_textout_waiting {
+    uint32_t len;
+    uint8_t bytes[HW_TEXTOUT_MAX_WAITING];
+};
+void hw_textout_set_aside(const struct hw_textout *out, struct hw_textout_waiting *waiting);
 
 #endif

@@ -37,6 +37,25 @@ make_engine(void)
     return engine;
 }
 
+/* As an answer that goes on does, and one that is set aside at once. */
+static void
+take_waiting(const struct hw_textout_waiting *waiting)
+{
+    struct hw_textout_waiting again;
+    struct hw_textout out;
+    struct hw_buf text;
+
+    hw_textout_init(&out);
+    hw_buf_init(&text, 1000);
+    HW_ASSERT(waiting->len <= HW_TEXTOUT_MAX_WAITING && hw_textout_add_stop(&out, "stop"));
+    for (uint32_t i = 0; i < waiting->len; i++)
+        if (hw_textout_byte(&out, waiting->bytes[i], &text))
+            break;
+    hw_textout_set_aside(&out, &again);
+    HW_ASSERT(again.len <= strlen("stop") - 1 + 3);
+    hw_buf_free(&text);
+}
+
 static void
 go_on(const struct hw_bdh_engine *engine, const struct hw_bdh_saved *saved)
 {
@@ -49,6 +68,7 @@ go_on(const struct hw_bdh_engine *engine, const struct hw_bdh_saved *saved)
     HW_ASSERT(hw_sampler_create(16, &conf, &sampler, NULL) == 0);
     HW_ASSERT(hw_bdh_session_restore(session, saved->snapshot, NULL) == 0);
     hw_sampler_restore(sampler, &saved->generator);
+    take_waiting(&saved->waiting);
     uint32_t token = hw_sampler_pick(sampler, saved->logits);
     for (int i = 0; i < 20; i++) {
         hw_sampler_note(sampler, token);

@@ -102,6 +102,22 @@ def test_an_answer_set_aside_goes_on_as_if_it_had_been_longer(tmp_path, precisio
     assert anew != rest
 
 
+def test_a_character_that_is_cut_is_printed_whole_with_the_second_part(tmp_path):
+    state = tmp_path / "state"
+    asked = ["bdh", "generate", TINY_MODEL, "--raw", "--temperature", 1]
+    begin = [*asked, "--prompt", "Once", "--seed", 5, "--max-tokens"]
+    whole = run(*begin, 40).stdout
+    waited = 0
+
+    for cut in range(1, 40):
+        first = run(*begin, cut, "--save-state", state)
+        rest = run(*asked, "--load-state", state, "--max-tokens", 40 - cut).stdout
+        assert first.stdout[:-1] + rest == whole
+        waited += f"of the answer wait in {state} for what follows them: \\x" in first.stderr.decode()
+
+    assert waited > 0
+
+
 def test_a_conversation_out_of_a_file_is_the_one_that_was_read_whole(tmp_path):
     state, again = tmp_path / "state", tmp_path / "again"
 

@@ -159,8 +159,8 @@ test_the_longest_that_fits(void **state)
 static const struct hw_generation_conf drawn = {
     .sampler = {.temperature = 1.0f, .top_p = 0.95f, .repetition_penalty = 1.3f, .seed = 9}};
 
-/* Draws `count` tokens and sets the rest aside. */
-static void
+/* Draws up to `count` tokens and sets the rest aside; how many they were. */
+static uint32_t
 draw(struct hw_bdh_session *session, const struct hw_generation_conf *base, const char *prompt,
      uint32_t count, struct hw_buf *text, struct hw_bdh_saved *saved)
 {
@@ -173,16 +173,16 @@ draw(struct hw_bdh_session *session, const struct hw_generation_conf *base, cons
     hw_generation_prefill(g, strlen(prompt));
     while (hw_generation_state(g) == HW_GENERATION_DECODE)
         hw_generation_decode(g, text);
-    assert_int_equal(hw_generation_output_tokens(g), count);
+    uint32_t tokens = hw_generation_output_tokens(g);
     saved->logits = calloc(256, sizeof(float));
-    hw_generation_leave(g, &saved->generator, saved->logits);
+    hw_generation_leave(g, &saved->generator, saved->logits, &saved->waiting);
     assert_int_equal(hw_bdh_snapshot_take(session, &saved->snapshot, NULL), 0);
     hw_generation_destroy(&g);
+    return tokens;
 }
 
 /* The answer drawn in one go is, token by token, the one drawn in pieces, each by a session that
- * got the state out of a file. (A random model's bytes are no text: the pieces end within what may
- * be characters, and show those as two.) */
+ * got the state out of a file. */
 static void
 check_file(enum hw_bdh_precision precision)
 {
@@ -191,9 +191,9 @@ check_file(enum hw_bdh_precision precision)
     struct hw_bdh_saved whole = {0}, saved = {0};
     struct hw_buf text;
     hw_buf_init(&text, 4000);
-    draw(session, &drawn, "Once upon a time", 90, &text, &whole);
+    assert_int_equal(draw(session, &drawn, "Once upon a time", 90, &text, &whole), 90);
     hw_bdh_session_reset(session);
-    draw(session, &drawn, "Once upon a time", 30, &text, &saved);
+    assert_int_equal(draw(session, &drawn, "Once upon a time", 30, &text, &saved), 30);
     for (int i = 0; i < 2; i++) {
         struct hw_generation_conf conf = drawn;
         struct hw_err err = {{0}};
@@ -209,7 +209,7 @@ check_file(enum hw_bdh_precision precision)
         assert_int_equal(hw_bdh_session_restore(session, back.snapshot, NULL), 0);
         conf.generator = &back.generator;
         conf.logits = back.logits;
-        draw(session, &conf, "", 30, &text, &saved);
+        assert_int_equal(draw(session, &conf, "", 30, &text, &saved), 30);
         hw_bdh_saved_free(&back);
     }
     assert_int_equal(hw_bdh_snapshot_position(saved.snapshot), strlen("Once upon a time") + 90);
@@ -229,6 +229,119 @@ test_a_file_goes_on_as_if_never_left(void **state)
     (void)state;
     check_file(HW_BDH_F32);
     check_file(HW_BDH_FAST);
+}
+
+/* One answer drawn in two parts, the first one `cut` tokens, reads as the one of `whole`. How much
+ * waited between them. */
+static uint32_t
+check_cut(const struct hw_bdh_engine *engine, const struct hw_generation_conf *base, uint32_t cut,
+          uint32_t count, const struct hw_buf *whole, struct hw_buf *text)
+{
+    struct hw_generation_conf conf = *base;
+    struct hw_bdh_session *session = new_session(engine);
+    struct hw_bdh_saved first = {0}, back = {0}, last = {0};
+
+    hw_buf_clear(text);
+    conf.goes_on = true;
+    uint32_t tokens = draw(session, &conf, "Once upon a time", cut, text, &first);
+    assert_int_equal(hw_bdh_saved_write(&first, path, NULL), 0);
+    assert_int_equal(hw_bdh_saved_read(engine, path, &back, NULL), 0);
+    assert_int_equal(back.waiting.len, first.waiting.len);
+    conf.generator = &back.generator;
+    conf.logits = back.logits;
+    conf.waiting = &back.waiting;
+    conf.goes_on = false;
+    if (tokens == cut) /* else a stop string ended it */
+        draw(session, &conf, "", count - cut, text, &last);
+    assert_int_equal(text->len, whole->len);
+    assert_memory_equal(text->data, whole->data, whole->len);
+    uint32_t waited = first.waiting.len;
+    hw_bdh_saved_free(&first);
+    hw_bdh_saved_free(&back);
+    hw_bdh_saved_free(&last);
+    hw_bdh_session_destroy(&session);
+    return waited;
+}
+
+/* Two characters of the text, from there on, of a byte each. */
+static void
+find_pair(const struct hw_buf *text, size_t from, char pair[16])
+{
+    for (; from + 1 < text->len; from++)
+        if ((signed char)text->data[from] > 0 && (signed char)text->data[from + 1] > 0)
+            break;
+    assert_true(from + 1 < text->len);
+    snprintf(pair, 16, "%c%c", text->data[from], text->data[from + 1]);
+}
+
+/* Wherever it is cut: within a character, within what is a stop string's beginning and no more, and
+ * within a stop string. A random model says all kinds of bytes. */
+static void
+test_text_goes_on_where_it_was_cut(void **state)
+{
+    (void)state;
+    enum { COUNT = 60 };
+    struct hw_bdh_engine *engine = load("tiny_s002", HW_BDH_F32);
+    struct hw_generation_conf conf = drawn;
+    struct hw_buf text, whole;
+    char begun[16] = "", stop[16] = "";
+
+    hw_buf_init(&text, 1000);
+    hw_buf_init(&whole, 1000);
+    for (int stops = 0; stops < 3; stops++) {
+        struct hw_bdh_session *session = new_session(engine);
+        struct hw_bdh_saved saved = {0};
+        uint32_t waited = 0;
+        hw_buf_clear(&whole);
+        uint32_t tokens = draw(session, &conf, "Once upon a time", COUNT, &whole, &saved);
+        assert_true((tokens == COUNT) == (stops < 2));
+        assert_int_equal(saved.waiting.len, 0);
+        for (uint32_t cut = 1; cut < tokens; cut++)
+            waited += check_cut(engine, &conf, cut, COUNT, &whole, &text);
+        hw_bdh_saved_free(&saved);
+        hw_bdh_session_destroy(&session);
+        assert_true(waited > 0);
+        if (stops == 2)
+            break;
+        find_pair(&whole, stops == 0 ? 20 : 50, stops == 0 ? begun : stop);
+        strcat(begun, stops == 0 ? "\x01" : ""); /* a beginning that comes to nothing */
+        conf.stops[conf.stop_count++] = stops == 0 ? begun : stop;
+    }
+    hw_buf_free(&text);
+    hw_buf_free(&whole);
+    hw_bdh_engine_destroy(&engine);
+    unlink(path);
+}
+
+/* Of what waited another stop string may be made: the answer ends there, and is set aside again. */
+static void
+test_what_waits_may_be_another_stop(void **state)
+{
+    (void)state;
+    struct hw_bdh_engine *engine = load("tiny_s002", HW_BDH_F32);
+    struct hw_bdh_session *session = new_session(engine);
+    struct hw_bdh_saved first = {0}, last = {0};
+    struct hw_generation_conf conf = drawn;
+    struct hw_textout_waiting waiting = {.len = 5, .bytes = "abcd\xe2"};
+    struct hw_buf text;
+
+    hw_buf_init(&text, 1000);
+    draw(session, &conf, "Once upon a time", 3, &text, &first);
+    hw_buf_clear(&text);
+    conf.generator = &first.generator;
+    conf.logits = first.logits;
+    conf.waiting = &waiting;
+    conf.stops[conf.stop_count++] = "cd";
+    assert_int_equal(draw(session, &conf, "", 3, &text, &last), 0);
+    assert_int_equal(text.len, 2);
+    assert_memory_equal(text.data, "ab", 2);
+    assert_int_equal(last.waiting.len, 0);
+    assert_true(hw_bdh_snapshot_same(first.snapshot, last.snapshot)); /* no token was taken */
+    hw_bdh_saved_free(&first);
+    hw_bdh_saved_free(&last);
+    hw_buf_free(&text);
+    hw_bdh_session_destroy(&session);
+    hw_bdh_engine_destroy(&engine);
 }
 
 static void
@@ -270,14 +383,23 @@ test_files_that_lie(void **state)
         uint8_t value;
         const char *why;
     } lies[] = {
-        {0, 'X', "is no saved state"},   {8, 2, "is of version 2, known is 1"},
-        {12, 1, "in fast, this one"},    {12, 9, "unknown precision"},
-        {16, 1, "is of another model"},  {55, 1, "a broken head"},
-        {120, 1, "not this model's"},    {124, 1, "not this model's"},
-        {128, 1, "not this model's"},    {143, 1, "not this model's"},
-        {151, 0xff, "not this model's"}, {188, 1, "a broken head"},
-        {185, 0xff, "a broken head"},    {184, 200, "where its head says"},
-        {193, 0xff, "has a token"},      {192 + 16 * 4 + 1024, 0, "has a map of"},
+        {0, 'X', "is no saved state"},
+        {8, 3, "is of version 3, known are 1 and 2"},
+        {12, 1, "in fast, this one"},
+        {12, 9, "unknown precision"},
+        {16, 1, "is of another model"},
+        {55, 1, "a broken head"},
+        {120, 1, "not this model's"},
+        {124, 1, "not this model's"},
+        {128, 1, "not this model's"},
+        {143, 1, "not this model's"},
+        {151, 0xff, "not this model's"},
+        {188, 68, "a broken head"},
+        {185, 0xff, "a broken head"},
+        {184, 200, "where its head says"},
+        {193, 0xff, "has a token"},
+        {188, 5, "where its head says"},
+        {192 + 16 * 4 + 1024, 0, "has a map of"},
     };
     struct hw_bdh_engine *engine = load("tiny_s002", HW_BDH_F32);
     struct hw_bdh_engine *fast = load("tiny_s002", HW_BDH_FAST);
@@ -318,6 +440,15 @@ test_files_that_lie(void **state)
     assert_int_equal(hw_bdh_session_restore(foreign, back.snapshot, NULL), HW_EINVAL);
     hw_bdh_session_destroy(&foreign);
     hw_bdh_saved_free(&back);
+    memcpy(altered, bytes, len);
+    altered[8] = 1; /* the version that knew of no text that waits */
+    write_signed(altered, len);
+    assert_int_equal(hw_bdh_saved_read(engine, path, &back, NULL), 0);
+    assert_int_equal(back.waiting.len, 0);
+    hw_bdh_saved_free(&back);
+    altered[188] = 1;
+    write_signed(altered, len);
+    expect_refused(engine, "a broken head");
     unlink(path);
     expect_refused(engine, "cannot open");
     struct hw_err err = {{0}};
@@ -341,6 +472,8 @@ main(void)
         cmocka_unit_test(test_what_is_empty_is_left_out),
         cmocka_unit_test(test_the_longest_that_fits),
         cmocka_unit_test(test_a_file_goes_on_as_if_never_left),
+        cmocka_unit_test(test_text_goes_on_where_it_was_cut),
+        cmocka_unit_test(test_what_waits_may_be_another_stop),
         cmocka_unit_test(test_files_that_lie),
     };
     int fd = mkstemp(path);
