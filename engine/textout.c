@@ -49,22 +49,36 @@ release(struct hw_textout *out, size_t keep, struct hw_buf *ready)
 
     hw_buf_append(ready, out->held, n);
     memmove(out->held, out->held + n, keep);
+    memmove(out->held_tokens, out->held_tokens + n, keep);
     out->held_len = keep;
+}
+
+static size_t
+held_tokens(const struct hw_textout *out)
+{
+    size_t tokens = 0;
+
+    for (size_t i = 0; i < out->held_len; i++)
+        tokens += out->held_tokens[i];
+    return tokens;
 }
 
 /* One whole character. held never overflows: what is kept is shorter than a stop string. */
 static bool
-take_character(struct hw_textout *out, const void *bytes, size_t len, struct hw_buf *ready)
+take_character(struct hw_textout *out, const void *bytes, size_t len, uint8_t tokens,
+               struct hw_buf *ready)
 {
     bool complete;
 
     memcpy(out->held + out->held_len, bytes, len);
+    memset(out->held_tokens + out->held_len, 0, len);
     out->held_len += len;
+    out->held_tokens[out->held_len - 1] = tokens;
     size_t begun = stop_begun(out, &complete);
     release(out, begun, ready);
     if (complete) {
+        out->stopped_tokens = held_tokens(out);
         out->held_len = 0;
-        out->stopped_len = begun;
     }
     return complete;
 }
@@ -86,10 +100,22 @@ begin_character(struct hw_textout *out, uint8_t lead)
 static bool
 drop_character(struct hw_textout *out, struct hw_buf *ready)
 {
-    if (out->have == 0)
+    uint8_t tokens = out->have;
+
+    if (tokens == 0)
         return false;
     out->have = 0;
-    return take_character(out, replacement, 3, ready);
+    return take_character(out, replacement, 3, tokens, ready);
+}
+
+/* The same, where another token tells that it is none. */
+static bool
+drop_before(struct hw_textout *out, struct hw_buf *ready)
+{
+    bool stopped = drop_character(out, ready);
+
+    out->stopped_tokens += stopped;
+    return stopped;
 }
 
 bool
@@ -102,21 +128,21 @@ hw_textout_byte(struct hw_textout *out, uint8_t byte, struct hw_buf *ready)
         if (out->have < out->need)
             return false;
         out->have = 0;
-        return take_character(out, out->bytes, out->need, ready);
+        return take_character(out, out->bytes, out->need, out->need, ready);
     }
-    if (drop_character(out, ready))
+    if (drop_before(out, ready))
         return true;
     if (byte < 0x80)
-        return take_character(out, &byte, 1, ready);
+        return take_character(out, &byte, 1, 1, ready);
     if (begin_character(out, byte))
         return false;
-    return take_character(out, replacement, 3, ready);
+    return take_character(out, replacement, 3, 1, ready);
 }
 
 bool
 hw_textout_no_byte(struct hw_textout *out, struct hw_buf *ready)
 {
-    return drop_character(out, ready) || take_character(out, replacement, 3, ready);
+    return drop_before(out, ready) || take_character(out, replacement, 3, 1, ready);
 }
 
 void
@@ -124,6 +150,12 @@ hw_textout_finish(struct hw_textout *out, struct hw_buf *ready)
 {
     if (!drop_character(out, ready))
         release(out, 0, ready);
+}
+
+size_t
+hw_textout_waiting_tokens(const struct hw_textout *out)
+{
+    return held_tokens(out) + out->have;
 }
 
 void

@@ -26,7 +26,8 @@ struct hw_textout {
     /* complete characters, perhaps a stop string's beginning */
     char held[HW_TEXTOUT_MAX_STOP_BYTES + 8];
     size_t held_len;
-    size_t stopped_len; /* of the stop string that ended it; 0: none did */
+    uint8_t held_tokens[HW_TEXTOUT_MAX_STOP_BYTES + 8]; /* of a character, at its last byte */
+    size_t stopped_tokens; /* whose text the stop string swallowed, or that came behind it */
 };
 
 void hw_textout_init(struct hw_textout *out);
@@ -39,6 +40,9 @@ bool hw_textout_byte(struct hw_textout *out, uint8_t byte, struct hw_buf *ready)
 bool hw_textout_no_byte(struct hw_textout *out, struct hw_buf *ready);
 /* The end without a stop string: appends what is still held. */
 void hw_textout_finish(struct hw_textout *out, struct hw_buf *ready);
+
+/* Tokens whose text is held. U+FFFD has more bytes than it may have had tokens. */
+size_t hw_textout_waiting_tokens(const struct hw_textout *out);
 
 /* What is held, instead of its end: another textout that is given these bytes goes on from here,
  * with the same stop strings or others. */

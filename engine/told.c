@@ -69,8 +69,7 @@ hw_told_note(struct hw_told *told, const float *logits, uint32_t vocab, uint32_t
 void
 hw_told_settle(struct hw_told *told, const struct hw_textout *out)
 {
-    /* A byte a token; U+FFFD is longer than what it stands for, and then some wait too long. */
-    size_t waiting = out->held_len + out->have;
+    size_t waiting = hw_textout_waiting_tokens(out);
 
     told->ready = told->count > waiting ? told->count - waiting : 0;
 }
@@ -78,7 +77,9 @@ hw_told_settle(struct hw_told *told, const struct hw_textout *out)
 void
 hw_told_finish(struct hw_told *told, const struct hw_textout *out)
 {
-    told->count -= out->stopped_len < told->count ? out->stopped_len : told->count;
+    size_t swallowed = out->stopped_tokens;
+
+    told->count -= swallowed < told->count ? swallowed : told->count;
     told->ready = told->count;
 }
 
