@@ -1,47 +1,10 @@
 /* router/workers_board.c - a mutex over two short lists: backends, and slots of processes. */
-#include "router/workers_board.h"
+#include "router/workers_board_private.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "hatchway/assert.h"
-
-struct listener {
-    struct listener *next;
-    uv_async_t *async;
-};
-
-struct backend {
-    struct backend *next;
-    char *name;
-    uint32_t workers;
-    bool known;
-    struct hw_frame_hello hello;
-    uint64_t restarts, swaps_taken, swaps_refused;
-    struct hw_frame_report past; /* counts of processes that are gone */
-};
-
-struct slot {
-    struct slot *next;
-    uint64_t id;
-    char *backend;
-    char path[HW_BOARD_PATH_BYTES];
-    bool running, retiring, up, trial;
-    uint32_t greets; /* loops that had its HELLO */
-    struct hw_frame_hello hello;
-    int pid;
-    uint32_t links;
-    struct hw_frame_report report;
-};
-
-struct hw_board {
-    uv_mutex_t mutex;
-    unsigned refs;
-    struct listener *listeners;
-    struct backend *backends;
-    struct slot *slots;
-    uint64_t last_id;
-};
 
 struct hw_board *
 hw_board_create(void)
@@ -63,9 +26,9 @@ hw_board_ref(struct hw_board *board)
 }
 
 static void
-free_slot(struct slot **link)
+free_slot(struct hw_board_slot **link)
 {
-    struct slot *slot = *link;
+    struct hw_board_slot *slot = *link;
 
     *link = slot->next;
     free(slot->backend);
@@ -73,9 +36,9 @@ free_slot(struct slot **link)
 }
 
 static void
-free_backend(struct backend **link)
+free_backend(struct hw_board_backend **link)
 {
-    struct backend *backend = *link;
+    struct hw_board_backend *backend = *link;
 
     *link = backend->next;
     free(backend->name);
@@ -103,7 +66,7 @@ hw_board_unref(struct hw_board *board)
 void
 hw_board_listen(struct hw_board *board, uv_async_t *async)
 {
-    struct listener *listener = hw_xcalloc(1, sizeof(*listener));
+    struct hw_board_listener *listener = hw_xcalloc(1, sizeof(*listener));
 
     listener->async = async;
     uv_mutex_lock(&board->mutex);
@@ -116,37 +79,37 @@ void
 hw_board_unlisten(struct hw_board *board, uv_async_t *async)
 {
     uv_mutex_lock(&board->mutex);
-    struct listener **link = &board->listeners;
+    struct hw_board_listener **link = &board->listeners;
     while ((*link)->async != async)
         link = &(*link)->next;
-    struct listener *listener = *link;
+    struct hw_board_listener *listener = *link;
     *link = listener->next;
     uv_mutex_unlock(&board->mutex);
     free(listener);
 }
 
-/* With the mutex held, so that no listener's async can be closed meanwhile. */
-static void
-poke_all(struct hw_board *board)
+void
+hw_board_poke_all(struct hw_board *board)
 {
-    for (struct listener *listener = board->listeners; listener != NULL; listener = listener->next)
+    for (struct hw_board_listener *listener = board->listeners; listener != NULL;
+         listener = listener->next)
         uv_async_send(listener->async);
 }
 
-static struct backend **
-find_backend(struct hw_board *board, const char *name)
+struct hw_board_backend **
+hw_board_find_backend(struct hw_board *board, const char *name)
 {
-    struct backend **link = &board->backends;
+    struct hw_board_backend **link = &board->backends;
 
     while (*link != NULL && strcmp((*link)->name, name) != 0)
         link = &(*link)->next;
     return link;
 }
 
-static struct slot **
-find_slot(struct hw_board *board, uint64_t id)
+struct hw_board_slot **
+hw_board_find_slot(struct hw_board *board, uint64_t id)
 {
-    struct slot **link = &board->slots;
+    struct hw_board_slot **link = &board->slots;
 
     while (*link != NULL && (*link)->id != id)
         link = &(*link)->next;
@@ -159,7 +122,7 @@ void
 hw_board_set_backend(struct hw_board *board, const char *name, uint32_t workers, bool changed_model)
 {
     uv_mutex_lock(&board->mutex);
-    struct backend *backend = *find_backend(board, name);
+    struct hw_board_backend *backend = *hw_board_find_backend(board, name);
     if (backend == NULL) {
         backend = hw_xcalloc(1, sizeof(*backend));
         backend->name = hw_xstrdup(name);
@@ -176,17 +139,17 @@ void
 hw_board_drop_backend(struct hw_board *board, const char *name)
 {
     uv_mutex_lock(&board->mutex);
-    struct backend **link = find_backend(board, name);
+    struct hw_board_backend **link = hw_board_find_backend(board, name);
     if (*link != NULL)
         free_backend(link);
-    poke_all(board);
+    hw_board_poke_all(board);
     uv_mutex_unlock(&board->mutex);
 }
 
 uint64_t
 hw_board_add_slot(struct hw_board *board, const char *backend, const char *path, bool trial)
 {
-    struct slot *slot = hw_xcalloc(1, sizeof(*slot));
+    struct hw_board_slot *slot = hw_xcalloc(1, sizeof(*slot));
 
     slot->backend = hw_xstrdup(backend);
     HW_ASSERT(strlen(path) < sizeof(slot->path));
@@ -196,7 +159,7 @@ hw_board_add_slot(struct hw_board *board, const char *backend, const char *path,
     slot->id = ++board->last_id;
     slot->next = board->slots;
     board->slots = slot;
-    poke_all(board);
+    hw_board_poke_all(board);
     uv_mutex_unlock(&board->mutex);
     return slot->id;
 }
@@ -205,16 +168,16 @@ void
 hw_board_slot_started(struct hw_board *board, uint64_t id, int pid)
 {
     uv_mutex_lock(&board->mutex);
-    struct slot *slot = *find_slot(board, id);
+    struct hw_board_slot *slot = *hw_board_find_slot(board, id);
     HW_ASSERT(slot != NULL);
     slot->running = true;
     slot->pid = pid;
-    poke_all(board);
+    hw_board_poke_all(board);
     uv_mutex_unlock(&board->mutex);
 }
 
-static void
-add_counts(struct hw_frame_report *sum, const struct hw_frame_report *one)
+void
+hw_board_add_counts(struct hw_frame_report *sum, const struct hw_frame_report *one)
 {
     sum->prompt_tokens += one->prompt_tokens;
     sum->output_tokens += one->output_tokens;
@@ -227,19 +190,19 @@ bool
 hw_board_slot_died(struct hw_board *board, uint64_t id, bool restart)
 {
     uv_mutex_lock(&board->mutex);
-    struct slot *slot = *find_slot(board, id);
+    struct hw_board_slot *slot = *hw_board_find_slot(board, id);
     HW_ASSERT(slot != NULL);
     bool was_up = slot->up;
-    struct backend *backend = *find_backend(board, slot->backend);
+    struct hw_board_backend *backend = *hw_board_find_backend(board, slot->backend);
     if (backend != NULL) {
         backend->restarts += restart ? 1 : 0;
-        add_counts(&backend->past, &slot->report);
+        hw_board_add_counts(&backend->past, &slot->report);
     }
     slot->report = (struct hw_frame_report){0};
     slot->running = slot->up = false;
     slot->greets = 0;
     slot->pid = 0;
-    poke_all(board);
+    hw_board_poke_all(board);
     uv_mutex_unlock(&board->mutex);
     return was_up;
 }
@@ -248,10 +211,10 @@ void
 hw_board_slot_retire(struct hw_board *board, uint64_t id)
 {
     uv_mutex_lock(&board->mutex);
-    struct slot *slot = *find_slot(board, id);
+    struct hw_board_slot *slot = *hw_board_find_slot(board, id);
     HW_ASSERT(slot != NULL);
     slot->retiring = true;
-    poke_all(board);
+    hw_board_poke_all(board);
     uv_mutex_unlock(&board->mutex);
 }
 
@@ -259,10 +222,10 @@ void
 hw_board_remove_slot(struct hw_board *board, uint64_t id)
 {
     uv_mutex_lock(&board->mutex);
-    struct slot **link = find_slot(board, id);
+    struct hw_board_slot **link = hw_board_find_slot(board, id);
     HW_ASSERT(*link != NULL);
     free_slot(link);
-    poke_all(board);
+    hw_board_poke_all(board);
     uv_mutex_unlock(&board->mutex);
 }
 
@@ -270,7 +233,7 @@ uint32_t
 hw_board_slot_links(struct hw_board *board, uint64_t id)
 {
     uv_mutex_lock(&board->mutex);
-    struct slot *slot = *find_slot(board, id);
+    struct hw_board_slot *slot = *hw_board_find_slot(board, id);
     uint32_t links = slot != NULL ? slot->links : 0;
     uv_mutex_unlock(&board->mutex);
     return links;
@@ -282,9 +245,10 @@ hw_board_trial_passed(struct hw_board *board, const char *backend)
     uint32_t listeners = 0, on_trial = 0, passed = 0;
 
     uv_mutex_lock(&board->mutex);
-    for (struct listener *listener = board->listeners; listener != NULL; listener = listener->next)
+    for (struct hw_board_listener *listener = board->listeners; listener != NULL;
+         listener = listener->next)
         listeners++;
-    for (struct slot *slot = board->slots; slot != NULL; slot = slot->next) {
+    for (struct hw_board_slot *slot = board->slots; slot != NULL; slot = slot->next) {
         if (!slot->trial || slot->retiring || strcmp(slot->backend, backend) != 0)
             continue;
         on_trial++;
@@ -298,8 +262,8 @@ void
 hw_board_swap(struct hw_board *board, const char *name)
 {
     uv_mutex_lock(&board->mutex);
-    struct backend *backend = *find_backend(board, name);
-    for (struct slot *slot = board->slots; slot != NULL; slot = slot->next) {
+    struct hw_board_backend *backend = *hw_board_find_backend(board, name);
+    for (struct hw_board_slot *slot = board->slots; slot != NULL; slot = slot->next) {
         if (slot->retiring || strcmp(slot->backend, name) != 0)
             continue;
         slot->retiring = !slot->trial;
@@ -311,7 +275,7 @@ hw_board_swap(struct hw_board *board, const char *name)
     }
     if (backend != NULL)
         backend->swaps_taken++;
-    poke_all(board);
+    hw_board_poke_all(board);
     uv_mutex_unlock(&board->mutex);
 }
 
@@ -319,140 +283,8 @@ void
 hw_board_count_refused(struct hw_board *board, const char *name)
 {
     uv_mutex_lock(&board->mutex);
-    struct backend *backend = *find_backend(board, name);
+    struct hw_board_backend *backend = *hw_board_find_backend(board, name);
     if (backend != NULL)
         backend->swaps_refused++;
     uv_mutex_unlock(&board->mutex);
-}
-
-/* --- a loop's side --------------------------------------------------------------------------- */
-
-size_t
-hw_board_views(struct hw_board *board, struct hw_board_view **out)
-{
-    size_t count = 0, at = 0;
-
-    uv_mutex_lock(&board->mutex);
-    for (struct slot *slot = board->slots; slot != NULL; slot = slot->next)
-        count++;
-    struct hw_board_view *views = hw_xcalloc(count + 1, sizeof(*views));
-    for (struct slot *slot = board->slots; slot != NULL; slot = slot->next) {
-        struct hw_board_view *view = &views[at++];
-        view->id = slot->id;
-        view->running = slot->running;
-        view->retiring = slot->retiring;
-        view->trial = slot->trial;
-        view->backend = hw_xstrdup(slot->backend);
-        memcpy(view->path, slot->path, sizeof(view->path));
-    }
-    uv_mutex_unlock(&board->mutex);
-    *out = views;
-    return count;
-}
-
-void
-hw_board_views_free(struct hw_board_view *views, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(views[i].backend);
-    free(views);
-}
-
-bool
-hw_board_has_backend(struct hw_board *board, const char *name)
-{
-    uv_mutex_lock(&board->mutex);
-    bool has = *find_backend(board, name) != NULL;
-    uv_mutex_unlock(&board->mutex);
-    return has;
-}
-
-bool
-hw_board_slot_running(struct hw_board *board, uint64_t id)
-{
-    uv_mutex_lock(&board->mutex);
-    struct slot *slot = *find_slot(board, id);
-    bool running = slot != NULL && slot->running;
-    uv_mutex_unlock(&board->mutex);
-    return running;
-}
-
-void
-hw_board_slot_linked(struct hw_board *board, uint64_t id, int delta)
-{
-    uv_mutex_lock(&board->mutex);
-    struct slot *slot = *find_slot(board, id);
-    if (slot != NULL) {
-        slot->links = (uint32_t)((int)slot->links + delta);
-        if (slot->links == 0)
-            poke_all(board);
-    }
-    uv_mutex_unlock(&board->mutex);
-}
-
-void
-hw_board_slot_greeted(struct hw_board *board, uint64_t id, const struct hw_frame_hello *hello)
-{
-    uv_mutex_lock(&board->mutex);
-    struct slot *slot = *find_slot(board, id);
-    if (slot != NULL && slot->running) {
-        slot->up = true;
-        slot->greets++;
-        slot->hello = *hello;
-        struct backend *backend = *find_backend(board, slot->backend);
-        if (slot->trial) {
-            poke_all(board);
-        } else if (backend != NULL && !slot->retiring) {
-            backend->known = true;
-            backend->hello = *hello;
-        }
-    }
-    uv_mutex_unlock(&board->mutex);
-}
-
-void
-hw_board_slot_reported(struct hw_board *board, uint64_t id, const struct hw_frame_report *report)
-{
-    uv_mutex_lock(&board->mutex);
-    struct slot *slot = *find_slot(board, id);
-    if (slot != NULL && slot->running)
-        slot->report = *report;
-    uv_mutex_unlock(&board->mutex);
-}
-
-static void
-add_slot_info(struct hw_worker_info *info, const struct slot *slot)
-{
-    if (slot->up && !slot->retiring && !slot->trial)
-        info->up++;
-    if (slot->running && info->pid_count < HW_WORKERS_MAX_PROCESSES)
-        info->pids[info->pid_count++] = slot->pid;
-    info->report.active += slot->report.active;
-    info->report.queued += slot->report.queued;
-    add_counts(&info->report, &slot->report);
-    info->report.state_bytes += slot->report.state_bytes;
-}
-
-bool
-hw_board_info(struct hw_board *board, const char *name, struct hw_worker_info *out)
-{
-    uv_mutex_lock(&board->mutex);
-    struct backend *backend = *find_backend(board, name);
-    if (backend != NULL) {
-        struct hw_worker_info info = {
-            .known = backend->known,
-            .hello = backend->hello,
-            .workers = backend->workers,
-            .restarts = backend->restarts,
-            .swaps_taken = backend->swaps_taken,
-            .swaps_refused = backend->swaps_refused,
-            .report = backend->past,
-        };
-        for (struct slot *slot = board->slots; slot != NULL; slot = slot->next)
-            if (strcmp(slot->backend, name) == 0)
-                add_slot_info(&info, slot);
-        *out = info;
-    }
-    uv_mutex_unlock(&board->mutex);
-    return backend != NULL;
 }
