@@ -6,6 +6,32 @@
 
 #include "hatchway/assert.h"
 
+void
+hw_board_forget_greeted(struct hw_board_slot *slot, const uv_async_t *loop)
+{
+    struct hw_board_greeted **link = &slot->greeted;
+
+    while (*link != NULL) {
+        struct hw_board_greeted *greeted = *link;
+        if (loop != NULL && greeted->loop != loop) {
+            link = &greeted->next;
+            continue;
+        }
+        *link = greeted->next;
+        free(greeted);
+    }
+}
+
+static uint32_t
+count_greeted(const struct hw_board_slot *slot)
+{
+    uint32_t count = 0;
+
+    for (struct hw_board_greeted *greeted = slot->greeted; greeted != NULL; greeted = greeted->next)
+        count++;
+    return count;
+}
+
 struct hw_board *
 hw_board_create(void)
 {
@@ -31,6 +57,7 @@ free_slot(struct hw_board_slot **link)
     struct hw_board_slot *slot = *link;
 
     *link = slot->next;
+    hw_board_forget_greeted(slot, NULL);
     free(slot->backend);
     free(slot);
 }
@@ -84,6 +111,8 @@ hw_board_unlisten(struct hw_board *board, uv_async_t *async)
         link = &(*link)->next;
     struct hw_board_listener *listener = *link;
     *link = listener->next;
+    for (struct hw_board_slot *slot = board->slots; slot != NULL; slot = slot->next)
+        hw_board_forget_greeted(slot, async);
     uv_mutex_unlock(&board->mutex);
     free(listener);
 }
@@ -200,7 +229,7 @@ hw_board_slot_died(struct hw_board *board, uint64_t id, bool restart)
     }
     slot->report = (struct hw_frame_report){0};
     slot->running = slot->up = false;
-    slot->greets = 0;
+    hw_board_forget_greeted(slot, NULL);
     slot->pid = 0;
     hw_board_poke_all(board);
     uv_mutex_unlock(&board->mutex);
@@ -252,7 +281,8 @@ hw_board_trial_passed(struct hw_board *board, const char *backend)
         if (!slot->trial || slot->retiring || strcmp(slot->backend, backend) != 0)
             continue;
         on_trial++;
-        passed += slot->up && slot->greets + 1 >= listeners ? 1 : 0; /* the supervisor listens */
+        passed +=
+            slot->up && count_greeted(slot) + 1 >= listeners ? 1 : 0; /* the supervisor listens */
     }
     uv_mutex_unlock(&board->mutex);
     return on_trial > 0 && passed == on_trial;

@@ -41,7 +41,8 @@ bool hw_board_slot_died(struct hw_board *board, uint64_t id, bool restart);
 void hw_board_slot_retire(struct hw_board *board, uint64_t id);
 void hw_board_remove_slot(struct hw_board *board, uint64_t id);
 uint32_t hw_board_slot_links(struct hw_board *board, uint64_t id);
-/* Whether every loop has heard HELLO from every slot of the backend that is on trial. */
+/* Whether every loop has heard HELLO from every slot of the backend that is on trial, and is still
+ * connected to it. */
 bool hw_board_trial_passed(struct hw_board *board, const char *backend);
 /* In one step: slots on trial serve, the others retire. Counted as taken. */
 void hw_board_swap(struct hw_board *board, const char *backend);
@@ -62,7 +63,10 @@ void hw_board_views_free(struct hw_board_view *views, size_t count);
 bool hw_board_has_backend(struct hw_board *board, const char *name);
 bool hw_board_slot_running(struct hw_board *board, uint64_t id);
 void hw_board_slot_linked(struct hw_board *board, uint64_t id, int delta);
-void hw_board_slot_greeted(struct hw_board *board, uint64_t id, const struct hw_frame_hello *hello);
+/* HELLO came, to the loop that listens with that async; the connection has ended. */
+void hw_board_slot_greeted(struct hw_board *board, uint64_t id, const uv_async_t *loop,
+                           const struct hw_frame_hello *hello);
+void hw_board_slot_parted(struct hw_board *board, uint64_t id, const uv_async_t *loop);
 void hw_board_slot_reported(struct hw_board *board, uint64_t id,
                             const struct hw_frame_report *report);
 

@@ -70,14 +70,26 @@ hw_board_slot_linked(struct hw_board *board, uint64_t id, int delta)
     uv_mutex_unlock(&board->mutex);
 }
 
+static void
+note_greeted(struct hw_board_slot *slot, const uv_async_t *loop)
+{
+    struct hw_board_greeted *greeted = hw_xcalloc(1, sizeof(*greeted));
+
+    hw_board_forget_greeted(slot, loop); /* a loop counts once */
+    greeted->loop = loop;
+    greeted->next = slot->greeted;
+    slot->greeted = greeted;
+}
+
 void
-hw_board_slot_greeted(struct hw_board *board, uint64_t id, const struct hw_frame_hello *hello)
+hw_board_slot_greeted(struct hw_board *board, uint64_t id, const uv_async_t *loop,
+                      const struct hw_frame_hello *hello)
 {
     uv_mutex_lock(&board->mutex);
     struct hw_board_slot *slot = *hw_board_find_slot(board, id);
     if (slot != NULL && slot->running) {
         slot->up = true;
-        slot->greets++;
+        note_greeted(slot, loop);
         slot->hello = *hello;
         struct hw_board_backend *backend = *hw_board_find_backend(board, slot->backend);
         if (slot->trial) {
@@ -87,6 +99,16 @@ hw_board_slot_greeted(struct hw_board *board, uint64_t id, const struct hw_frame
             backend->hello = *hello;
         }
     }
+    uv_mutex_unlock(&board->mutex);
+}
+
+void
+hw_board_slot_parted(struct hw_board *board, uint64_t id, const uv_async_t *loop)
+{
+    uv_mutex_lock(&board->mutex);
+    struct hw_board_slot *slot = *hw_board_find_slot(board, id);
+    if (slot != NULL)
+        hw_board_forget_greeted(slot, loop);
     uv_mutex_unlock(&board->mutex);
 }
 

@@ -21,13 +21,19 @@ struct hw_board_backend {
     struct hw_frame_report past; /* counts of processes that are gone */
 };
 
+/* A loop that had the HELLO of a slot's process, on the connection that it has now. */
+struct hw_board_greeted {
+    struct hw_board_greeted *next;
+    const uv_async_t *loop; /* as it listens */
+};
+
 struct hw_board_slot {
     struct hw_board_slot *next;
     uint64_t id;
     char *backend;
     char path[HW_BOARD_PATH_BYTES];
     bool running, retiring, up, trial;
-    uint32_t greets; /* loops that had its HELLO */
+    struct hw_board_greeted *greeted;
     struct hw_frame_hello hello;
     int pid;
     uint32_t links;
@@ -48,6 +54,8 @@ void hw_board_poke_all(struct hw_board *board);
 /* Where it hangs; what hangs there is NULL when there is none. */
 struct hw_board_backend **hw_board_find_backend(struct hw_board *board, const char *name);
 struct hw_board_slot **hw_board_find_slot(struct hw_board *board, uint64_t id);
+/* NULL: of all loops. */
+void hw_board_forget_greeted(struct hw_board_slot *slot, const uv_async_t *loop);
 void hw_board_add_counts(struct hw_frame_report *sum, const struct hw_frame_report *one);
 
 #endif

@@ -109,6 +109,8 @@ disconnect(struct hw_worker_link *link, const char *why)
 {
     if (link->state == HW_LINK_CLOSING)
         return;
+    if (link->state == HW_LINK_UP)
+        hw_board_slot_parted(link->workers->board, link->slot, &link->workers->async);
     link->state = HW_LINK_CLOSING;
     link->others = 0;
     uv_timer_stop(&link->timer);
@@ -255,7 +257,7 @@ take_hello(struct hw_worker_link *link, const struct hw_frame *frame, struct hw_
     uv_timer_stop(&link->timer);
     link->state = HW_LINK_UP;
     link->model = hw_worker_model_id(&hello);
-    hw_board_slot_greeted(link->workers->board, link->slot, &hello);
+    hw_board_slot_greeted(link->workers->board, link->slot, &link->workers->async, &hello);
     hw_workers_link_up(link);
     return 0;
 }

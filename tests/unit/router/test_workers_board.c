@@ -10,7 +10,7 @@
 
 #define BACKEND "hatchling"
 
-/* A supervisor and two loops listen. */
+/* A supervisor, the first, and two loops listen. */
 struct world {
     uv_loop_t loop;
     uv_async_t asyncs[3];
@@ -57,13 +57,19 @@ add_slot(struct world *w, bool trial)
 }
 
 static void
-greet(struct world *w, uint64_t slot, const char *model, int loops)
+greet_loop(struct world *w, uint64_t slot, const char *model, int loop)
 {
     struct hw_frame_hello hello = {.max_sessions = 4};
 
     snprintf(hello.model, sizeof(hello.model), "%s", model);
-    for (int i = 0; i < loops; i++)
-        hw_board_slot_greeted(w->board, slot, &hello);
+    hw_board_slot_greeted(w->board, slot, &w->asyncs[loop], &hello);
+}
+
+static void
+greet(struct world *w, uint64_t slot, const char *model)
+{
+    greet_loop(w, slot, model, 1);
+    greet_loop(w, slot, model, 2);
 }
 
 static struct hw_worker_info
@@ -97,17 +103,43 @@ test_trial_needs_every_loop_and_every_slot(void **state)
 
     begin(&w);
     uint64_t old = add_slot(&w, false);
-    greet(&w, old, "old", 2);
+    greet(&w, old, "old");
     assert_false(hw_board_trial_passed(w.board, BACKEND)); /* none is on */
     uint64_t one = add_slot(&w, true), two = add_slot(&w, true);
-    greet(&w, one, "new", 2);
-    greet(&w, two, "new", 1);
+    greet(&w, one, "new");
+    greet_loop(&w, two, "new", 1);
     assert_false(hw_board_trial_passed(w.board, BACKEND));
-    greet(&w, two, "new", 1);
+    greet_loop(&w, two, "new", 2);
     assert_true(hw_board_trial_passed(w.board, BACKEND));
     hw_board_slot_died(w.board, two, false);
     assert_false(hw_board_trial_passed(w.board, BACKEND));
     assert_false(hw_board_trial_passed(w.board, "another"));
+    end(&w);
+}
+
+/* A loop whose connection breaks and comes back is one loop; while it is gone it is none. */
+static void
+test_a_loop_counts_once(void **state)
+{
+    struct world w;
+    (void)state;
+
+    begin(&w);
+    uint64_t fresh = add_slot(&w, true);
+    greet_loop(&w, fresh, "new", 1);
+    hw_board_slot_parted(w.board, fresh, &w.asyncs[1]);
+    greet_loop(&w, fresh, "new", 1);
+    assert_false(hw_board_trial_passed(w.board, BACKEND));
+    greet_loop(&w, fresh, "new", 1); /* of whose parting nobody told */
+    assert_false(hw_board_trial_passed(w.board, BACKEND));
+    greet_loop(&w, fresh, "new", 2);
+    assert_true(hw_board_trial_passed(w.board, BACKEND));
+    hw_board_slot_parted(w.board, fresh, &w.asyncs[1]);
+    assert_false(hw_board_trial_passed(w.board, BACKEND));
+    hw_board_unlisten(w.board, &w.asyncs[1]); /* a loop that ends is waited for no longer */
+    assert_true(hw_board_trial_passed(w.board, BACKEND));
+    hw_board_listen(w.board, &w.asyncs[1]);
+    assert_false(hw_board_trial_passed(w.board, BACKEND));
     end(&w);
 }
 
@@ -119,8 +151,8 @@ test_swap_changes_who_serves_in_one_step(void **state)
 
     begin(&w);
     uint64_t old = add_slot(&w, false), fresh = add_slot(&w, true);
-    greet(&w, old, "old", 2);
-    greet(&w, fresh, "new", 2);
+    greet(&w, old, "old");
+    greet(&w, fresh, "new");
     struct hw_worker_info info = info_of(&w);
     assert_string_equal(info.hello.model, "old");
     assert_int_equal(info.up, 1);
@@ -134,7 +166,7 @@ test_swap_changes_who_serves_in_one_step(void **state)
     assert_int_equal(info.swaps_refused, 0);
     assert_true(is_retiring(&w, old));
     assert_false(is_retiring(&w, fresh));
-    greet(&w, old, "old", 1); /* a loop that comes late */
+    greet_loop(&w, old, "old", 1); /* a loop that comes late */
     assert_string_equal(info_of(&w).hello.model, "new");
     end(&w);
 }
@@ -147,8 +179,8 @@ test_a_refused_trial_leaves_the_old_ones(void **state)
 
     begin(&w);
     uint64_t old = add_slot(&w, false), fresh = add_slot(&w, true);
-    greet(&w, old, "old", 2);
-    greet(&w, fresh, "new", 2);
+    greet(&w, old, "old");
+    greet(&w, fresh, "new");
     hw_board_slot_retire(w.board, fresh);
     hw_board_count_refused(w.board, BACKEND);
     assert_false(hw_board_trial_passed(w.board, BACKEND));
@@ -203,6 +235,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trial_needs_every_loop_and_every_slot),
+        cmocka_unit_test(test_a_loop_counts_once),
         cmocka_unit_test(test_swap_changes_who_serves_in_one_step),
         cmocka_unit_test(test_a_refused_trial_leaves_the_old_ones),
         cmocka_unit_test(test_counts_outlive_their_process),
