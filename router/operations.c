@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "router/catalog.h"
 #include "router/endpoints.h"
 #include "router/health.h"
 #include "router/lanes.h"
@@ -189,6 +190,21 @@ hw_operations_metrics(struct hw_loop *loop, struct hw_http_stream *stream)
 
 /* --- backends -------------------------------------------------------------------------------- */
 
+/* Nothing while the file is what it was at the start. */
+static void
+add_swap(const struct hw_worker_swap *swap, cJSON *workers)
+{
+    static const char *const names[] = {NULL, "on_trial", "taken", "refused"};
+
+    if (swap->state == HW_SWAP_NONE)
+        return;
+    cJSON *json = cJSON_AddObjectToObject(workers, "swap");
+    cJSON_AddStringToObject(json, "state", names[swap->state]);
+    if (swap->reason[0] != '\0')
+        cJSON_AddStringToObject(json, "reason", swap->reason);
+    hw_catalog_add_time(json, "since", swap->since_s * 1000);
+}
+
 static void
 add_workers(struct hw_loop *loop, const char *name, cJSON *json)
 {
@@ -203,6 +219,7 @@ add_workers(struct hw_loop *loop, const char *name, cJSON *json)
     cJSON *pids = cJSON_AddArrayToObject(workers, "pids");
     for (uint32_t i = 0; i < info.pid_count; i++)
         cJSON_AddItemToArray(pids, cJSON_CreateNumber(info.pids[i]));
+    add_swap(&info.swap, workers);
     if (!info.known)
         return;
     cJSON_AddStringToObject(workers, "model", info.hello.model);

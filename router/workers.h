@@ -58,6 +58,20 @@ int hw_workers_supervisor_apply(struct hw_workers_supervisor *supervisor,
 void hw_workers_supervisor_close(struct hw_workers_supervisor *supervisor,
                                  void (*closed_cb)(void *ctx), void *ctx);
 
+/* What became of a checkpoint that changed on disk. */
+enum hw_swap_state {
+    HW_SWAP_NONE, /* it has not, or is again what serves */
+    HW_SWAP_ON_TRIAL,
+    HW_SWAP_TAKEN,
+    HW_SWAP_REFUSED,
+};
+
+struct hw_worker_swap { /* the latest */
+    enum hw_swap_state state;
+    uint64_t since_s; /* Unix time */
+    char reason[96];  /* of a refusal */
+};
+
 struct hw_worker_info {
     bool known;                  /* some worker of it has said HELLO: hello is filled */
     struct hw_frame_hello hello; /* the latest */
@@ -67,7 +81,8 @@ struct hw_worker_info {
     int pids[HW_WORKERS_MAX_PROCESSES];  /* running, up or not */
     uint64_t restarts;                   /* since the backend was first applied */
     uint64_t swaps_taken, swaps_refused; /* of its checkpoint, when the file changed */
-    struct hw_frame_report report;       /* sums over processes; token counts survive a restart */
+    struct hw_worker_swap swap;
+    struct hw_frame_report report; /* sums over processes; token counts survive a restart */
 };
 /* Names its checkpoint, as it is run: equal ids mean equal answers. Never 0. */
 uint64_t hw_worker_model_id(const struct hw_frame_hello *hello);
@@ -123,8 +138,8 @@ int hw_workers_ask(struct hw_workers *workers, const struct hw_worker_ask *ask,
                    struct hw_err *err);
 /* The worker stops within a step; in this loop turn the CANCEL is on its way. */
 void hw_worker_call_cancel(struct hw_worker_call *call);
-/* Back-pressure: the agent took that many bytes of on_text's and on_logprobs's. A worker goes at most
- * HW_FRAME_FIRST_CREDIT ahead of this; whoever is paused simply does not call it. */
+/* Back-pressure: the agent took that many bytes of on_text's and on_logprobs's. A worker goes at
+ * most HW_FRAME_FIRST_CREDIT ahead of this; whoever is paused simply does not call it. */
 void hw_worker_call_took(struct hw_worker_call *call, size_t bytes);
 
 #endif

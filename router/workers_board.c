@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "hatchway/assert.h"
 
@@ -288,6 +289,14 @@ hw_board_trial_passed(struct hw_board *board, const char *backend)
     return on_trial > 0 && passed == on_trial;
 }
 
+static void
+set_swap(struct hw_board_backend *backend, enum hw_swap_state state, const char *reason)
+{
+    backend->swap = (struct hw_worker_swap){.state = state, .since_s = (uint64_t)time(NULL)};
+    if (reason != NULL)
+        snprintf(backend->swap.reason, sizeof(backend->swap.reason), "%s", reason);
+}
+
 void
 hw_board_swap(struct hw_board *board, const char *name)
 {
@@ -303,18 +312,23 @@ hw_board_swap(struct hw_board *board, const char *name)
         }
         slot->trial = false;
     }
-    if (backend != NULL)
+    if (backend != NULL) {
         backend->swaps_taken++;
+        set_swap(backend, HW_SWAP_TAKEN, NULL);
+    }
     hw_board_poke_all(board);
     uv_mutex_unlock(&board->mutex);
 }
 
 void
-hw_board_count_refused(struct hw_board *board, const char *name)
+hw_board_note_swap(struct hw_board *board, const char *name, enum hw_swap_state state,
+                   const char *reason)
 {
     uv_mutex_lock(&board->mutex);
     struct hw_board_backend *backend = *hw_board_find_backend(board, name);
-    if (backend != NULL)
-        backend->swaps_refused++;
+    if (backend != NULL) {
+        backend->swaps_refused += state == HW_SWAP_REFUSED;
+        set_swap(backend, state, reason);
+    }
     uv_mutex_unlock(&board->mutex);
 }

@@ -46,7 +46,9 @@ uint32_t hw_board_slot_links(struct hw_board *board, uint64_t id);
 bool hw_board_trial_passed(struct hw_board *board, const char *backend);
 /* In one step: slots on trial serve, the others retire. Counted as taken. */
 void hw_board_swap(struct hw_board *board, const char *backend);
-void hw_board_count_refused(struct hw_board *board, const char *backend);
+/* A trial has begun, or failed (reason: why; counted), or there is nothing to tell of any more. */
+void hw_board_note_swap(struct hw_board *board, const char *backend, enum hw_swap_state state,
+                        const char *reason);
 
 /* --- a loop's side --- */
 

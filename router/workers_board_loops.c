@@ -148,6 +148,7 @@ hw_board_info(struct hw_board *board, const char *name, struct hw_worker_info *o
             .restarts = backend->restarts,
             .swaps_taken = backend->swaps_taken,
             .swaps_refused = backend->swaps_refused,
+            .swap = backend->swap,
             .report = backend->past,
         };
         for (struct hw_board_slot *slot = board->slots; slot != NULL; slot = slot->next)

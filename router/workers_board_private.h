@@ -18,6 +18,7 @@ struct hw_board_backend {
     bool known;
     struct hw_frame_hello hello;
     uint64_t restarts, swaps_taken, swaps_refused;
+    struct hw_worker_swap swap;
     struct hw_frame_report past; /* counts of processes that are gone */
 };
 

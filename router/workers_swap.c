@@ -77,6 +77,7 @@ begin_trial(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
            backend->name);
     watch->trying = true;
     watch->tried = checkpoint_of(outcome);
+    hw_board_note_swap(watch->supervisor->board, backend->name, HW_SWAP_ON_TRIAL, NULL);
     uv_timer_start(&watch->late_timer, on_late, LATE_MS, 0);
     for (uint32_t i = 0; i < backend->workers; i++)
         hw_process_add(watch->supervisor, backend, true);
@@ -98,7 +99,7 @@ hw_swap_refuse(struct hw_workers_supervisor *supervisor, struct hw_worker_backen
         if (process->trial && is_of(process, backend))
             hw_process_retire(process);
     }
-    hw_board_count_refused(supervisor->board, backend->name);
+    hw_board_note_swap(supervisor->board, backend->name, HW_SWAP_REFUSED, why);
     hw_log(HW_LOG_ERROR,
            "%s is not taken: %s. Workers of %s go on with what they have; the file is looked at "
            "again when it changes",
@@ -112,6 +113,7 @@ take(struct hw_workers_supervisor *supervisor, struct hw_worker_backend *backend
 
     close_fd(&watch->taken.fd);
     watch->taken = watch->tried;
+    watch->refused = (struct hw_file_mark){0};
     watch->tried.fd = -1;
     end_trial(watch);
     hw_board_swap(supervisor->board, backend->name);
@@ -194,6 +196,17 @@ take_copy(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
     }
 }
 
+/* The file is what serves, as it was perhaps before one that was refused. */
+static void
+take_same(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
+{
+    watch->taken.mark = outcome->mark;
+    if (watch->refused.inode == 0)
+        return;
+    watch->refused = (struct hw_file_mark){0};
+    hw_board_note_swap(watch->supervisor->board, watch->backend->name, HW_SWAP_NONE, NULL);
+}
+
 static void
 on_copied(void *ctx, const struct hw_copy_outcome *outcome)
 {
@@ -212,7 +225,7 @@ on_copied(void *ctx, const struct hw_copy_outcome *outcome)
     } else {
         watch->told_busy = false;
         if (outcome->result == HW_COPY_SAME)
-            watch->taken.mark = outcome->mark;
+            take_same(watch, outcome);
         else if (outcome->fd >= 0)
             take_copy(watch, outcome);
     }
@@ -286,13 +299,16 @@ hw_swap_watch(struct hw_workers_supervisor *supervisor, struct hw_worker_backend
     uv_fs_poll_start(&watch->poll, on_change, backend->model, supervisor->look_ms);
     begin_copy(watch);
     backend->watch = watch;
+    hw_board_note_swap(supervisor->board, backend->name, HW_SWAP_NONE, NULL); /* of another file */
 }
 
 void
 hw_swap_abandon(struct hw_worker_backend *backend)
 {
-    if (backend->watch != NULL && backend->watch->trying)
-        end_trial(backend->watch);
+    if (backend->watch == NULL || !backend->watch->trying)
+        return;
+    end_trial(backend->watch);
+    hw_board_note_swap(backend->watch->supervisor->board, backend->name, HW_SWAP_NONE, NULL);
 }
 
 void

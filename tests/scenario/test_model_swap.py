@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 
-from harness.client import Stream, ask
+from harness.client import Stream, ask, get
 from harness.gateway import ROOT, TINY_MODEL, VECTORS
 from harness.policy import bdh, without_cache
 from harness.wait import until
@@ -27,6 +27,10 @@ def start(hatchway, tmp_path, served=TINY, cache=False, **fields):
 
 def swaps(gateway, result):
     return gateway.metric("hatchway_model_swaps_total", backend="hatchling", result=result)
+
+
+def swap(gateway):
+    return get(gateway, "/hatchway/backends").json()["backends"][0]["workers"].get("swap")
 
 
 def said(gateway):
@@ -99,11 +103,15 @@ def test_a_new_checkpoint_is_taken_without_a_failed_query(hatchway, tmp_path):
 def test_a_bad_checkpoint_changes_nothing(hatchway, tmp_path):
     gateway, model = start(hatchway, tmp_path)
     before = said(gateway)
+    assert swap(gateway) is None
 
     replace(model, SHIPPED.read_bytes()[:100_000])
     until(lambda: swaps(gateway, "refused") == 1, seconds=60)
     assert said(gateway) == before
     assert f"{model} is not taken" in gateway.log()
+    refused = swap(gateway)
+    assert refused["state"] == "refused" and "its worker exited" in refused["reason"]
+    assert refused["since"].endswith("Z")
 
     # A worker that is killed now comes back with what was serving, even without any file.
     for _ in range(2):
@@ -115,6 +123,7 @@ def test_a_bad_checkpoint_changes_nothing(hatchway, tmp_path):
     # And a good one is taken after all.
     replace(model, OTHER.read_bytes())
     until(lambda: swaps(gateway, "taken") == 1, seconds=60)
+    assert swap(gateway)["state"] == "taken" and "reason" not in swap(gateway)
     assert said(gateway) != before
 
 

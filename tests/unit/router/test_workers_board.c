@@ -163,6 +163,7 @@ test_swap_changes_who_serves_in_one_step(void **state)
     assert_string_equal(info.hello.model, "new");
     assert_int_equal(info.up, 1);
     assert_int_equal(info.swaps_taken, 1);
+    assert_int_equal(info.swap.state, HW_SWAP_TAKEN);
     assert_int_equal(info.swaps_refused, 0);
     assert_true(is_retiring(&w, old));
     assert_false(is_retiring(&w, fresh));
@@ -182,12 +183,19 @@ test_a_refused_trial_leaves_the_old_ones(void **state)
     greet(&w, old, "old");
     greet(&w, fresh, "new");
     hw_board_slot_retire(w.board, fresh);
-    hw_board_count_refused(w.board, BACKEND);
+    hw_board_note_swap(w.board, BACKEND, HW_SWAP_REFUSED, "it is late");
     assert_false(hw_board_trial_passed(w.board, BACKEND));
     struct hw_worker_info info = info_of(&w);
     assert_string_equal(info.hello.model, "old");
     assert_int_equal(info.up, 1);
     assert_int_equal(info.swaps_refused, 1);
+    assert_int_equal(info.swap.state, HW_SWAP_REFUSED);
+    assert_string_equal(info.swap.reason, "it is late");
+    assert_true(info.swap.since_s > 0);
+    hw_board_note_swap(w.board, BACKEND, HW_SWAP_ON_TRIAL, NULL);
+    info = info_of(&w);
+    assert_int_equal(info.swaps_refused, 1);
+    assert_string_equal(info.swap.reason, "");
     hw_board_slot_died(w.board, fresh, false);
     assert_int_equal(info_of(&w).restarts, 0);
     end(&w);

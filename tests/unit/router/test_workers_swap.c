@@ -126,8 +126,16 @@ test_a_worker_that_fails_its_trial_changes_nothing(void **state)
         wait_swaps(&s, 0, i + 1);
         assert_true(ask_model(&s) == first);
     }
+    assert_int_equal(info_of(&s).swap.state, HW_SWAP_REFUSED);
+    assert_true(info_of(&s).swap.reason[0] != '\0');
+    replace(&s, "first"); /* what serves: there is nothing to refuse */
+    for (int i = 0; i < 500 && info_of(&s).swap.state != HW_SWAP_NONE; i++)
+        run_for(&s.w, 10);
+    assert_int_equal(info_of(&s).swap.state, HW_SWAP_NONE);
+    replace(&s, bad[0]);
+    wait_swaps(&s, 0, 3);
     run_for(&s.w, 300); /* it is not tried again as it is */
-    wait_swaps(&s, 0, 2);
+    wait_swaps(&s, 0, 3);
     assert_int_equal(info_of(&s).pids[0], pid);
     assert_int_equal(info_of(&s).restarts, 0);
 
@@ -135,7 +143,8 @@ test_a_worker_that_fails_its_trial_changes_nothing(void **state)
     wait_ready(&s.w, 0);
     assert_true(ask_model(&s) == first);
     replace(&s, "second");
-    wait_swaps(&s, 1, 2);
+    wait_swaps(&s, 1, 3);
+    assert_int_equal(info_of(&s).swap.state, HW_SWAP_TAKEN);
     assert_true(ask_model(&s) != first);
     end_story(&s);
 }
@@ -148,6 +157,7 @@ wait_for_trial(struct story *s)
     struct hw_worker_info info = info_of(s);
     assert_int_equal(info.pid_count, 2);
     assert_int_equal(info.up, 1);
+    assert_int_equal(info.swap.state, HW_SWAP_ON_TRIAL);
     return info.pids[0] > info.pids[1] ? info.pids[0] : info.pids[1];
 }
 
