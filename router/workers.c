@@ -49,8 +49,10 @@ unlink_call(struct hw_worker_call *call)
     if (call->next != NULL)
         call->next->prev = call->prev;
     call->prev = call->next = NULL;
-    if (call->link != NULL)
+    if (call->link != NULL) {
         call->link->call_count--;
+        atomic_fetch_sub_explicit(&call->link->load->calls, 1, memory_order_relaxed);
+    }
     call->link = NULL;
 }
 
@@ -74,37 +76,6 @@ hw_worker_call_fail(struct hw_worker_call *call, int code, const char *what)
     hw_err_set(&err, code, "%s", what);
     hw_worker_call_free(call);
     events.on_error(ctx, started, code, &err);
-}
-
-static struct hw_worker_link *
-least_loaded(struct hw_workers *workers, const char *backend)
-{
-    struct hw_worker_link *best = NULL;
-    uint64_t best_load = UINT64_MAX;
-
-    for (struct hw_worker_link *link = workers->links; link != NULL; link = link->next) {
-        if (link->state != HW_LINK_UP || link->retiring || link->trial ||
-            strcmp(link->backend, backend) != 0 || hw_link_congested(link))
-            continue;
-        uint64_t load = (uint64_t)link->call_count + link->others;
-        if (load < best_load) {
-            best = link;
-            best_load = load;
-        }
-    }
-    return best;
-}
-
-uint32_t
-hw_workers_ready(struct hw_workers *workers, const char *backend)
-{
-    uint32_t ready = 0;
-
-    for (struct hw_worker_link *link = workers->links; link != NULL; link = link->next)
-        if (link->state == HW_LINK_UP && !link->retiring && !link->trial &&
-            strcmp(link->backend, backend) == 0)
-            ready++;
-    return ready;
 }
 
 static int
@@ -217,7 +188,7 @@ hw_workers_ask(struct hw_workers *workers, const struct hw_worker_ask *ask,
 {
     if (workers->closing)
         return hw_err_set(err, HW_ECANCELED, "the workers are being closed");
-    struct hw_worker_link *link = least_loaded(workers, ask->backend);
+    struct hw_worker_link *link = hw_link_pick(workers, ask);
     if (link == NULL) {
         if (!hw_board_has_backend(workers->board, ask->backend))
             return hw_err_set(err, HW_ENOTFOUND, "%s is no local backend", ask->backend);

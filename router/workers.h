@@ -130,7 +130,8 @@ struct hw_worker_events {
     void (*on_logprobs)(void *ctx, const uint8_t *payload, size_t len);
 };
 
-/* Asks the least loaded worker that this loop is connected to. Everything is copied. Fails now
+/* Asks the least loaded worker that this loop is connected to, or rather, where it has hardly more
+ * to do, the one that some loop gave this conversation's beginning. Everything is copied. Fails now
  * (HW_EUNAVAILABLE: none is up; HW_ENOTFOUND: no such local backend; HW_ELIMIT, HW_ENOMEM: the
  * prompt) or ends once, later. */
 int hw_workers_ask(struct hw_workers *workers, const struct hw_worker_ask *ask,

@@ -40,6 +40,7 @@ hw_board_create(void)
 
     HW_ASSERT(uv_mutex_init(&board->mutex) == 0);
     board->refs = 1;
+    board->affinity = hw_affinity_create();
     return board;
 }
 
@@ -59,6 +60,7 @@ free_slot(struct hw_board_slot **link)
 
     *link = slot->next;
     hw_board_forget_greeted(slot, NULL);
+    hw_slot_load_unref(&slot->load);
     free(slot->backend);
     free(slot);
 }
@@ -87,6 +89,7 @@ hw_board_unref(struct hw_board *board)
         free_slot(&board->slots);
     while (board->backends != NULL)
         free_backend(&board->backends);
+    hw_affinity_destroy(&board->affinity);
     uv_mutex_destroy(&board->mutex);
     free(board);
 }
@@ -185,6 +188,8 @@ hw_board_add_slot(struct hw_board *board, const char *backend, const char *path,
     HW_ASSERT(strlen(path) < sizeof(slot->path));
     memcpy(slot->path, path, strlen(path) + 1);
     slot->trial = trial;
+    slot->load = hw_xcalloc(1, sizeof(*slot->load));
+    slot->load->refs = 1;
     uv_mutex_lock(&board->mutex);
     slot->id = ++board->last_id;
     slot->next = board->slots;

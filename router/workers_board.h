@@ -7,9 +7,11 @@
 #ifndef HW_ROUTER_WORKERS_BOARD_H
 #define HW_ROUTER_WORKERS_BOARD_H
 
+#include <stdatomic.h>
 #include <sys/un.h>
 
 #include "router/workers.h"
+#include "router/workers_affinity.h"
 
 #define HW_BOARD_PATH_BYTES sizeof(((struct sockaddr_un *)0)->sun_path)
 
@@ -62,9 +64,18 @@ struct hw_board_view { /* of a slot */
 size_t hw_board_views(struct hw_board *board, struct hw_board_view **out);
 void hw_board_views_free(struct hw_board_view *views, size_t count);
 
+/* Lives as long as the board does. */
+struct hw_affinity *hw_board_affinity(struct hw_board *board);
 bool hw_board_has_backend(struct hw_board *board, const char *name);
 bool hw_board_slot_running(struct hw_board *board, uint64_t id);
 void hw_board_slot_linked(struct hw_board *board, uint64_t id, int delta);
+/* How many calls all loops together have at a slot's process: each counts its own, without a lock.
+ * The caller owns a reference, and may outlive the slot with it. */
+struct hw_slot_load {
+    atomic_uint refs, calls;
+};
+struct hw_slot_load *hw_board_slot_load(struct hw_board *board, uint64_t id);
+void hw_slot_load_unref(struct hw_slot_load **load);
 /* HELLO came, to the loop that listens with that async; the connection has ended. */
 void hw_board_slot_greeted(struct hw_board *board, uint64_t id, const uv_async_t *loop,
                            const struct hw_frame_hello *hello);

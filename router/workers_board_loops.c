@@ -38,6 +38,12 @@ hw_board_views_free(struct hw_board_view *views, size_t count)
     free(views);
 }
 
+struct hw_affinity *
+hw_board_affinity(struct hw_board *board)
+{
+    return board->affinity;
+}
+
 bool
 hw_board_has_backend(struct hw_board *board, const char *name)
 {
@@ -68,6 +74,26 @@ hw_board_slot_linked(struct hw_board *board, uint64_t id, int delta)
             hw_board_poke_all(board);
     }
     uv_mutex_unlock(&board->mutex);
+}
+
+struct hw_slot_load *
+hw_board_slot_load(struct hw_board *board, uint64_t id)
+{
+    uv_mutex_lock(&board->mutex);
+    const struct hw_board_slot *slot = *hw_board_find_slot(board, id);
+    /* Or it has gone since it was seen: then nobody else counts. */
+    struct hw_slot_load *load = slot != NULL ? slot->load : hw_xcalloc(1, sizeof(*load));
+    atomic_fetch_add(&load->refs, 1);
+    uv_mutex_unlock(&board->mutex);
+    return load;
+}
+
+void
+hw_slot_load_unref(struct hw_slot_load **load)
+{
+    if (atomic_fetch_sub(&(*load)->refs, 1) == 1)
+        free(*load);
+    *load = NULL;
 }
 
 static void

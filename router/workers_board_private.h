@@ -35,6 +35,7 @@ struct hw_board_slot {
     char path[HW_BOARD_PATH_BYTES];
     bool running, retiring, up, trial;
     struct hw_board_greeted *greeted;
+    struct hw_slot_load *load;
     struct hw_frame_hello hello;
     int pid;
     uint32_t links;
@@ -48,6 +49,7 @@ struct hw_board {
     struct hw_board_backend *backends;
     struct hw_board_slot *slots;
     uint64_t last_id;
+    struct hw_affinity *affinity; /* has its own mutex */
 };
 
 /* So that no listener's async can be closed meanwhile. */

@@ -75,6 +75,7 @@ on_timer_closed(uv_handle_t *handle)
         at = &(*at)->next;
     *at = link->next;
     hw_board_slot_linked(workers->board, link->slot, -1);
+    hw_slot_load_unref(&link->load);
     hw_buf_free(&link->in);
     free(link->backend);
     free(link);
@@ -112,7 +113,6 @@ disconnect(struct hw_worker_link *link, const char *why)
     if (link->state == HW_LINK_UP)
         hw_board_slot_parted(link->workers->board, link->slot, &link->workers->async);
     link->state = HW_LINK_CLOSING;
-    link->others = 0;
     uv_timer_stop(&link->timer);
     if (link->pipe_open)
         uv_close((uv_handle_t *)&link->pipe, on_pipe_closed);
@@ -157,6 +157,7 @@ hw_link_attach(struct hw_worker_link *link, struct hw_worker_call *call)
         call->next->prev = call;
     *bucket = call;
     link->call_count++;
+    atomic_fetch_add_explicit(&link->load->calls, 1, memory_order_relaxed);
 }
 
 static int
@@ -270,9 +271,6 @@ take_report(struct hw_worker_link *link, const struct hw_frame *frame, struct hw
     int rc = hw_frame_get_report(frame, &report, err);
     if (rc != 0)
         return rc;
-    uint64_t all = (uint64_t)report.active + report.queued;
-    uint64_t others = all > link->call_count ? all - link->call_count : 0;
-    link->others = others < 100000 ? (uint32_t)others : 100000;
     hw_board_slot_reported(link->workers->board, link->slot, &report);
     return 0;
 }
@@ -429,5 +427,6 @@ hw_link_new(struct hw_workers *workers, const struct hw_board_view *view)
     link->next = workers->links;
     workers->links = link;
     hw_board_slot_linked(workers->board, link->slot, 1);
+    link->load = hw_board_slot_load(workers->board, link->slot);
     return link;
 }

@@ -56,8 +56,8 @@ struct hw_worker_link {
     struct hw_buf in;
     struct hw_worker_call *calls[HW_LINK_BUCKETS]; /* by stream */
     uint32_t call_count;
-    uint32_t others; /* sessions of other loops, by the last report */
-    uint64_t model;  /* hw_worker_model_id; of the last HELLO */
+    struct hw_slot_load *load; /* of all loops */
+    uint64_t model;            /* hw_worker_model_id; of the last HELLO */
 };
 
 struct hw_workers {
@@ -90,6 +90,9 @@ void hw_link_write(struct hw_worker_link *link, struct hw_buf *out);
 /* More than this is unsent: the worker does not read, ask another. */
 bool hw_link_congested(const struct hw_worker_link *link);
 void hw_link_attach(struct hw_worker_link *link, struct hw_worker_call *call);
+
+/* workers_pick.c: NULL when none is up. */
+struct hw_worker_link *hw_link_pick(struct hw_workers *workers, const struct hw_worker_ask *ask);
 
 /* workers.c */
 void hw_workers_handle_closed(struct hw_workers *workers);

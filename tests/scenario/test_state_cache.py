@@ -1,7 +1,8 @@
 """What a worker keeps of what it has read: told by how many tokens it has read since its start."""
+import os
 import signal
 
-from harness.client import chat, post
+from harness.client import Stream, chat, post
 from harness.gateway import HATCHLING, TINY_MODEL, command_line, run
 from harness.policy import bdh, without_cache
 from harness.wait import until
@@ -9,8 +10,8 @@ from harness.wait import until
 SYSTEM = "You answer for the hatchery. " * 10
 
 
-def start(hatchway, model=HATCHLING, **more):
-    return hatchway(**without_cache({"backends": [bdh(model=model, **more)]}))
+def start(hatchway, model=HATCHLING, loops=0, **more):
+    return hatchway(**without_cache({"backends": [bdh(model=model, **more)], "loops": loops}))
 
 
 def read(gateway):
@@ -59,6 +60,54 @@ def test_conversations_with_one_beginning_read_it_once(hatchway):
     assert gateway.metric("hatchway_worker_kept_tokens_total") == 2 * len(SYSTEM)
     assert (gateway.metric("hatchway_worker_state_bytes")
             > alone.metric("hatchway_worker_state_bytes"))
+
+
+def kept(gateway):
+    """Tokens that were not read again; once the workers have told of their last query."""
+    return gateway.metric("hatchway_worker_kept_tokens_total")
+
+
+def hold(gateway, text):
+    """A query that goes on until its stream is closed."""
+    stream = Stream(gateway, text, max_tokens=1_000_000).start()
+    stream.next_text()
+    return stream
+
+
+def test_the_next_turn_goes_to_the_worker_that_read_the_first(hatchway):
+    gateway = start(hatchway, model=TINY_MODEL, workers=2, loops=1)
+    question = "What does the dragon keep? " * 30
+
+    with hold(gateway, "one") as one:
+        first = talk(gateway, question, max_tokens=20)  # to the other worker
+        with hold(gateway, "two"):                      # there too, or beside "one"
+            one.close()
+            until(lambda: gateway.inflight() == 1, seconds=30)
+            talk(gateway, question, first, "And then?", max_tokens=20)
+            until(lambda: kept(gateway) >= len(question) - 1, seconds=30)
+
+
+def test_conversations_return_to_their_workers_by_way_of_any_loop(hatchway):
+    gateway = start(hatchway, workers=2, loops=2)
+    questions = [f"{i} times: " + "what is a route? " * 10 for i in range(6)]
+
+    first = [talk(gateway, question, max_tokens=20) for question in questions]
+    assert kept(gateway) == 0
+    for question, answer in zip(questions, first):
+        talk(gateway, question, answer, "What is a lane?", max_tokens=20)
+
+    until(lambda: kept(gateway) >= sum(len(question) for question in questions), seconds=30)
+
+
+def test_one_conversation_asked_at_once_is_spread_over_the_workers(hatchway):
+    gateway = start(hatchway, model=TINY_MODEL, workers=2, loops=1)
+
+    streams = [hold(gateway, "What does the dragon keep?") for _ in range(6)]
+    os.kill(gateway.workers()[0], signal.SIGKILL)
+    until(lambda: gateway.inflight() == 3, seconds=30)
+
+    for stream in streams:
+        stream.close()
 
 
 def test_the_budget_is_the_backends_to_say(hatchway):

@@ -59,9 +59,10 @@ static inline void
 script_obey(struct script_conn *conn, uint32_t stream)
 {
     const char *prompt = conn->prompt;
+    size_t len = strlen(prompt);
     char text[64];
 
-    if (strcmp(prompt, "pid") == 0) {
+    if (len >= 3 && strcmp(prompt + len - 3, "pid") == 0) {
         snprintf(text, sizeof(text), "%d", (int)getpid());
         script_text(conn, stream, text);
     } else if (strcmp(prompt, "cancels") == 0) {
