@@ -14,7 +14,7 @@ static const char help[] =
     "usage: hatchway bdh bench MODEL [--doubled] [--chat] [--seconds S] [--data FILE]\n"
     "       hatchway bdh bench --shape LAYERS,EMBD,HEADS,MULTIPLIER [--seconds S] [--data FILE]\n"
     "\n"
-    "Measures a model on one core, in f32 and fast (int8 encoder, bf16 rest): tokens a second of "
+    "Measures a model on one core, in f32 and fast (int8 weights, bf16 state): tokens a second of "
     "a\n"
     "single stream, of 16 sessions together and of a 4 KiB prompt; where a token's time goes; "
     "what\n"

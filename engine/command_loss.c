@@ -26,7 +26,7 @@ static const char help[] =
     "                     context, or 256)\n"
     "  --length N         bytes of a sequence (default: eight blocks)\n"
     "  --sequences N      at most so many, spread evenly (default 64)\n"
-    "  --precision P      f32 (default), or fast: int8 encoder, bf16 rows and state\n";
+    "  --precision P      f32 (default), or fast: int8 weights, bf16 state\n";
 
 struct loss_options {
     const char *models[MAX_MODELS];

@@ -22,7 +22,7 @@ static const char help[] =
     "  --memory MIB        for all sessions' states (default 1024): lowers --max-sessions\n"
     "  --state-cache MIB   for states kept of what was read (default 64, 0: none), so that a\n"
     "                      prompt that begins alike is read from there on\n"
-    "  --precision P       f32 (default), or fast: int8 encoder, bf16 rows and state; half the\n"
+    "  --precision P       f32 (default), or fast: int8 weights, bf16 state; half the\n"
     "                      memory a session, `hatchway bdh bench` says what it gains and costs\n";
 
 int

@@ -29,9 +29,8 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
     s->x = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->z = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->encoded = hw_bdh_alloc(HW_BLOCK * e->head_width, sizeof(float));
-    s->bytes = hw_bdh_alloc(HW_BLOCK * 2 * e->width, 1);
+    s->bytes = hw_bdh_alloc((HW_BLOCK + 1) * e->width, 1);
     s->y = hw_bdh_alloc(e->width, sizeof(float));
-    s->y16 = hw_bdh_alloc(e->width, sizeof(uint16_t));
     s->fired.pairs = hw_bdh_alloc(list, sizeof(uint32_t));
     s->fired.active = hw_bdh_alloc(list, sizeof(uint32_t));
     s->fired.a = hw_bdh_alloc(list, sizeof(float));
@@ -39,14 +38,15 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
     s->open = hw_bdh_alloc(list, sizeof(uint32_t));
     s->c = hw_bdh_alloc(list, sizeof(float));
     s->logits = hw_bdh_alloc(e->vocab_panels * HW_PANEL, sizeof(float));
-    for (size_t i = 0; s->bytes != NULL && i < HW_BLOCK; i++) {
-        s->inputs[i].high = s->bytes + 2 * i * e->width;
-        s->inputs[i].low = s->inputs[i].high + e->width;
+    if (s->bytes != NULL) {
+        for (size_t i = 0; i < HW_BLOCK; i++)
+            s->inputs[i].bytes = s->bytes + i * e->width;
+        s->asked.bytes = s->bytes + HW_BLOCK * e->width;
     }
     return s->cosines != NULL && s->sines != NULL && s->x != NULL && s->z != NULL &&
-           s->encoded != NULL && s->bytes != NULL && s->y != NULL && s->y16 != NULL &&
-           s->fired.pairs != NULL && s->fired.active != NULL && s->fired.a != NULL &&
-           s->dots != NULL && s->open != NULL && s->c != NULL && s->logits != NULL;
+           s->encoded != NULL && s->bytes != NULL && s->y != NULL && s->fired.pairs != NULL &&
+           s->fired.active != NULL && s->fired.a != NULL && s->dots != NULL && s->open != NULL &&
+           s->c != NULL && s->logits != NULL;
 }
 
 static void
@@ -59,7 +59,6 @@ free_scratch(struct hw_scratch *s)
     free(s->encoded);
     free(s->bytes);
     free(s->y);
-    free(s->y16);
     free(s->fired.pairs);
     free(s->fired.active);
     free(s->fired.a);

@@ -16,6 +16,7 @@ struct hw_bdh_engine {
     size_t head_width;  /* head_panels * HW_PANEL: N padded */
     size_t vocab_panels;
     size_t groups;       /* D / 4, rounded up */
+    bool streams;        /* a session's state is larger than any cache */
     double fading;       /* bits that the state loses a token: -log2(decay); 0: none */
     float *embed;        /* [V][width], layer-normed: no token needs it otherwise */
     float *lm_head;      /* [vocab_panels][D][HW_PANEL] */
@@ -25,7 +26,9 @@ struct hw_bdh_engine {
     int8_t *encoder8;    /* fast: [H][head_panels][groups][HW_PANEL][4] */
     float *scales8;      /* fast: [H][head_width] */
     int32_t *sums8;      /* fast: [H][head_width] */
-    uint16_t *neurons16; /* fast: as neurons, in bf16 */
+    uint8_t *encoder_v8; /* fast: [H][N][width], biased (HW_BIAS8): encoder_v's columns */
+    int8_t *decoder8;    /* fast: [H][N][width] */
+    float *row_scales8;  /* fast: [H][head_width]: of a neuron in encoder_v times in decoder */
 };
 
 /* Under decay S = scale * S', and S' is what is kept: nothing is multiplied but what is read and
@@ -64,11 +67,11 @@ struct hw_scratch {
     float *cosines, *sines;            /* [HW_BLOCK][head_width] */
     float *x, *z;                      /* [HW_BLOCK][width] */
     float *encoded;                    /* [HW_BLOCK][head_width]: one head's, before relu */
-    int8_t *bytes;                     /* [HW_BLOCK][2][width]: x in fast, high and low */
-    struct hw_input8 inputs[HW_BLOCK]; /* into bytes */
+    int8_t *bytes;                     /* [HW_BLOCK + 1][width]: in fast, of */
+    struct hw_input8 inputs[HW_BLOCK]; /* x */
+    struct hw_input8 asked;            /* and y */
     /* of one token in one head */
     float *y;              /* [width] */
-    uint16_t *y16;         /* [width]: in fast */
     struct hw_fired fired; /* lists with room for head_width + HW_LANES */
     float *dots;           /* beside fired.active; then */
     uint32_t *open;        /* neurons that answer, */

@@ -106,8 +106,20 @@ list(const struct pass *p, size_t token, const struct place *place, size_t n)
         e->kernels->list(s->encoded + at, s->cosines + at, s->sines + at, n,
                          place->q + slot * e->head_width, &s->fired);
     else
-        e->kernels->list16(s->encoded + at, s->cosines + at, s->sines + at, n,
+        e->kernels->list16(s->encoded + at, s->cosines + at, s->sines + at,
+                           e->row_scales8 + place->at % e->conf.n_head * e->head_width, n,
                            place->q16 + slot * e->head_width / 2, &s->fired);
+}
+
+/* Whether the head's state had better be read whole: it comes from memory, for no cache holds it
+ * and no token of the same session has just passed, and more than half of it is wanted anyway. */
+static bool
+streams(const struct pass *p, size_t token)
+{
+    bool first = token == 0 || p->owners[token] != p->owners[token - 1];
+
+    return p->engine->streams && first &&
+           4 * p->scratch->fired.pair_count > p->engine->conf.n_neuron;
 }
 
 /* y: what the state says, and what the tokens do that it does not hold yet. */
@@ -115,17 +127,24 @@ static void
 attend(const struct pass *p, size_t token, const struct place *place, size_t n)
 {
     const struct hw_bdh_engine *e = p->engine;
+    const struct hw_kernels *kernels = e->kernels;
     struct hw_scratch *s = p->scratch;
-    size_t slot = p->slots[token], stride = e->head_width;
+    size_t slot = p->slots[token], stride = e->head_width, pairs = e->conf.n_neuron / 2;
 
     memset(s->y, 0, e->width * sizeof(float));
     if (e->precision == HW_BDH_F32) {
-        e->kernels->read(place->state, e->width, &s->fired, place->q + slot * stride, s->y);
-        e->kernels->recall(place->q, stride, n, slot, place->x, e->width, s->y);
+        if (streams(p, token))
+            kernels->scan(place->state, e->width, pairs, place->q + slot * stride, s->y);
+        else
+            kernels->read(place->state, e->width, &s->fired, place->q + slot * stride, s->y);
+        kernels->recall(place->q, stride, n, slot, place->x, e->width, s->y);
     } else {
         stride /= 2;
-        e->kernels->read16(place->state16, e->width, &s->fired, place->q16 + slot * stride, s->y);
-        e->kernels->recall16(place->q16, stride, n, slot, place->x, e->width, s->y);
+        if (streams(p, token))
+            kernels->scan16(place->state16, e->width, pairs, place->q16 + slot * stride, s->y);
+        else
+            kernels->read16(place->state16, e->width, &s->fired, place->q16 + slot * stride, s->y);
+        kernels->recall16(place->q16, stride, n, slot, place->x, e->width, s->y);
     }
     if (e->fading != 0.0)
         for (size_t j = 0; j < e->width; j++)
@@ -164,22 +183,21 @@ answer(const struct pass *p, size_t head, float *z)
     const struct hw_kernels *kernels = e->kernels;
     struct hw_scratch *s = p->scratch;
     struct hw_fired *f = &s->fired;
-    size_t stride = 2 * e->width, first = head * e->conf.n_neuron * stride;
+    size_t width = e->width, first = head * e->conf.n_neuron * width;
 
     if (e->precision == HW_BDH_F32) {
-        kernels->dots(e->neurons + first, stride, e->width, f->active, f->active_count, s->y,
+        kernels->dots(e->neurons + 2 * first, 2 * width, width, f->active, f->active_count, s->y,
                       s->dots);
     } else {
-        kernels->halve(s->y, e->width, s->y16);
-        kernels->dots16(e->neurons16 + first, stride, e->width, f->active, f->active_count, s->y16,
-                        s->dots);
+        kernels->quantise(s->y, width, &s->asked);
+        kernels->dots8(e->encoder_v8 + first, width, f->active, f->active_count, &s->asked,
+                       s->dots);
     }
     size_t open = kernels->gate(f->active, f->a, s->dots, f->active_count, s->open, s->c);
     if (e->precision == HW_BDH_F32)
-        kernels->combine(e->neurons + first + e->width, stride, e->width, s->open, s->c, open, z);
+        kernels->combine(e->neurons + 2 * first + width, 2 * width, width, s->open, s->c, open, z);
     else
-        kernels->combine16(e->neurons16 + first + e->width, stride, e->width, s->open, s->c, open,
-                           z);
+        kernels->combine8(e->decoder8 + first, width, s->open, s->c, open, z);
 }
 
 /* One token in one head of one layer: leaves its q and, where the output is wanted, adds its share

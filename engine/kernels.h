@@ -21,12 +21,15 @@ struct hw_panels8 {
     size_t groups; /* inputs / 4, rounded up */
 };
 
-/* The inputs of one token in int8, as two bytes a value: x = scale * (high + low / 256). The
- * second byte costs no weight traffic and leaves the weights' rounding as the only loss. */
+/* The inputs of one token in int8: x = scale * byte. */
 struct hw_input8 {
-    int8_t *high, *low; /* [width] */
+    int8_t *bytes; /* [width] */
+    int32_t sum;   /* of the bytes */
     float scale;
 };
+
+/* VNNI multiplies unsigned by signed bytes. */
+#define HW_BIAS8 128
 
 #define HW_BLOCK 16u /* tokens whose writes to the state wait together */
 
@@ -34,7 +37,7 @@ struct hw_input8 {
 struct hw_fired {
     uint32_t *pairs;  /* [n / 2] pairs (2i, 2i + 1) of which one fires: rows of the state */
     uint32_t *active; /* [n] neurons with a > 0 */
-    float *a;         /* [n] beside active */
+    float *a;         /* [n] beside active; in fast times the neuron's scale */
     size_t pair_count, active_count;
     uint16_t *touched; /* [n / 2]: each such pair's gets the bit */
     uint16_t bit;
@@ -55,8 +58,9 @@ struct hw_kernels {
      * is padded to 2 * HW_LANES; the lists have room for HW_LANES more. */
     void (*list)(const float *encoded, const float *cosines, const float *sines, size_t n, float *q,
                  struct hw_fired *to);
-    void (*list16)(const float *encoded, const float *cosines, const float *sines, size_t n,
-                   uint32_t *q, struct hw_fired *to); /* q in bf16, a pair a word */
+    /* q in bf16, a pair a word; a goes on the list times its scale [n]. */
+    void (*list16)(const float *encoded, const float *cosines, const float *sines,
+                   const float *scales, size_t n, uint32_t *q, struct hw_fired *to);
     /* Of c[k] = a[k] * b[k] those above 0, with their indices. rows and c have room for count
      * rounded up to HW_LANES. Returns how many. */
     size_t (*gate)(const uint32_t *active, const float *a, const float *b, size_t count,
@@ -67,6 +71,10 @@ struct hw_kernels {
     /* The same with state and q in bf16; a word of state holds a column of both rows. */
     void (*read16)(const uint32_t *state, size_t width, const struct hw_fired *fired,
                    const uint32_t *q, float *y);
+    /* The same bits by reading all pairs in one stream, for q is 0 where no neuron fires: from
+     * memory that is faster than many pieces of it. */
+    void (*scan)(const float *state, size_t width, size_t pairs, const float *q, float *y);
+    void (*scan16)(const uint32_t *state, size_t width, size_t pairs, const uint32_t *q, float *y);
     /* What the state does not hold yet: y += sum over s < count of (q[count] . q[s]) * x[s].
      * stride is from one token's q to the next one's, n as above. */
     void (*recall)(const float *q, size_t stride, size_t n, size_t count, const float *x,
@@ -79,19 +87,19 @@ struct hw_kernels {
                  size_t stride, const float *x);
     void (*fold16)(uint32_t *state, size_t width, size_t pairs, const uint16_t *touched,
                    const uint32_t *q, size_t stride, const float *x,
-                   uint32_t seed);                              /* rounded at random by the seed */
-    void (*halve)(const float *v, size_t width, uint16_t *out); /* to bf16 */
+                   uint32_t seed); /* rounded at random by the seed */
     /* out[k] = dot(matrix + rows[k] * stride, v), over width */
     void (*dots)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                  size_t count, const float *v, float *out);
-    /* In bf16; width a multiple of 2 * HW_LANES, out with room for 3 more. */
-    void (*dots16)(const uint16_t *matrix, size_t stride, size_t width, const uint32_t *rows,
-                   size_t count, const uint16_t *v, float *out);
+    /* In int8, rows side by side, each byte with HW_BIAS8 added; width a multiple of HW_PANEL, out
+     * with room for 3 more. */
+    void (*dots8)(const uint8_t *matrix, size_t width, const uint32_t *rows, size_t count,
+                  const struct hw_input8 *v, float *out);
     /* z += sum over k of c[k] * (matrix + rows[k] * stride), over width */
     void (*combine)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                     const float *c, size_t count, float *z);
-    void (*combine16)(const uint16_t *matrix, size_t stride, size_t width, const uint32_t *rows,
-                      const float *c, size_t count, float *z);
+    void (*combine8)(const int8_t *matrix, size_t width, const uint32_t *rows, const float *c,
+                     size_t count, float *z); /* in int8, rows side by side */
     /* LN without affine over n values, sums in double; what is behind n stays. */
     void (*norm)(float *v, size_t n);
 };

@@ -3,16 +3,17 @@
  * Encoder and lm_head lie in panels of outputs; encoder_v is transposed, each neuron's row beside
  * the decoder's, because both are visited by lists of neurons. D is padded to whole vectors with
  * zeros, N to whole panels: no loop has a remainder. Fast holds the encoder in int8, a scale a
- * neuron, and rows and state in bf16: under half of the bytes that a token moves. The embedding and
- * lm_head stay f32: they are small, and nothing behind lm_head evens an error out. */
+ * neuron, and rows of neurons too, and the state in bf16: a third of the bytes that a token moves.
+ * The embedding and lm_head stay f32: they are small, and nothing behind lm_head evens an error
+ * out. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "engine/forward_parts.h"
-#include "engine/halfs.h"
 #include "engine/int8.h"
+#include "engine/turns.h"
 
 static size_t
 round_up(size_t n, size_t to)
@@ -69,16 +70,14 @@ pack_encoder8(struct hw_bdh_engine *e, size_t head, const float *matrix)
     }
 }
 
-/* Neuron i of head h: encoder_v's column, then decoder's row. */
+/* Neuron i of head h in encoder_v: a column of it. */
 static void
-make_rows(const struct hw_bdh_engine *e, const struct hw_bdh_model *model, size_t h, size_t i,
-          float *rows)
+take_column(const struct hw_bdh_model *model, size_t h, size_t i, float *row)
 {
-    size_t d = e->conf.n_embd, n = e->conf.n_neuron;
+    size_t d = model->conf.n_embd, n = model->conf.n_neuron;
 
     for (size_t j = 0; j < d; j++)
-        rows[j] = model->encoder_v[(h * d + j) * n + i];
-    memcpy(rows + e->width, model->decoder + (h * n + i) * d, d * sizeof(float));
+        row[j] = model->encoder_v[(h * d + j) * n + i];
 }
 
 static void
@@ -88,23 +87,33 @@ pack_f32(struct hw_bdh_engine *e, const struct hw_bdh_model *model)
 
     for (size_t h = 0; h < e->conf.n_head; h++) {
         pack_panels(model->encoder + h * d * n, d, n, e->encoder + h * e->head_width * d);
-        for (size_t i = 0; i < n; i++)
-            make_rows(e, model, h, i, e->neurons + (h * n + i) * 2 * e->width);
+        for (size_t i = 0; i < n; i++) {
+            float *rows = e->neurons + (h * n + i) * 2 * e->width;
+            take_column(model, h, i, rows);
+            memcpy(rows + e->width, model->decoder + (h * n + i) * d, d * sizeof(float));
+        }
     }
 }
 
+/* column: room for D floats. */
 static void
-pack_fast(struct hw_bdh_engine *e, const struct hw_bdh_model *model, float *rows)
+pack_fast(struct hw_bdh_engine *e, const struct hw_bdh_model *model, float *column)
 {
     size_t d = e->conf.n_embd, n = e->conf.n_neuron;
 
     for (size_t h = 0; h < e->conf.n_head; h++) {
         pack_encoder8(e, h, model->encoder + h * d * n);
         for (size_t i = 0; i < n; i++) {
-            uint16_t *to = e->neurons16 + (h * n + i) * 2 * e->width;
-            make_rows(e, model, h, i, rows);
-            for (size_t j = 0; j < 2 * e->width; j++)
-                to[j] = hw_bf16_from_f32(rows[j]);
+            const float *row = model->decoder + (h * n + i) * d;
+            uint8_t *from = e->encoder_v8 + (h * n + i) * e->width;
+            int8_t *to = e->decoder8 + (h * n + i) * e->width;
+            take_column(model, h, i, column);
+            float column_scale = hw_int8_scale(column, d, 1), row_scale = hw_int8_scale(row, d, 1);
+            for (size_t j = 0; j < d; j++) {
+                from[j] = (uint8_t)(hw_int8_round(column[j], column_scale) + HW_BIAS8);
+                to[j] = hw_int8_round(row[j], row_scale);
+            }
+            e->row_scales8[h * e->head_width + i] = column_scale * row_scale;
         }
     }
 }
@@ -125,18 +134,18 @@ pack(struct hw_bdh_engine *e, const struct hw_bdh_model *model)
         pack_f32(e, model);
         return true;
     }
-    float *rows = hw_bdh_alloc(2 * e->width, sizeof(float));
-    if (rows != NULL)
-        pack_fast(e, model, rows);
-    free(rows);
-    return rows != NULL;
+    float *column = hw_bdh_alloc(d, sizeof(float));
+    if (column != NULL)
+        pack_fast(e, model, column);
+    free(column);
+    return column != NULL;
 }
 
 static bool
 alloc_weights(struct hw_bdh_engine *e)
 {
     size_t d = e->conf.n_embd, heads = e->conf.n_head;
-    size_t row_values = heads * e->conf.n_neuron * 2 * e->width;
+    size_t row_values = heads * e->conf.n_neuron * e->width;
 
     e->embed = hw_bdh_alloc(e->conf.vocab * e->width, sizeof(float));
     e->lm_head = hw_bdh_alloc(e->vocab_panels * d * HW_PANEL, sizeof(float));
@@ -145,14 +154,17 @@ alloc_weights(struct hw_bdh_engine *e)
         return false;
     if (e->precision == HW_BDH_F32) {
         e->encoder = hw_bdh_alloc(heads * e->head_width * d, sizeof(float));
-        e->neurons = hw_bdh_alloc(row_values, sizeof(float));
+        e->neurons = hw_bdh_alloc(2 * row_values, sizeof(float));
         return e->encoder != NULL && e->neurons != NULL;
     }
     e->encoder8 = hw_bdh_alloc(heads * e->head_width * e->groups, 4);
     e->scales8 = hw_bdh_alloc(heads * e->head_width, sizeof(float));
     e->sums8 = hw_bdh_alloc(heads * e->head_width, sizeof(int32_t));
-    e->neurons16 = hw_bdh_alloc(row_values, sizeof(uint16_t));
-    return e->encoder8 != NULL && e->scales8 != NULL && e->sums8 != NULL && e->neurons16 != NULL;
+    e->encoder_v8 = hw_bdh_alloc(row_values, 1);
+    e->decoder8 = hw_bdh_alloc(row_values, 1);
+    e->row_scales8 = hw_bdh_alloc(heads * e->head_width, sizeof(float));
+    return e->encoder8 != NULL && e->scales8 != NULL && e->sums8 != NULL && e->encoder_v8 != NULL &&
+           e->decoder8 != NULL && e->row_scales8 != NULL;
 }
 
 int
@@ -166,11 +178,13 @@ hw_bdh_engine_create_as(const struct hw_bdh_model *model, enum hw_bdh_precision 
     e->fading = e->conf.decay == 0.0f ? 0.0 : -log2((double)e->conf.decay);
     e->precision = precision;
     e->kernels = hw_kernels_pick();
-    e->width = round_up(e->conf.n_embd, precision == HW_BDH_F32 ? HW_LANES : 2 * HW_LANES);
+    e->width = round_up(e->conf.n_embd, precision == HW_BDH_F32 ? HW_LANES : HW_PANEL);
     e->head_panels = round_up(e->conf.n_neuron, HW_PANEL) / HW_PANEL;
     e->head_width = e->head_panels * HW_PANEL;
     e->vocab_panels = round_up(e->conf.vocab, HW_PANEL) / HW_PANEL;
     e->groups = round_up(e->conf.n_embd, 4) / 4;
+    size_t cache = hw_turn_cache_bytes();
+    e->streams = cache > 0 && hw_bdh_engine_state_bytes(e) > cache;
     if (!alloc_weights(e) || !pack(e, model)) {
         hw_bdh_engine_destroy(&e);
         return hw_err_set(err, HW_ENOMEM, "no memory for the weights of %s", model->name);
@@ -202,7 +216,9 @@ hw_bdh_engine_destroy(struct hw_bdh_engine **engine)
     free(e->encoder8);
     free(e->scales8);
     free(e->sums8);
-    free(e->neurons16);
+    free(e->encoder_v8);
+    free(e->decoder8);
+    free(e->row_scales8);
     free(e);
     *engine = NULL;
 }

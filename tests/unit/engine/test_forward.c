@@ -260,7 +260,7 @@ test_batches(void **state)
     check_batch(FADES, 6, HW_BDH_FAST);
 }
 
-/* Fast differs, but not by much: within 6 % of the largest logit on every vector and every set of
+/* Fast differs, but not by much: within 8 % of the largest logit on every vector and every set of
  * kernels (random weights; bench prints what it costs a trained model). */
 static void
 test_fast_is_close(void **state)
@@ -289,7 +289,7 @@ test_fast_is_close(void **state)
                 off = fmaxf(off, fabsf(x[v] - y[v]));
             }
         }
-        if (!(off > 0.0f && off <= 0.06f * most))
+        if (!(off > 0.0f && off <= 0.08f * most))
             fail_msg("%s, %s: off by %g of %g", folder, kernels[i % 5], (double)off, (double)most);
         free(x);
         free(y);

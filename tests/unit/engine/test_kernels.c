@@ -92,14 +92,14 @@ check_dense(const struct hw_kernels *kernels, size_t inputs, size_t panels, size
 static void
 check_dense8(const struct hw_kernels *kernels, size_t width, size_t panels)
 {
-    enum { TOKENS = 5 };
+    enum { TOKENS = 6 };
     size_t outputs = panels * HW_PANEL;
     float *x = random_floats(width), *scales = random_floats(outputs);
     float *out = random_floats(outputs), *many = random_floats(TOKENS * outputs);
     int8_t *w = aligned_alloc(64, outputs * width);
     int32_t *sums = aligned_alloc(64, outputs * sizeof(*sums));
-    int8_t high[400], low[400];
-    struct hw_input8 in = {high, low, 0.0f};
+    int8_t bytes[400], others[400];
+    struct hw_input8 in = {.bytes = bytes};
     assert_non_null(w);
     assert_non_null(sums);
     memset(sums, 0, outputs * sizeof(*sums));
@@ -111,22 +111,26 @@ check_dense8(const struct hw_kernels *kernels, size_t width, size_t panels)
             sums[o] += w[at];
         }
     kernels->quantise(x, width, &in);
-    for (size_t i = 0; i < width; i++)
-        assert_true(fabsf(in.scale * ((float)high[i] + (float)low[i] / 256.0f) - x[i]) < 2e-5f);
+    int32_t in_sum = 0;
+    for (size_t i = 0; i < width; i++) {
+        assert_true(fabsf(in.scale * (float)bytes[i] - x[i]) <= 0.51f * in.scale);
+        in_sum += bytes[i];
+        others[i] = (int8_t)-bytes[i];
+    }
+    assert_int_equal(in.sum, in_sum);
     const struct hw_panels8 weights = {w, scales, sums, panels, width / 4};
     kernels->dense8(&weights, &in, 1, out, outputs);
-    const struct hw_input8 other = {low, high, 0.5f};
-    const struct hw_input8 ins[TOKENS] = {other, in, in, other, in};
+    const struct hw_input8 other = {.bytes = others, .sum = -in_sum, .scale = 0.5f};
+    const struct hw_input8 ins[TOKENS] = {other, in, in, other, in, in};
     kernels->dense8(&weights, ins, TOKENS, many, outputs);
     for (size_t t = 0; t < TOKENS; t++)
         assert_int_equal(memcmp(many + t * outputs, out, outputs * sizeof(float)) == 0,
-                         ins[t].high == in.high);
+                         ins[t].bytes == in.bytes);
     for (size_t o = 0; o < outputs; o++) {
         double sum = 0.0;
         for (size_t i = 0; i < width; i++)
-            sum += ((double)high[i] + (double)low[i] / 256.0) *
-                   (double)w[o / HW_PANEL * width * HW_PANEL + i / 4 * 4 * HW_PANEL +
-                             o % HW_PANEL * 4 + i % 4];
+            sum += (double)bytes[i] * (double)w[o / HW_PANEL * width * HW_PANEL +
+                                                i / 4 * 4 * HW_PANEL + o % HW_PANEL * 4 + i % 4];
         double expected = sum * (double)in.scale * (double)scales[o];
         assert_true(fabs((double)out[o] - expected) <= 1e-5 * fmax(1.0, fabs(expected)));
     }
@@ -142,7 +146,8 @@ static void
 check_lists(const struct hw_kernels *kernels, size_t n)
 {
     float *encoded = random_floats(n), *cosines = random_floats(n), *sines = random_floats(n);
-    float *q = random_floats(n), a[272 + HW_LANES], b[272 + HW_LANES], c[272 + HW_LANES];
+    float *q = random_floats(n), *scales = random_floats(n);
+    float a[272 + HW_LANES], b[272 + HW_LANES], c[272 + HW_LANES], scaled[272];
     uint32_t pairs[272], active[272 + HW_LANES], open[272 + HW_LANES];
     uint32_t *q16 = aligned_alloc(64, (n * 2 + 63) / 64 * 64);
     uint16_t *touched = aligned_alloc(64, (n + 63) / 64 * 64);
@@ -155,7 +160,8 @@ check_lists(const struct hw_kernels *kernels, size_t n)
         touched[i] = 1;
     for (size_t i = 4; i < 8; i++) /* pairs of which none fires */
         encoded[i] = -1.0f;
-    kernels->list16(encoded, cosines, sines, n, q16, &fired);
+    kernels->list16(encoded, cosines, sines, scales, n, q16, &fired);
+    memcpy(scaled, a, sizeof(scaled));
     kernels->list(encoded, cosines, sines, n, q, &fired);
     for (size_t i = 0; i < n; i++) {
         double own = fmax(0.0, (double)encoded[i]), other = fmax(0.0, (double)encoded[i ^ 1]);
@@ -164,6 +170,7 @@ check_lists(const struct hw_kernels *kernels, size_t n)
         bool moves = own > 0.0 || other > 0.0;
         if (own > 0.0) {
             assert_int_equal(active[neuron], i);
+            assert_true(scaled[neuron] == encoded[i] * scales[i]);
             assert_true(a[neuron++] == encoded[i]);
         }
         if (moves && i % 2 == 0)
@@ -187,6 +194,7 @@ check_lists(const struct hw_kernels *kernels, size_t n)
     free(encoded);
     free(cosines);
     free(sines);
+    free(scales);
     free(q);
     free(q16);
     free(touched);
@@ -221,34 +229,45 @@ halves_of(float *values, size_t count)
     return halves;
 }
 
+/* Rows of bytes: what the same rows and inputs give in floats, the dots exactly. */
 static void
-check_halves(const struct hw_kernels *kernels, size_t width)
+check_bytes(const struct hw_kernels *kernels, size_t width)
 {
     uint32_t rows[ROWS];
-    float out[ROWS], out16[ROWS + 3];
+    float out[ROWS + 3], c[ROWS];
     size_t count = pick_rows(rows);
-    float *matrix = random_floats(ROWS * width), *v = random_floats(width);
-    float *z = random_floats(width), *z16 = copy_of(z, width);
-    uint16_t *matrix16 = halves_of(matrix, ROWS * width);
-    uint16_t *v16 = halves_of(v, width), *again = halves_of(v, width);
-    kernels->halve(v, width, again);
-    assert_memory_equal(v16, again, width * sizeof(*v16));
-    kernels->dots(matrix, width, width, rows, count, v, out);
-    if (width % (2 * HW_LANES) == 0) {
-        kernels->dots16(matrix16, width, width, rows, count, v16, out16);
-        for (size_t k = 0; k < count; k++)
-            expect_near(out16[k], (double)out[k]);
+    float *v = random_floats(width), *matrix = random_floats(ROWS * width);
+    float *z = random_floats(width), *z8 = copy_of(z, width);
+    uint8_t *biased = aligned_alloc(64, ROWS * width);
+    int8_t *bytes = aligned_alloc(64, ROWS * width), *in_bytes = aligned_alloc(64, width);
+    struct hw_input8 in = {.bytes = in_bytes};
+    assert_non_null(biased);
+    assert_non_null(bytes);
+    assert_non_null(in_bytes);
+    for (size_t i = 0; i < ROWS * width; i++) {
+        bytes[i] = (int8_t)(i % 5 == 0 ? -127 : matrix[i] * 254.0f);
+        biased[i] = (uint8_t)(bytes[i] + HW_BIAS8);
+        matrix[i] = (float)bytes[i];
     }
-    kernels->combine(matrix, width, width, rows, out, count, z);
-    kernels->combine16(matrix16, width, width, rows, out, count, z16);
-    assert_memory_equal(z, z16, width * sizeof(float));
-    free(matrix);
-    free(matrix16);
+    kernels->quantise(v, width, &in);
+    kernels->dots8(biased, width, rows, count, &in, out);
+    for (size_t k = 0; k < count; k++) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < width; i++)
+            sum += bytes[rows[k] * width + i] * in_bytes[i];
+        assert_true(out[k] == (float)sum * in.scale);
+        c[k] = next_float();
+    }
+    kernels->combine(matrix, width, width, rows, c, count, z);
+    kernels->combine8(bytes, width, rows, c, count, z8);
+    assert_memory_equal(z, z8, width * sizeof(float));
     free(v);
-    free(v16);
-    free(again);
+    free(matrix);
     free(z);
-    free(z16);
+    free(z8);
+    free(biased);
+    free(bytes);
+    free(in_bytes);
 }
 
 /* The values of a state in bf16: pairs of rows, a column's two in a word. */
@@ -275,14 +294,21 @@ check_reading(const struct hw_kernels *kernels, size_t width)
     struct hw_fired fired = {.pairs = pairs};
     float *state = random_floats(ROWS * width), *q = random_floats(3 * N);
     float *x = random_floats(2 * width), *y = random_floats(width), *y16 = copy_of(y, width);
-    float *before = copy_of(y, width);
+    float *before = copy_of(y, width), *scanned = copy_of(y, width);
     uint32_t *state16 = interleaved(state, width);
-    uint32_t *q16 = (uint32_t *)halves_of(q, 3 * N);
     for (uint32_t pair = 0; pair < ROWS / 2; pair++)
         if (next_float() > 0.0f)
             pairs[fired.pair_count++] = pair;
+        else
+            q[2 * N + 2 * pair] = q[2 * N + 2 * pair + 1] = 0.0f;
+    uint32_t *q16 = (uint32_t *)halves_of(q, 3 * N);
     kernels->read(state, width, &fired, q + 2 * N, y);
+    kernels->scan(state, width, ROWS / 2, q + 2 * N, scanned);
+    assert_memory_equal(y, scanned, width * sizeof(float));
+    memcpy(scanned, y16, width * sizeof(float));
     kernels->read16(state16, width, &fired, q16 + N, y16);
+    kernels->scan16(state16, width, ROWS / 2, q16 + N, scanned);
+    assert_memory_equal(y16, scanned, width * sizeof(float));
     kernels->recall(q, N, N, 2, x, width, y);
     kernels->recall16(q16, N / 2, N, 2, x, width, y16);
     for (size_t j = 0; j < width; j++) {
@@ -304,6 +330,7 @@ check_reading(const struct hw_kernels *kernels, size_t width)
     free(y);
     free(y16);
     free(before);
+    free(scanned);
 }
 
 /* A block of tokens goes into the pairs that they touch. In bf16 it does on the average: a thousand
@@ -396,7 +423,8 @@ check_all(const struct hw_kernels *kernels)
     for (size_t i = 0; i < WIDTHS; i++) {
         check_dense8(kernels, widths[i], 1 + i % 2);
         check_norm(kernels, widths[i] - i);
-        check_halves(kernels, widths[i]);
+        if (widths[i] % HW_PANEL == 0)
+            check_bytes(kernels, widths[i]);
         if (widths[i] <= 272)
             check_lists(kernels, widths[i]);
         check_reading(kernels, widths[i]);
