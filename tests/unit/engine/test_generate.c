@@ -160,6 +160,10 @@ test_logprobs_go_with_their_text(void **state)
         {{.logprobs = 1, .stop_count = 1, .stops = {"Ut"}}, "\xe8\xf1\xf5W", 0},
         {{.logprobs = 1, .stop_count = 1, .stops = {"WUt"}}, "\xe8\xf1\xf5", 0},
         {{.max_tokens = 5, .logprobs = 1, .stop_count = 1, .stops = {"WUt"}}, "\xe8\xf1\xf5WU", 0},
+        /* Stop strings of what has become U+FFFD; the last byte tells that the one before is none.
+         */
+        {{.logprobs = 1, .stop_count = 1, .stops = {"\xef\xbf\xbd"}}, "", 0},
+        {{.logprobs = 1, .stop_count = 1, .stops = {"\xef\xbf\xbdW"}}, "\xe8\xf1", 0},
         {{.max_tokens = 3}, "", 0}, /* nobody asked */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
