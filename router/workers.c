@@ -126,6 +126,7 @@ hw_workers_link_up(struct hw_worker_link *link)
         if (strcmp(call->backend, link->backend) != 0)
             continue;
         unlink_call(call);
+        hw_affinity_note(hw_board_affinity(link->workers->board), &call->key, link->slot);
         send_ask(link, call);
     }
 }
@@ -214,6 +215,7 @@ hw_workers_ask(struct hw_workers *workers, const struct hw_worker_ask *ask,
         return 0;
     }
     call->backend = hw_xstrdup(ask->backend);
+    call->key = hw_affinity_key(hw_board_affinity(workers->board), ask);
     call->until_ms = uv_now(workers->loop) + ask->wait_ms;
     put_waiting(workers, call);
     arm_wait_timer(workers);

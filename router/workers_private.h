@@ -34,8 +34,9 @@ struct hw_worker_call {
     uint32_t taken;  /* by the agent, not yet given back as credit */
     struct hw_worker_events events;
     void *ctx;
-    char *backend;     /* while it waits */
-    struct hw_buf ask; /* its frames, while it waits */
+    char *backend;              /* while it waits */
+    struct hw_affinity_key key; /* of one that waited */
+    struct hw_buf ask;          /* its frames, while it waits */
     uint64_t until_ms;
 };
 

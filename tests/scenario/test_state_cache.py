@@ -88,7 +88,7 @@ def test_the_next_turn_goes_to_the_worker_that_read_the_first(hatchway):
 
 
 def test_conversations_return_to_their_workers_by_way_of_any_loop(hatchway):
-    gateway = start(hatchway, workers=2, loops=2)
+    gateway = start(hatchway, workers=2, loops=2, state_cache="256MiB")
     questions = [f"{i} times: " + "what is a route? " * 10 for i in range(6)]
 
     first = [talk(gateway, question, max_tokens=20) for question in questions]

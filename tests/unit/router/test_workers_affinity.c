@@ -175,6 +175,31 @@ test_the_next_turn_goes_where_the_first_went(void **state)
     end(&w);
 }
 
+/* Who waited goes to the first that is up, and so do the turns that follow. */
+static void
+test_those_that_waited_are_known_too(void **state)
+{
+    enum { TALKS = 8 };
+    struct world w;
+    struct asked asked[TALKS];
+    char first[TALKS][16];
+    (void)state;
+
+    begin(&w, "any", 3);
+    for (int i = 0; i < TALKS; i++) {
+        snprintf(first[i], sizeof(first[i]), "%d pid", i);
+        struct talk *talk = TALK(first[i]);
+        talk->ask.wait_ms = 20000;
+        begin_asked(w.workers, talk, &asked[i]);
+    }
+    for (int i = 0; i < TALKS; i++)
+        wait_end(&w, &asked[i]);
+    wait_ready(&w, 3);
+    for (int i = 0; i < TALKS; i++)
+        assert_int_equal(pid_of(&w, w.workers, TALK(first[i], "", "pid")), atoi(asked[i].text));
+    end(&w);
+}
+
 static void
 test_a_busy_worker_is_not_preferred(void **state)
 {
@@ -244,6 +269,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_the_table_forgets_what_is_oldest),
         cmocka_unit_test(test_what_a_long_prompt_is_worth),
         cmocka_unit_test(test_the_next_turn_goes_where_the_first_went),
+        cmocka_unit_test(test_those_that_waited_are_known_too),
         cmocka_unit_test(test_a_busy_worker_is_not_preferred),
         cmocka_unit_test(test_one_conversation_does_not_fill_one_worker),
     };
