@@ -30,10 +30,7 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
     s->z = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->encoded = hw_bdh_alloc(HW_BLOCK * e->head_width, sizeof(float));
     s->bytes = hw_bdh_alloc((HW_BLOCK + 1) * e->width, 1);
-    s->y = hw_bdh_alloc(e->width, sizeof(float));
-    s->fired.pairs = hw_bdh_alloc(list, sizeof(uint32_t));
-    s->fired.active = hw_bdh_alloc(list, sizeof(uint32_t));
-    s->fired.a = hw_bdh_alloc(list, sizeof(float));
+    s->y = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->dots = hw_bdh_alloc(list, sizeof(float));
     s->open = hw_bdh_alloc(list, sizeof(uint32_t));
     s->c = hw_bdh_alloc(list, sizeof(float));
@@ -43,10 +40,16 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
             s->inputs[i].bytes = s->bytes + i * e->width;
         s->asked.bytes = s->bytes + HW_BLOCK * e->width;
     }
-    return s->cosines != NULL && s->sines != NULL && s->x != NULL && s->z != NULL &&
-           s->encoded != NULL && s->bytes != NULL && s->y != NULL && s->fired.pairs != NULL &&
-           s->fired.active != NULL && s->fired.a != NULL && s->dots != NULL && s->open != NULL &&
-           s->c != NULL && s->logits != NULL;
+    bool lists = true;
+    for (struct hw_fired *f = s->fired; f < s->fired + HW_BLOCK; f++) {
+        f->pairs = hw_bdh_alloc(list, sizeof(uint32_t));
+        f->active = hw_bdh_alloc(list, sizeof(uint32_t));
+        f->a = hw_bdh_alloc(list, sizeof(float));
+        lists = lists && f->pairs != NULL && f->active != NULL && f->a != NULL;
+    }
+    return lists && s->cosines != NULL && s->sines != NULL && s->x != NULL && s->z != NULL &&
+           s->encoded != NULL && s->bytes != NULL && s->y != NULL && s->dots != NULL &&
+           s->open != NULL && s->c != NULL && s->logits != NULL;
 }
 
 static void
@@ -59,9 +62,11 @@ free_scratch(struct hw_scratch *s)
     free(s->encoded);
     free(s->bytes);
     free(s->y);
-    free(s->fired.pairs);
-    free(s->fired.active);
-    free(s->fired.a);
+    for (struct hw_fired *f = s->fired; f < s->fired + HW_BLOCK; f++) {
+        free(f->pairs);
+        free(f->active);
+        free(f->a);
+    }
     free(s->dots);
     free(s->open);
     free(s->c);

@@ -70,13 +70,13 @@ struct hw_scratch {
     int8_t *bytes;                     /* [HW_BLOCK + 1][width]: in fast, of */
     struct hw_input8 inputs[HW_BLOCK]; /* x */
     struct hw_input8 asked;            /* and y */
+    float *y;                          /* [HW_BLOCK][width]: in one head */
+    struct hw_fired fired[HW_BLOCK];   /* in one head; lists with room for head_width + HW_LANES */
     /* of one token in one head */
-    float *y;              /* [width] */
-    struct hw_fired fired; /* lists with room for head_width + HW_LANES */
-    float *dots;           /* beside fired.active; then */
-    uint32_t *open;        /* neurons that answer, */
-    float *c;              /* and how much */
-    float *logits;         /* [vocab_panels * HW_PANEL] */
+    float *dots;    /* beside its fired.active; then */
+    uint32_t *open; /* neurons that answer, */
+    float *c;       /* and how much */
+    float *logits;  /* [vocab_panels * HW_PANEL] */
 };
 
 /* Of the last tokens, position % HW_BLOCK of them, the state proper knows nothing yet: their q and

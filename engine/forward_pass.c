@@ -95,60 +95,72 @@ static void
 list(const struct pass *p, size_t token, const struct place *place, size_t n)
 {
     const struct hw_bdh_engine *e = p->engine;
-    struct hw_scratch *s = p->scratch;
+    const struct hw_scratch *s = p->scratch;
+    struct hw_fired *fired = &p->scratch->fired[token];
     size_t at = token * e->head_width, slot = p->slots[token];
 
-    s->fired.touched = place->touched;
-    s->fired.bit = (uint16_t)(1u << slot);
+    fired->touched = place->touched;
+    fired->bit = (uint16_t)(1u << slot);
     if (slot == 0)
         memset(place->touched, 0, e->head_width / 2 * sizeof(place->touched[0]));
     if (e->precision == HW_BDH_F32)
         e->kernels->list(s->encoded + at, s->cosines + at, s->sines + at, n,
-                         place->q + slot * e->head_width, &s->fired);
+                         place->q + slot * e->head_width, fired);
     else
         e->kernels->list16(s->encoded + at, s->cosines + at, s->sines + at,
                            e->row_scales8 + place->at % e->conf.n_head * e->head_width, n,
-                           place->q16 + slot * e->head_width / 2, &s->fired);
+                           place->q16 + slot * e->head_width / 2, fired);
 }
 
-/* Whether the head's state had better be read whole: it comes from memory, for no cache holds it
- * and no token of the same session has just passed, and more than half of it is wanted anyway. */
-static bool
-streams(const struct pass *p, size_t token)
-{
-    bool first = token == 0 || p->owners[token] != p->owners[token - 1];
-
-    return p->engine->streams && first &&
-           4 * p->scratch->fired.pair_count > p->engine->conf.n_neuron;
-}
-
-/* y: what the state says, and what the tokens do that it does not hold yet. */
+/* What the state says to tokens from .. to of one session. One alone had better read all of it
+ * where no cache holds it, so that it comes from memory, and more than half is wanted anyway. */
 static void
-attend(const struct pass *p, size_t token, const struct place *place, size_t n)
+read_state(const struct pass *p, const struct place *place, size_t from, size_t to)
 {
     const struct hw_bdh_engine *e = p->engine;
     const struct hw_kernels *kernels = e->kernels;
     struct hw_scratch *s = p->scratch;
-    size_t slot = p->slots[token], stride = e->head_width, pairs = e->conf.n_neuron / 2;
+    struct hw_reader readers[HW_BLOCK];
+    size_t pairs = e->conf.n_neuron / 2, count = to - from;
 
-    memset(s->y, 0, e->width * sizeof(float));
-    if (e->precision == HW_BDH_F32) {
-        if (streams(p, token))
-            kernels->scan(place->state, e->width, pairs, place->q + slot * stride, s->y);
+    for (size_t i = 0; i < count; i++)
+        readers[i] = (struct hw_reader){
+            .fired = &s->fired[from + i],
+            .q = place->q + p->slots[from + i] * e->head_width,
+            .q16 = place->q16 + p->slots[from + i] * e->head_width / 2,
+            .y = s->y + (from + i) * e->width,
+        };
+    bool whole = e->streams && count == 1 && 2 * readers[0].fired->pair_count > pairs;
+    if (e->precision == HW_BDH_F32 && whole)
+        kernels->scan(place->state, e->width, pairs, readers[0].q, readers[0].y);
+    else if (e->precision == HW_BDH_F32)
+        kernels->read(place->state, e->width, pairs, readers, count);
+    else if (whole)
+        kernels->scan16(place->state16, e->width, pairs, readers[0].q16, readers[0].y);
+    else
+        kernels->read16(place->state16, e->width, pairs, readers, count);
+}
+
+/* y of tokens from .. to of one session: what the state says, and what the tokens do that it does
+ * not hold yet. */
+static void
+attend(const struct pass *p, const struct place *place, size_t from, size_t to, size_t n)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    float *y = p->scratch->y + from * e->width;
+
+    memset(y, 0, (to - from) * e->width * sizeof(float));
+    read_state(p, place, from, to);
+    for (size_t i = from; i < to; i++, y += e->width) {
+        if (e->precision == HW_BDH_F32)
+            e->kernels->recall(place->q, e->head_width, n, p->slots[i], place->x, e->width, y);
         else
-            kernels->read(place->state, e->width, &s->fired, place->q + slot * stride, s->y);
-        kernels->recall(place->q, stride, n, slot, place->x, e->width, s->y);
-    } else {
-        stride /= 2;
-        if (streams(p, token))
-            kernels->scan16(place->state16, e->width, pairs, place->q16 + slot * stride, s->y);
-        else
-            kernels->read16(place->state16, e->width, &s->fired, place->q16 + slot * stride, s->y);
-        kernels->recall16(place->q16, stride, n, slot, place->x, e->width, s->y);
+            e->kernels->recall16(place->q16, e->head_width / 2, n, p->slots[i], place->x, e->width,
+                                 y);
+        if (e->fading != 0.0)
+            for (size_t j = 0; j < e->width; j++)
+                y[j] *= p->fades[i].reading;
     }
-    if (e->fading != 0.0)
-        for (size_t j = 0; j < e->width; j++)
-            s->y[j] *= p->fades[token].reading;
 }
 
 /* A full block goes into the state. What bf16 rounds away is drawn by place and position: the same
@@ -175,21 +187,23 @@ fold(const struct pass *p, const struct hw_bdh_session *owner, const struct plac
         hw_bdh_fade_bf16((uint16_t *)place->state16, values);
 }
 
-/* Adds to z what the head's neurons say about y. */
+/* Adds to a token's z what the head's neurons say about its y. */
 static void
-answer(const struct pass *p, size_t head, float *z)
+answer(const struct pass *p, size_t head, size_t token)
 {
     const struct hw_bdh_engine *e = p->engine;
     const struct hw_kernels *kernels = e->kernels;
     struct hw_scratch *s = p->scratch;
-    struct hw_fired *f = &s->fired;
+    const struct hw_fired *f = &s->fired[token];
     size_t width = e->width, first = head * e->conf.n_neuron * width;
+    const float *y = s->y + token * width;
+    float *z = s->z + token * width;
 
     if (e->precision == HW_BDH_F32) {
-        kernels->dots(e->neurons + 2 * first, 2 * width, width, f->active, f->active_count, s->y,
+        kernels->dots(e->neurons + 2 * first, 2 * width, width, f->active, f->active_count, y,
                       s->dots);
     } else {
-        kernels->quantise(s->y, width, &s->asked);
+        kernels->quantise(y, width, &s->asked);
         kernels->dots8(e->encoder_v8 + first, width, f->active, f->active_count, &s->asked,
                        s->dots);
     }
@@ -200,29 +214,36 @@ answer(const struct pass *p, size_t head, float *z)
         kernels->combine8(e->decoder8 + first, width, s->open, s->c, open, z);
 }
 
-/* One token in one head of one layer: leaves its q and, where the output is wanted, adds its share
- * to the token's z. */
+/* All tokens through one head of one layer: each leaves its q, and those from `wanted_from` on add
+ * to their z. */
 static void
-pass_token(const struct pass *p, size_t layer, size_t head, size_t token, bool wanted)
+pass_head(const struct pass *p, size_t layer, size_t head, size_t wanted_from)
 {
     const struct hw_bdh_engine *e = p->engine;
-    struct hw_scratch *s = p->scratch;
-    struct hw_bdh_session *owner = p->owners[token];
-    const struct place place = find_place(owner, layer, head);
-    size_t n = (e->conf.n_neuron + 2 * HW_LANES - 1) / (2 * HW_LANES) * (2 * HW_LANES);
+    size_t n = (e->conf.n_neuron + 2 * HW_LANES - 1) / (2 * HW_LANES) * (2 * HW_LANES), to;
 
-    list(p, token, &place, n);
+    encode(p, head);
+    mark(p, HW_BDH_STAGE_ENCODER);
+    for (size_t i = 0; i < p->count; i++) {
+        const struct place place = find_place(p->owners[i], layer, head);
+        list(p, i, &place, n);
+    }
     mark(p, HW_BDH_STAGE_LISTS);
-    if (wanted)
-        attend(p, token, &place, n);
-    if (p->slots[token] == HW_BLOCK - 1)
-        fold(p, owner, &place);
+    for (size_t from = 0; from < p->count; from = to) {
+        const struct place place = find_place(p->owners[from], layer, head);
+        for (to = from + 1; to < p->count && p->owners[to] == p->owners[from];)
+            to++;
+        if (to > wanted_from)
+            attend(p, &place, from < wanted_from ? wanted_from : from, to, n);
+        if (p->slots[to - 1] == HW_BLOCK - 1)
+            fold(p, p->owners[from], &place);
+    }
     mark(p, HW_BDH_STAGE_STATE);
-    if (!wanted)
-        return;
-    e->kernels->norm(s->y, e->conf.n_embd);
+    for (size_t i = wanted_from; i < p->count; i++)
+        e->kernels->norm(p->scratch->y + i * e->width, e->conf.n_embd);
     mark(p, HW_BDH_STAGE_NORMS);
-    answer(p, head, s->z + token * e->width);
+    for (size_t i = wanted_from; i < p->count; i++)
+        answer(p, head, i);
     mark(p, HW_BDH_STAGE_GATHERS);
 }
 
@@ -254,12 +275,8 @@ pass_layer(const struct pass *p, size_t layer, size_t wanted_from)
         if (e->precision == HW_BDH_FAST)
             e->kernels->quantise(s->x + i * width, width, &s->inputs[i]);
     }
-    for (size_t head = 0; head < e->conf.n_head; head++) {
-        encode(p, head);
-        mark(p, HW_BDH_STAGE_ENCODER);
-        for (size_t i = 0; i < p->count; i++)
-            pass_token(p, layer, head, i, i >= wanted_from);
-    }
+    for (size_t head = 0; head < e->conf.n_head; head++)
+        pass_head(p, layer, head, wanted_from);
     for (size_t i = wanted_from; i < p->count; i++) {
         float *x = s->x + i * width, *z = s->z + i * width;
         e->kernels->norm(z, d);

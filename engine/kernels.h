@@ -43,6 +43,14 @@ struct hw_fired {
     uint16_t bit;
 };
 
+/* A token that reads a state: at most HW_BLOCK at a time. */
+struct hw_reader {
+    const struct hw_fired *fired; /* its pairs */
+    const float *q;               /* f32, or */
+    const uint32_t *q16;          /* bf16 */
+    float *y;
+};
+
 struct hw_kernels {
     const char *name;
     /* out[t][p * HW_PANEL + j] = sum over i < inputs of x[t][i] * panels[p][i][j]; the strides lead
@@ -65,12 +73,12 @@ struct hw_kernels {
      * rounded up to HW_LANES. Returns how many. */
     size_t (*gate)(const uint32_t *active, const float *a, const float *b, size_t count,
                    uint32_t *rows, float *c);
-    /* y += sum over listed pairs of q[2i] * state[2i] + q[2i+1] * state[2i+1] */
-    void (*read)(const float *state, size_t width, const struct hw_fired *fired, const float *q,
-                 float *y);
+    /* Each token's y += sum over its listed pairs of q[2i] * state[2i] + q[2i+1] * state[2i+1] */
+    void (*read)(const float *state, size_t width, size_t pairs, const struct hw_reader *tokens,
+                 size_t count);
     /* The same with state and q in bf16; a word of state holds a column of both rows. */
-    void (*read16)(const uint32_t *state, size_t width, const struct hw_fired *fired,
-                   const uint32_t *q, float *y);
+    void (*read16)(const uint32_t *state, size_t width, size_t pairs,
+                   const struct hw_reader *tokens, size_t count);
     /* The same bits by reading all pairs in one stream, for q is 0 where no neuron fires: from
      * memory that is faster than many pieces of it. */
     void (*scan)(const float *state, size_t width, size_t pairs, const float *q, float *y);

@@ -302,11 +302,13 @@ check_reading(const struct hw_kernels *kernels, size_t width)
         else
             q[2 * N + 2 * pair] = q[2 * N + 2 * pair + 1] = 0.0f;
     uint32_t *q16 = (uint32_t *)halves_of(q, 3 * N);
-    kernels->read(state, width, &fired, q + 2 * N, y);
+    const struct hw_reader reader = {&fired, q + 2 * N, q16 + N, y};
+    kernels->read(state, width, ROWS / 2, &reader, 1);
     kernels->scan(state, width, ROWS / 2, q + 2 * N, scanned);
     assert_memory_equal(y, scanned, width * sizeof(float));
     memcpy(scanned, y16, width * sizeof(float));
-    kernels->read16(state16, width, &fired, q16 + N, y16);
+    const struct hw_reader reader16 = {&fired, q + 2 * N, q16 + N, y16};
+    kernels->read16(state16, width, ROWS / 2, &reader16, 1);
     kernels->scan16(state16, width, ROWS / 2, q16 + N, scanned);
     assert_memory_equal(y16, scanned, width * sizeof(float));
     kernels->recall(q, N, N, 2, x, width, y);
