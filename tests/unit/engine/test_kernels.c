@@ -335,6 +335,50 @@ check_reading(const struct hw_kernels *kernels, size_t width)
     free(scanned);
 }
 
+/* Tokens that read together read what each would alone, to the bit, also where a state is so wide
+ * that it is read in pieces. */
+static void
+check_reading_together(const struct hw_kernels *kernels, size_t width)
+{
+    enum { PAIRS = 90, TOKENS = 5 };
+    uint32_t pairs[TOKENS][PAIRS + HW_LANES];
+    struct hw_fired fired[TOKENS] = {{0}};
+    struct hw_reader together[TOKENS], alone;
+    float *state = random_floats(2 * PAIRS * width), *q = random_floats(TOKENS * 2 * PAIRS);
+    float *y = random_floats(2 * TOKENS * width), *expected = copy_of(y, 2 * TOKENS * width);
+    uint32_t *state16 = (uint32_t *)halves_of(state, 2 * PAIRS * width);
+    uint32_t *q16 = (uint32_t *)halves_of(q, TOKENS * 2 * PAIRS);
+    for (size_t t = 0; t < TOKENS; t++) {
+        fired[t].pairs = pairs[t];
+        for (uint32_t pair = 0; pair < PAIRS; pair++)
+            if (t == 1 || (t > 1 && next_float() > 0.0f)) /* one has none, one has all */
+                pairs[t][fired[t].pair_count++] = pair;
+    }
+    for (size_t half = 0; half < 2; half++) {
+        for (size_t t = 0; t < TOKENS; t++) {
+            size_t at = (half * TOKENS + t) * width;
+            together[t] = (struct hw_reader){&fired[t], q + t * 2 * PAIRS, q16 + t * PAIRS, y + at};
+            alone = together[t];
+            alone.y = expected + at;
+            if (half == 0)
+                kernels->read(state, width, PAIRS, &alone, 1);
+            else
+                kernels->read16(state16, width, PAIRS, &alone, 1);
+        }
+        if (half == 0)
+            kernels->read(state, width, PAIRS, together, TOKENS);
+        else
+            kernels->read16(state16, width, PAIRS, together, TOKENS);
+    }
+    assert_memory_equal(y, expected, 2 * TOKENS * width * sizeof(float));
+    free(state);
+    free(state16);
+    free(q);
+    free(q16);
+    free(y);
+    free(expected);
+}
+
 /* A block of tokens goes into the pairs that they touch. In bf16 it does on the average: a thousand
  * additions of a tenth of a rounding step arrive. */
 static void
@@ -430,6 +474,7 @@ check_all(const struct hw_kernels *kernels)
         if (widths[i] <= 272)
             check_lists(kernels, widths[i]);
         check_reading(kernels, widths[i]);
+        check_reading_together(kernels, widths[i]);
         check_fold(kernels, widths[i]);
         check_dots_and_combine(kernels, widths[i]);
     }
