@@ -32,6 +32,8 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
     s->bytes = hw_bdh_alloc((HW_BLOCK + 1) * e->width, 1);
     s->y = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->dots = hw_bdh_alloc(list, sizeof(float));
+    s->maybe = hw_bdh_alloc(list, sizeof(uint32_t));
+    s->maybe_a = hw_bdh_alloc(list, sizeof(float));
     s->open = hw_bdh_alloc(list, sizeof(uint32_t));
     s->c = hw_bdh_alloc(list, sizeof(float));
     s->logits = hw_bdh_alloc(e->vocab_panels * HW_PANEL, sizeof(float));
@@ -49,7 +51,8 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
     }
     return lists && s->cosines != NULL && s->sines != NULL && s->x != NULL && s->z != NULL &&
            s->encoded != NULL && s->bytes != NULL && s->y != NULL && s->dots != NULL &&
-           s->open != NULL && s->c != NULL && s->logits != NULL;
+           s->maybe != NULL && s->maybe_a != NULL && s->open != NULL && s->c != NULL &&
+           s->logits != NULL;
 }
 
 static void
@@ -68,6 +71,8 @@ free_scratch(struct hw_scratch *s)
         free(f->a);
     }
     free(s->dots);
+    free(s->maybe);
+    free(s->maybe_a);
     free(s->open);
     free(s->c);
     free(s->logits);

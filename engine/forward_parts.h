@@ -26,10 +26,29 @@ struct hw_bdh_engine {
     int8_t *encoder8;    /* fast: [H][head_panels][groups][HW_PANEL][4] */
     float *scales8;      /* fast: [H][head_width] */
     int32_t *sums8;      /* fast: [H][head_width] */
-    uint8_t *encoder_v8; /* fast: [H][N][width], biased (HW_BIAS8): encoder_v's columns */
+    uint8_t *encoder_v8; /* [H][N][width], biased (HW_BIAS8): encoder_v's columns; f32: to screen */
     int8_t *decoder8;    /* fast: [H][N][width] */
     float *row_scales8;  /* fast: [H][head_width]: of a neuron in encoder_v times in decoder */
+    struct hw_screen *screens; /* f32: [H]: of encoder_v; NULL: not screened */
 };
+
+/* Of the neurons that fire, most say nothing to y, and bytes can tell which: a sum w . y, in units
+ * of the weights' scale, is not off by more than |w - its bytes| |y| + |its bytes| |y - its bytes|
+ * (lengths) from what the bytes say. Only where it may be above 0 the weights in f32 are read and
+ * summed: to the same answer, for what is not above 0 counts as 0, from half of the memory. */
+struct hw_screen {
+    float off;  /* |w - its bytes|, the largest of the head */
+    float size; /* |its bytes|, the largest of the head */
+};
+/* The least estimate of a sum that may be above 0, for an input and its bytes. */
+float hw_bdh_screen_least(const struct hw_screen *screen, const float *y, size_t width,
+                          const struct hw_input8 *bytes);
+/* Whether that is faster: not where rows of bytes are no whole vectors, nor where weights come from
+ * memory, from which many pieces take as long as all in one stream. */
+bool hw_bdh_screen_pays(const struct hw_bdh_engine *engine);
+/* hw_bdh_engine_create_as in f32, screened (n_embd a multiple of HW_PANEL) or not: for tests. */
+int hw_bdh_engine_create_f32(const struct hw_bdh_model *model, bool screened,
+                             struct hw_bdh_engine **out, struct hw_err *err);
 
 /* Under decay S = scale * S', and S' is what is kept: nothing is multiplied but what is read and
  * written. The scale halves every 1 / fading tokens; when it has by HW_FADE_STEP bits, S' takes
@@ -73,10 +92,12 @@ struct hw_scratch {
     float *y;                          /* [HW_BLOCK][width]: in one head */
     struct hw_fired fired[HW_BLOCK];   /* in one head; lists with room for head_width + HW_LANES */
     /* of one token in one head */
-    float *dots;    /* beside its fired.active; then */
-    uint32_t *open; /* neurons that answer, */
-    float *c;       /* and how much */
-    float *logits;  /* [vocab_panels * HW_PANEL] */
+    float *dots;     /* beside its fired.active, or beside maybe; then */
+    uint32_t *maybe; /* screened: neurons that may answer, */
+    float *maybe_a;  /* and their a; then */
+    uint32_t *open;  /* neurons that answer, */
+    float *c;        /* and how much */
+    float *logits;   /* [vocab_panels * HW_PANEL] */
 };
 
 /* Of the last tokens, position % HW_BLOCK of them, the state proper knows nothing yet: their q and

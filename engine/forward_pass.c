@@ -187,31 +187,44 @@ fold(const struct pass *p, const struct hw_bdh_session *owner, const struct plac
         hw_bdh_fade_bf16((uint16_t *)place->state16, values);
 }
 
-/* Adds to a token's z what the head's neurons say about its y. */
+/* Adds to a token's z what the head's neurons say about its y: in fast, */
+static void
+answer8(const struct pass *p, size_t head, size_t token)
+{
+    const struct hw_bdh_engine *e = p->engine;
+    struct hw_scratch *s = p->scratch;
+    const struct hw_fired *f = &s->fired[token];
+    size_t width = e->width, first = head * e->conf.n_neuron * width;
+
+    e->kernels->quantise(s->y + token * width, width, &s->asked);
+    e->kernels->dots8(e->encoder_v8 + first, width, f->active, f->active_count, &s->asked, s->dots);
+    size_t open = e->kernels->gate(f->active, f->a, s->dots, f->active_count, s->open, s->c);
+    e->kernels->combine8(e->decoder8 + first, width, s->open, s->c, open, s->z + token * width);
+}
+
+/* and in f32. */
 static void
 answer(const struct pass *p, size_t head, size_t token)
 {
     const struct hw_bdh_engine *e = p->engine;
     const struct hw_kernels *kernels = e->kernels;
     struct hw_scratch *s = p->scratch;
-    const struct hw_fired *f = &s->fired[token];
     size_t width = e->width, first = head * e->conf.n_neuron * width;
-    const float *y = s->y + token * width;
-    float *z = s->z + token * width;
+    size_t count = s->fired[token].active_count;
+    const float *rows = e->neurons + 2 * first, *y = s->y + token * width, *a = s->fired[token].a;
+    const uint32_t *active = s->fired[token].active;
 
-    if (e->precision == HW_BDH_F32) {
-        kernels->dots(e->neurons + 2 * first, 2 * width, width, f->active, f->active_count, y,
-                      s->dots);
-    } else {
+    if (e->screens != NULL) {
         kernels->quantise(y, width, &s->asked);
-        kernels->dots8(e->encoder_v8 + first, width, f->active, f->active_count, &s->asked,
-                       s->dots);
+        kernels->dots8(e->encoder_v8 + first, width, active, count, &s->asked, s->dots);
+        float least = hw_bdh_screen_least(&e->screens[head], y, width, &s->asked);
+        count = kernels->sift(active, a, s->dots, count, least, s->maybe, s->maybe_a);
+        active = s->maybe;
+        a = s->maybe_a;
     }
-    size_t open = kernels->gate(f->active, f->a, s->dots, f->active_count, s->open, s->c);
-    if (e->precision == HW_BDH_F32)
-        kernels->combine(e->neurons + 2 * first + width, 2 * width, width, s->open, s->c, open, z);
-    else
-        kernels->combine8(e->decoder8 + first, width, s->open, s->c, open, z);
+    kernels->dots(rows, 2 * width, width, active, count, y, s->dots);
+    size_t open = kernels->gate(active, a, s->dots, count, s->open, s->c);
+    kernels->combine(rows + width, 2 * width, width, s->open, s->c, open, s->z + token * width);
 }
 
 /* All tokens through one head of one layer: each leaves its q, and those from `wanted_from` on add
@@ -243,7 +256,10 @@ pass_head(const struct pass *p, size_t layer, size_t head, size_t wanted_from)
         e->kernels->norm(p->scratch->y + i * e->width, e->conf.n_embd);
     mark(p, HW_BDH_STAGE_NORMS);
     for (size_t i = wanted_from; i < p->count; i++)
-        answer(p, head, i);
+        if (e->precision == HW_BDH_F32)
+            answer(p, head, i);
+        else
+            answer8(p, head, i);
     mark(p, HW_BDH_STAGE_GATHERS);
 }
 

@@ -73,6 +73,11 @@ struct hw_kernels {
      * rounded up to HW_LANES. Returns how many. */
     size_t (*gate)(const uint32_t *active, const float *a, const float *b, size_t count,
                    uint32_t *rows, float *c);
+    /* Of count neurons, those of list or 0 .. count themselves (NULL): whose estimate is above
+     * least, with their a, if any (NULL). rows and kept have room for HW_LANES more. Returns how
+     * many. */
+    size_t (*sift)(const uint32_t *list, const float *a, const float *estimates, size_t count,
+                   float least, uint32_t *rows, float *kept);
     /* Each token's y += sum over its listed pairs of q[2i] * state[2i] + q[2i+1] * state[2i+1] */
     void (*read)(const float *state, size_t width, size_t pairs, const struct hw_reader *tokens,
                  size_t count);

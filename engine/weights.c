@@ -49,39 +49,73 @@ pack_panels(const float *matrix, size_t inputs, size_t outputs, float *panels)
     }
 }
 
-/* One head's encoder [D, N] in int8. */
-static void
-pack_encoder8(struct hw_bdh_engine *e, size_t head, const float *matrix)
+/* A row of weights to bytes; returns their scale. The screen, if any, grows by what that loses. */
+static float
+to_bytes(const float *row, size_t d, int8_t *bytes, struct hw_screen *screen)
 {
-    size_t d = e->conf.n_embd, n = e->conf.n_neuron;
-    int8_t *panels = e->encoder8 + head * e->head_width * e->groups * 4;
+    float scale = hw_int8_scale(row, d, 1);
+    double off = 0.0, size = 0.0;
 
-    for (size_t o = 0; o < n; o++) {
-        int8_t *panel = panels + o / HW_PANEL * e->groups * 4 * HW_PANEL + o % HW_PANEL * 4;
-        float scale = hw_int8_scale(matrix + o, d, n);
-        int32_t sum = 0;
-        for (size_t i = 0; i < d; i++) {
-            int8_t w = hw_int8_round(matrix[i * n + o], scale);
-            panel[i / 4 * 4 * HW_PANEL + i % 4] = w;
-            sum += w;
-        }
-        e->scales8[head * e->head_width + o] = scale;
-        e->sums8[head * e->head_width + o] = sum;
+    for (size_t j = 0; j < d; j++) {
+        bytes[j] = hw_int8_round(row[j], scale);
+        double rest = scale > 0.0f ? (double)(row[j] / scale) - bytes[j] : 0.0;
+        off += rest * rest;
+        size += (double)bytes[j] * bytes[j];
+    }
+    if (screen != NULL) {
+        screen->off = fmaxf(screen->off, (float)sqrt(off));
+        screen->size = fmaxf(screen->size, (float)sqrt(size));
+    }
+    return scale;
+}
+
+/* Neuron i of head h in encoder or encoder_v [H, D, N]: a column of it. */
+static void
+take_column(const struct hw_bdh_config *conf, const float *matrix, size_t h, size_t i, float *row)
+{
+    for (size_t j = 0; j < conf->n_embd; j++)
+        row[j] = matrix[(h * conf->n_embd + j) * conf->n_neuron + i];
+}
+
+/* What packing a neuron needs on its way. */
+struct rooms {
+    float *row;    /* [D] */
+    int8_t *bytes; /* [D] */
+};
+
+/* Neuron i of head h: its encoder in int8, into a panel. */
+static void
+pack_encoder8(struct hw_bdh_engine *e, const struct hw_bdh_model *model, size_t h, size_t i,
+              const struct rooms *rooms)
+{
+    size_t at = h * e->head_width + i;
+    int8_t *panel = e->encoder8 + h * e->head_width * e->groups * 4 +
+                    i / HW_PANEL * e->groups * 4 * HW_PANEL + i % HW_PANEL * 4;
+
+    take_column(&e->conf, model->encoder, h, i, rooms->row);
+    e->scales8[at] = to_bytes(rooms->row, e->conf.n_embd, rooms->bytes, NULL);
+    for (size_t j = 0; j < e->conf.n_embd; j++) {
+        panel[j / 4 * 4 * HW_PANEL + j % 4] = rooms->bytes[j];
+        e->sums8[at] += rooms->bytes[j];
     }
 }
 
-/* Neuron i of head h in encoder_v: a column of it. */
-static void
-take_column(const struct hw_bdh_model *model, size_t h, size_t i, float *row)
+/* Its encoder_v. Returns the scale. */
+static float
+pack_encoder_v8(struct hw_bdh_engine *e, const struct hw_bdh_model *model, size_t h, size_t i,
+                const struct rooms *rooms, struct hw_screen *screen)
 {
-    size_t d = model->conf.n_embd, n = model->conf.n_neuron;
+    uint8_t *row = e->encoder_v8 + (h * e->conf.n_neuron + i) * e->width;
 
-    for (size_t j = 0; j < d; j++)
-        row[j] = model->encoder_v[(h * d + j) * n + i];
+    take_column(&e->conf, model->encoder_v, h, i, rooms->row);
+    float scale = to_bytes(rooms->row, e->conf.n_embd, rooms->bytes, screen);
+    for (size_t j = 0; j < e->conf.n_embd; j++)
+        row[j] = (uint8_t)(rooms->bytes[j] + HW_BIAS8);
+    return scale;
 }
 
 static void
-pack_f32(struct hw_bdh_engine *e, const struct hw_bdh_model *model)
+pack_f32(struct hw_bdh_engine *e, const struct hw_bdh_model *model, const struct rooms *rooms)
 {
     size_t d = e->conf.n_embd, n = e->conf.n_neuron;
 
@@ -89,33 +123,27 @@ pack_f32(struct hw_bdh_engine *e, const struct hw_bdh_model *model)
         pack_panels(model->encoder + h * d * n, d, n, e->encoder + h * e->head_width * d);
         for (size_t i = 0; i < n; i++) {
             float *rows = e->neurons + (h * n + i) * 2 * e->width;
-            take_column(model, h, i, rows);
+            take_column(&e->conf, model->encoder_v, h, i, rows);
             memcpy(rows + e->width, model->decoder + (h * n + i) * d, d * sizeof(float));
+            if (e->screens != NULL)
+                pack_encoder_v8(e, model, h, i, rooms, &e->screens[h]);
         }
     }
 }
 
-/* column: room for D floats. */
 static void
-pack_fast(struct hw_bdh_engine *e, const struct hw_bdh_model *model, float *column)
+pack_fast(struct hw_bdh_engine *e, const struct hw_bdh_model *model, const struct rooms *rooms)
 {
     size_t d = e->conf.n_embd, n = e->conf.n_neuron;
 
-    for (size_t h = 0; h < e->conf.n_head; h++) {
-        pack_encoder8(e, h, model->encoder + h * d * n);
+    for (size_t h = 0; h < e->conf.n_head; h++)
         for (size_t i = 0; i < n; i++) {
-            const float *row = model->decoder + (h * n + i) * d;
-            uint8_t *from = e->encoder_v8 + (h * n + i) * e->width;
-            int8_t *to = e->decoder8 + (h * n + i) * e->width;
-            take_column(model, h, i, column);
-            float column_scale = hw_int8_scale(column, d, 1), row_scale = hw_int8_scale(row, d, 1);
-            for (size_t j = 0; j < d; j++) {
-                from[j] = (uint8_t)(hw_int8_round(column[j], column_scale) + HW_BIAS8);
-                to[j] = hw_int8_round(row[j], row_scale);
-            }
-            e->row_scales8[h * e->head_width + i] = column_scale * row_scale;
+            pack_encoder8(e, model, h, i, rooms);
+            e->row_scales8[h * e->head_width + i] =
+                pack_encoder_v8(e, model, h, i, rooms, NULL) *
+                to_bytes(model->decoder + (h * n + i) * d, d, e->decoder8 + (h * n + i) * e->width,
+                         NULL);
         }
-    }
 }
 
 static bool
@@ -130,50 +158,67 @@ pack(struct hw_bdh_engine *e, const struct hw_bdh_model *model)
     }
     pack_panels(model->lm_head, d, e->conf.vocab, e->lm_head);
     memcpy(e->freqs, model->freqs, e->conf.n_neuron * sizeof(float));
-    if (e->precision == HW_BDH_F32) {
-        pack_f32(e, model);
-        return true;
-    }
-    float *column = hw_bdh_alloc(d, sizeof(float));
-    if (column != NULL)
-        pack_fast(e, model, column);
-    free(column);
-    return column != NULL;
+    struct rooms rooms = {hw_bdh_alloc(d, sizeof(float)), hw_bdh_alloc(d, 1)};
+    bool there = rooms.row != NULL && rooms.bytes != NULL;
+    if (there && e->precision == HW_BDH_F32)
+        pack_f32(e, model, &rooms);
+    else if (there)
+        pack_fast(e, model, &rooms);
+    free(rooms.row);
+    free(rooms.bytes);
+    return there;
 }
 
 static bool
-alloc_weights(struct hw_bdh_engine *e)
+alloc_f32(struct hw_bdh_engine *e, bool screened)
 {
-    size_t d = e->conf.n_embd, heads = e->conf.n_head;
-    size_t row_values = heads * e->conf.n_neuron * e->width;
+    size_t heads = e->conf.n_head, values = heads * e->conf.n_neuron * e->width;
 
-    e->embed = hw_bdh_alloc(e->conf.vocab * e->width, sizeof(float));
-    e->lm_head = hw_bdh_alloc(e->vocab_panels * d * HW_PANEL, sizeof(float));
-    e->freqs = hw_bdh_alloc(e->conf.n_neuron, sizeof(float));
-    if (e->embed == NULL || e->lm_head == NULL || e->freqs == NULL)
-        return false;
-    if (e->precision == HW_BDH_F32) {
-        e->encoder = hw_bdh_alloc(heads * e->head_width * d, sizeof(float));
-        e->neurons = hw_bdh_alloc(2 * row_values, sizeof(float));
-        return e->encoder != NULL && e->neurons != NULL;
+    e->encoder = hw_bdh_alloc(heads * e->head_width * e->conf.n_embd, sizeof(float));
+    e->neurons = hw_bdh_alloc(2 * values, sizeof(float));
+    if (screened) {
+        e->encoder_v8 = hw_bdh_alloc(values, 1);
+        e->screens = calloc(heads, sizeof(*e->screens));
     }
-    e->encoder8 = hw_bdh_alloc(heads * e->head_width * e->groups, 4);
-    e->scales8 = hw_bdh_alloc(heads * e->head_width, sizeof(float));
-    e->sums8 = hw_bdh_alloc(heads * e->head_width, sizeof(int32_t));
-    e->encoder_v8 = hw_bdh_alloc(row_values, 1);
-    e->decoder8 = hw_bdh_alloc(row_values, 1);
-    e->row_scales8 = hw_bdh_alloc(heads * e->head_width, sizeof(float));
+    return e->encoder != NULL && e->neurons != NULL &&
+           (!screened || (e->encoder_v8 != NULL && e->screens != NULL));
+}
+
+static bool
+alloc_fast(struct hw_bdh_engine *e)
+{
+    size_t places = e->conf.n_head * e->head_width;
+    size_t values = e->conf.n_head * e->conf.n_neuron * e->width;
+
+    e->encoder8 = hw_bdh_alloc(places * e->groups, 4);
+    e->scales8 = hw_bdh_alloc(places, sizeof(float));
+    e->sums8 = hw_bdh_alloc(places, sizeof(int32_t));
+    e->encoder_v8 = hw_bdh_alloc(values, 1);
+    e->decoder8 = hw_bdh_alloc(values, 1);
+    e->row_scales8 = hw_bdh_alloc(places, sizeof(float));
     return e->encoder8 != NULL && e->scales8 != NULL && e->sums8 != NULL && e->encoder_v8 != NULL &&
            e->decoder8 != NULL && e->row_scales8 != NULL;
 }
 
-int
-hw_bdh_engine_create_as(const struct hw_bdh_model *model, enum hw_bdh_precision precision,
-                        struct hw_bdh_engine **out, struct hw_err *err)
+static bool
+alloc_weights(struct hw_bdh_engine *e, bool screened)
+{
+    e->embed = hw_bdh_alloc(e->conf.vocab * e->width, sizeof(float));
+    e->lm_head = hw_bdh_alloc(e->vocab_panels * e->conf.n_embd * HW_PANEL, sizeof(float));
+    e->freqs = hw_bdh_alloc(e->conf.n_neuron, sizeof(float));
+    return e->embed != NULL && e->lm_head != NULL && e->freqs != NULL &&
+           (e->precision == HW_BDH_F32 ? alloc_f32(e, screened) : alloc_fast(e));
+}
+
+/* Shape and loops; no weights yet. */
+static struct hw_bdh_engine *
+begin_engine(const struct hw_bdh_model *model, enum hw_bdh_precision precision)
 {
     struct hw_bdh_engine *e = calloc(1, sizeof(*e));
+    size_t cache = hw_turn_cache_bytes();
+
     if (e == NULL)
-        return hw_err_set(err, HW_ENOMEM, "no memory for an engine");
+        return NULL;
     e->conf = model->conf;
     e->fading = e->conf.decay == 0.0f ? 0.0 : -log2((double)e->conf.decay);
     e->precision = precision;
@@ -183,15 +228,39 @@ hw_bdh_engine_create_as(const struct hw_bdh_model *model, enum hw_bdh_precision 
     e->head_width = e->head_panels * HW_PANEL;
     e->vocab_panels = round_up(e->conf.vocab, HW_PANEL) / HW_PANEL;
     e->groups = round_up(e->conf.n_embd, 4) / 4;
-    size_t cache = hw_turn_cache_bytes();
     e->streams = cache > 0 && hw_bdh_engine_state_bytes(e) > cache;
-    if (!alloc_weights(e) || !pack(e, model)) {
+    memcpy(e->digest, model->digest, sizeof(e->digest));
+    return e;
+}
+
+/* Takes what begin_engine gave. */
+static int
+finish_engine(struct hw_bdh_engine *e, const struct hw_bdh_model *model, bool screened,
+              struct hw_bdh_engine **out, struct hw_err *err)
+{
+    if (e == NULL || !alloc_weights(e, screened) || !pack(e, model)) {
         hw_bdh_engine_destroy(&e);
         return hw_err_set(err, HW_ENOMEM, "no memory for the weights of %s", model->name);
     }
-    memcpy(e->digest, model->digest, sizeof(e->digest));
     *out = e;
     return 0;
+}
+
+int
+hw_bdh_engine_create_f32(const struct hw_bdh_model *model, bool screened,
+                         struct hw_bdh_engine **out, struct hw_err *err)
+{
+    return finish_engine(begin_engine(model, HW_BDH_F32), model, screened, out, err);
+}
+
+int
+hw_bdh_engine_create_as(const struct hw_bdh_model *model, enum hw_bdh_precision precision,
+                        struct hw_bdh_engine **out, struct hw_err *err)
+{
+    struct hw_bdh_engine *e = begin_engine(model, precision);
+    bool screened = e != NULL && precision == HW_BDH_F32 && hw_bdh_screen_pays(e);
+
+    return finish_engine(e, model, screened, out, err);
 }
 
 int
@@ -212,6 +281,7 @@ hw_bdh_engine_destroy(struct hw_bdh_engine **engine)
     free(e->lm_head);
     free(e->freqs);
     free(e->encoder);
+    free(e->screens);
     free(e->neurons);
     free(e->encoder8);
     free(e->scales8);

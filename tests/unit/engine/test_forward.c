@@ -13,7 +13,9 @@
 
 #include <cmocka.h>
 
+#include "engine/bench_model.h"
 #include "engine/forward.h"
+#include "engine/forward_parts.h"
 
 /* A state that decays; between positions 96 and 112 it takes over what the scale has lost. */
 #define FADES HW_SOURCE_DIR "/tests/vectors/bdh/h3_d20_fades"
@@ -301,6 +303,53 @@ test_fast_is_close(void **state)
     unsetenv("HATCHWAY_KERNELS");
 }
 
+/* Screened or not, f32 gives the same bits: the neurons left out would have counted nothing. */
+static void
+check_screening(const struct hw_bdh_model *model)
+{
+    static const char *const kernels[] = {"scalar", "avx2", "avx512", "vnni", "neon", "best"};
+    enum { STEPS = 60 };
+    uint32_t vocab = model->conf.vocab;
+    float *x = calloc(vocab, sizeof(float)), *y = calloc(vocab, sizeof(float));
+    for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
+        struct hw_bdh_engine *screened, *plain;
+        struct hw_bdh_session *a, *b;
+        setenv("HATCHWAY_KERNELS", kernels[i], 1);
+        assert_int_equal(hw_bdh_engine_create_f32(model, true, &screened, NULL), 0);
+        assert_int_equal(hw_bdh_engine_create_f32(model, false, &plain, NULL), 0);
+        assert_int_equal(hw_bdh_session_create(screened, &a, NULL), 0);
+        assert_int_equal(hw_bdh_session_create(plain, &b, NULL), 0);
+        for (uint32_t t = 0; t < STEPS; t++) {
+            hw_bdh_session_step(a, (t * t + 'Q') % vocab, x);
+            hw_bdh_session_step(b, (t * t + 'Q') % vocab, y);
+            assert_memory_equal(x, y, vocab * sizeof(float));
+        }
+        hw_bdh_session_destroy(&a);
+        hw_bdh_session_destroy(&b);
+        hw_bdh_engine_destroy(&screened);
+        hw_bdh_engine_destroy(&plain);
+    }
+    unsetenv("HATCHWAY_KERNELS");
+    free(x);
+    free(y);
+}
+
+static void
+test_screening(void **state)
+{
+    (void)state;
+    const struct hw_bdh_config conf = {
+        .n_layer = 2, .n_embd = 64, .n_head = 3, .multiplier = 9, .vocab = 256};
+    struct hw_bdh_model *model;
+    assert_int_equal(hw_bench_model_random(&conf, &model, NULL), 0);
+    check_screening(model);
+    hw_bdh_model_destroy(&model);
+    assert_int_equal(hw_bdh_model_load(HW_SOURCE_DIR "/models/hatchling.safetensors", &model, NULL),
+                     0);
+    check_screening(model);
+    hw_bdh_model_destroy(&model);
+}
+
 /* A session far along, its state rescaled dozens of times, knows nothing but what came lately. */
 static void
 check_forgetting(enum hw_bdh_precision precision)
@@ -343,6 +392,7 @@ main(void)
         cmocka_unit_test(test_feeding_is_stepping),
         cmocka_unit_test(test_batches),
         cmocka_unit_test(test_fast_is_close),
+        cmocka_unit_test(test_screening),
         cmocka_unit_test(test_decay_forgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,6 +200,30 @@ check_lists(const struct hw_kernels *kernels, size_t n)
     free(touched);
 }
 
+/* Those above a bound, of all and of listed ones. */
+static void
+check_sift(const struct hw_kernels *kernels, size_t n)
+{
+    float *estimates = random_floats(n), *a = random_floats(n), kept[400 + HW_LANES];
+    uint32_t list[400], rows[400 + HW_LANES];
+    for (size_t k = 0; k < n; k++)
+        list[k] = (uint32_t)(3 * k);
+    for (size_t listed = 0; listed < 2; listed++) {
+        size_t expected = 0;
+        size_t found =
+            kernels->sift(listed ? list : NULL, listed ? a : NULL, estimates, n, -0.2f, rows, kept);
+        for (size_t k = 0; k < n; k++)
+            if (estimates[k] > -0.2f) {
+                assert_int_equal(rows[expected], listed ? list[k] : k);
+                assert_true(!listed || kept[expected] == a[k]);
+                expected++;
+            }
+        assert_int_equal(found, expected);
+    }
+    free(estimates);
+    free(a);
+}
+
 static void
 check_norm(const struct hw_kernels *kernels, size_t n)
 {
@@ -469,6 +493,7 @@ check_all(const struct hw_kernels *kernels)
     for (size_t i = 0; i < WIDTHS; i++) {
         check_dense8(kernels, widths[i], 1 + i % 2);
         check_norm(kernels, widths[i] - i);
+        check_sift(kernels, widths[i] - i);
         if (widths[i] % HW_PANEL == 0)
             check_bytes(kernels, widths[i]);
         if (widths[i] <= 272)
