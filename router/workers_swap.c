@@ -178,9 +178,8 @@ tell_of_original(const struct hw_model_watch *watch, int error)
 }
 
 static void
-take_copy(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
+take_copy(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome, bool is_taken)
 {
-    bool is_taken = hw_file_mark_equal(&outcome->mark, &watch->taken.mark);
     int fd = outcome->fd;
 
     if (outcome->result == HW_COPY_ORIGINAL)
@@ -196,7 +195,7 @@ take_copy(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
     }
 }
 
-/* The file is what serves, as it was perhaps before one that was refused. */
+/* The file is what serves: put back perhaps, after one that was refused. */
 static void
 take_same(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
 {
@@ -205,6 +204,20 @@ take_same(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
         return;
     watch->refused = (struct hw_file_mark){0};
     hw_board_note_swap(watch->supervisor->board, watch->backend->name, HW_SWAP_NONE, NULL);
+}
+
+/* A roll-back by symlink brings back the very file that serves, and not only its bytes. */
+static void
+look_at(struct hw_model_watch *watch, const struct hw_copy_outcome *outcome)
+{
+    bool is_taken = hw_file_mark_equal(&outcome->mark, &watch->taken.mark);
+
+    if (outcome->result == HW_COPY_GONE)
+        return;
+    if (is_taken || outcome->result == HW_COPY_SAME)
+        take_same(watch, outcome);
+    if (outcome->fd >= 0)
+        take_copy(watch, outcome, is_taken);
 }
 
 static void
@@ -224,10 +237,7 @@ on_copied(void *ctx, const struct hw_copy_outcome *outcome)
         wait_for_quiet(watch);
     } else {
         watch->told_busy = false;
-        if (outcome->result == HW_COPY_SAME)
-            take_same(watch, outcome);
-        else if (outcome->fd >= 0)
-            take_copy(watch, outcome);
+        look_at(watch, outcome);
     }
     release(watch);
 }

@@ -1,5 +1,6 @@
 /* A checkpoint that changes under its workers, told with a scripted worker that obeys the file. */
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "workers_world.h"
@@ -149,6 +150,68 @@ test_a_worker_that_fails_its_trial_changes_nothing(void **state)
     end_story(&s);
 }
 
+static void
+link_to(struct story *s, const char *target)
+{
+    assert_int_equal(symlink(target, s->beside), 0);
+    assert_int_equal(rename(s->beside, s->model), 0);
+}
+
+/* A bad release, and back to the file that serves: nothing is refused any more. */
+static void
+release_and_roll_back(struct story *s, const char *good, const char *bad, uint64_t refused)
+{
+    link_to(s, bad);
+    wait_swaps(s, 1, refused);
+    assert_int_equal(info_of(s).swap.state, HW_SWAP_REFUSED);
+    link_to(s, good);
+    for (int i = 0; i < 500 && info_of(s).swap.state != HW_SWAP_NONE; i++)
+        run_for(&s->w, 10);
+    assert_int_equal(info_of(s).swap.state, HW_SWAP_NONE);
+    wait_swaps(s, 1, refused);
+}
+
+/* With a limit of 0 no copy can be kept: workers have the file itself. */
+static void
+limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void
+test_a_roll_back_by_symlink(void **state)
+{
+    struct story s;
+    char good[112], bad[112];
+    (void)state;
+
+    for (int copies = 0; copies < 2; copies++) {
+        begin_story(&s, 1);
+        snprintf(good, sizeof(good), "%s/good", s.dir);
+        snprintf(bad, sizeof(bad), "%s/bad", s.dir);
+        replace(&s, "broken");
+        assert_int_equal(rename(s.model, bad), 0);
+        replace(&s, "second");
+        assert_int_equal(rename(s.model, good), 0);
+        signal(SIGXFSZ, SIG_IGN);
+        limit_files(copies == 0 ? 0 : RLIM_INFINITY);
+        link_to(&s, good);
+        wait_swaps(&s, 1, 0);
+        uint64_t second = ask_model(&s);
+        release_and_roll_back(&s, good, bad, 1);
+        limit_files(RLIM_INFINITY);
+        release_and_roll_back(&s, good, bad, 2);
+        assert_true(ask_model(&s) == second);
+        unlink(good);
+        unlink(bad);
+        end_story(&s);
+    }
+}
+
 static int
 wait_for_trial(struct story *s)
 {
@@ -273,6 +336,7 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_old_workers_finish_what_they_began),
         cmocka_unit_test(test_a_worker_that_fails_its_trial_changes_nothing),
+        cmocka_unit_test(test_a_roll_back_by_symlink),
         cmocka_unit_test(test_a_worker_killed_in_its_trial),
         cmocka_unit_test(test_a_worker_killed_beside_a_trial),
         cmocka_unit_test(test_reloads_beside_a_trial),
