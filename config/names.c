@@ -131,7 +131,7 @@ static const struct hw_key keys_agent[] = {
      .shape = HW_SHAPE_SCALAR, .pattern = HW_KEY_HASH_PATTERN},
     {"lane", hw_set_word, HW_FIELD(hw_conf_agent, lane), .fallback = "interactive",
      .words = hw_lane_names},
-    {"label", hw_set_bool, HW_FIELD(hw_conf_agent, metrics_label)},
+    {"label", hw_set_bool, HW_FIELD(hw_conf_agent, label)},
     {.name = NULL},
 };
 

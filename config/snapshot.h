@@ -275,7 +275,7 @@ struct hw_conf_agent {
     char *name;
     uint8_t key_sha256[32];
     enum hw_lane lane;
-    bool metrics_label; /* the policy lists it: its name may become a label */
+    bool label; /* the decision log tells its name under `agents: labelled` */
 };
 
 struct hw_conf_alias {

@@ -104,8 +104,8 @@ add_agent(const struct hw_exchange *ex, struct hw_record *record)
     if (ex->agent < 0)
         return;
     const struct hw_conf_agent *agent = &snapshot->agents[ex->agent];
-    record->agent_hidden = told == HW_DECISION_AGENTS_NONE ||
-                           (told == HW_DECISION_AGENTS_LABELLED && !agent->metrics_label);
+    record->agent_hidden =
+        told == HW_DECISION_AGENTS_NONE || (told == HW_DECISION_AGENTS_LABELLED && !agent->label);
     if (!record->agent_hidden)
         record->agent = agent->name;
 }

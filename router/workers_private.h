@@ -1,4 +1,5 @@
-/* router/workers_private.h - one loop's side, shared by workers.c (calls) and workers_link.c.
+/* router/workers_private.h - one loop's side, shared by workers.c (calls), workers_link.c (their
+ * connections) and workers_pick.c (which of them is asked).
  *
  * A link is this loop's connection to one slot of the board:
  *

@@ -100,7 +100,7 @@ fail_trial(struct hw_worker_process *process, int64_t status, int signal_number)
     if (signal_number != 0)
         snprintf(why, sizeof(why), "its worker was killed by signal %d", signal_number);
     else
-        snprintf(why, sizeof(why), "its worker exited with status %lld, and said why in the log",
+        snprintf(why, sizeof(why), "its worker exited with status %lld: the log has what it said",
                  (long long)status);
     if (backend != NULL)
         hw_swap_refuse(process->supervisor, backend, why);

@@ -112,6 +112,7 @@ def test_a_bad_checkpoint_changes_nothing(hatchway, tmp_path):
     refused = swap(gateway)
     assert refused["state"] == "refused" and "its worker exited" in refused["reason"]
     assert refused["since"].endswith("Z")
+    assert f"hatchway: {model}: " in gateway.log()  # the worker's own words
 
     # A worker that is killed now comes back with what was serving, even without any file.
     for _ in range(2):

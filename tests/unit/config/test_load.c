@@ -174,7 +174,7 @@ lookups_and_references(void **state)
     assert_int_equal(hw_snapshot_agent(s, key), 1);
     assert_int_equal(s->agents[0].lane, HW_LANE_INTERACTIVE);
     assert_int_equal(s->agents[1].lane, HW_LANE_BACKGROUND);
-    assert_true(s->agents[1].metrics_label);
+    assert_true(s->agents[1].label);
     key[0] = 0xaa;
     assert_int_equal(hw_snapshot_agent(s, key), -1);
     key[31] = 0;
