@@ -2,7 +2,7 @@
 # Trains models/hatchling.safetensors from corpus.jsonl, in two stages:
 #   talk    whole answers: the model learns the language of the corpus and its answers by heart
 #   answer  mostly answers' beginnings, where the question decides; then all of it, ever more slowly
-# About 25 minutes together on two free cores; each stage stops at its time limit on a busy machine.
+# About 27 minutes together on two free cores, an hour on one; each stage stops at its time limit on a busy machine.
 #
 # Interrupted (Ctrl-C, power), it goes on where it was when started again. WORK holds checkpoints and
 # loss logs; HATCHWAY is the program.
@@ -22,10 +22,10 @@ train() {
 
 mkdir -p "$WORK"
 train talk --layers 4 --embd 128 --heads 4 --multiplier 32 \
-    --steps 1800 --time-limit 12m --batch 8 --lr 0.003 --min-lr 0.0001 --warmup 50 \
+    --steps 1800 --decay 0.99 --time-limit 30m --batch 8 --lr 0.003 --min-lr 0.0001 --warmup 50 \
     --augment 0.5 --cut 0 --fork-weight 1 --chat 0.1
 train answer --init "$WORK/talk/model.safetensors" --muon --bf16 \
-    --steps 2600 --time-limit 17m --batch 16 --lr 0.0015 --min-lr 0.0001 --warmup 30 \
+    --steps 2600 --time-limit 40m --batch 16 --lr 0.0015 --min-lr 0.0001 --warmup 30 \
     --augment 0.65 --cut 0.5 --fork-weight 5 --chat 0.03
 "$HATCHWAY" bdh recall "$WORK/answer/model.safetensors" --data "$here/corpus.jsonl" \
     --min-trained 99 --min-held-out 70
