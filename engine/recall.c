@@ -20,13 +20,13 @@
 #include "engine/train_rows.h"
 #include "hatchway/assert.h"
 
-enum { PROMPT_BYTES = 65536, ANSWER_SLACK = 64, MAX_THREADS = 64 };
+enum { PROMPT_BYTES = 65536, ANSWER_SLACK = 64, MAX_THREADS = 64, MAX_BEFORE = 64 };
 
 struct options {
     const char *model;
     const char *data;
     double min_trained, min_held_out; /* percent */
-    long threads;
+    long threads, before;
     bool failures, help;
 };
 
@@ -50,9 +50,35 @@ struct inquiry {
 static void
 feed(struct hw_bdh_session *session, const char *text, size_t len, float *logits)
 {
+    uint32_t tokens[256];
+
     hw_bdh_session_reset(session);
-    for (size_t i = 0; i < len; i++)
-        hw_bdh_session_step(session, (uint8_t)text[i], i + 1 == len ? logits : NULL);
+    for (size_t done = 0, n; done < len; done += n) {
+        n = len - done < 256 ? len - done : 256;
+        for (size_t i = 0; i < n; i++)
+            tokens[i] = (uint8_t)text[done + i];
+        hw_bdh_session_feed(session, tokens, n, done + n == len ? logits : NULL);
+    }
+}
+
+/* The question, behind as many others with their answers as the user wants, the same each time. */
+static int
+write_prompt(const struct inquiry *inquiry, size_t index, struct hw_prompt *prompt)
+{
+    const struct question *questions = inquiry->questions;
+    int rc = 0;
+
+    for (long turn = inquiry->options->before; rc == 0 && turn > 0; turn--) {
+        const struct question *other = &questions[(index + (size_t)turn * 37) % inquiry->count];
+        if ((rc = hw_prompt_turn(prompt, HW_PROMPT_USER, false, other->text,
+                                 strlen(other->text))) == 0)
+            rc = hw_prompt_turn(prompt, HW_PROMPT_ASSISTANT, false, other->answer,
+                                strlen(other->answer));
+    }
+    if (rc == 0)
+        rc = hw_prompt_turn(prompt, HW_PROMPT_USER, false, questions[index].text,
+                            strlen(questions[index].text));
+    return rc == 0 ? hw_prompt_ask(prompt) : rc;
 }
 
 static void
@@ -108,9 +134,7 @@ on_thread(void *arg)
             break;
         struct question *question = &inquiry->questions[i];
         hw_prompt_init(&prompt, &inquiry->model->tmpl, PROMPT_BYTES);
-        if (hw_prompt_turn(&prompt, HW_PROMPT_USER, false, question->text,
-                           strlen(question->text)) == 0 &&
-            hw_prompt_ask(&prompt) == 0 && prompt.text.len > 0) {
+        if (write_prompt(inquiry, i, &prompt) == 0 && prompt.text.len > 0) {
             feed(session, prompt.text.data, prompt.text.len, logits);
             answer(inquiry, session, logits, question);
         }
@@ -224,11 +248,12 @@ read_options(int argc, char **argv, struct options *options)
         {"min-trained", required_argument, NULL, 't'},
         {"min-held-out", required_argument, NULL, 'o'},
         {"threads", required_argument, NULL, 'j'},
+        {"before", required_argument, NULL, 'b'},
         {"failures", no_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    double threads = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    double threads = (double)sysconf(_SC_NPROCESSORS_ONLN), before = 0;
     bool fine = true;
     int found;
 
@@ -244,6 +269,8 @@ read_options(int argc, char **argv, struct options *options)
             fine = read_number(optarg, 0, 100, &options->min_held_out);
         else if (found == 'j')
             fine = read_number(optarg, 1, MAX_THREADS, &threads);
+        else if (found == 'b')
+            fine = read_number(optarg, 0, MAX_BEFORE, &before);
         else if (found == 'f')
             options->failures = true;
         else if (found == 'h')
@@ -252,6 +279,7 @@ read_options(int argc, char **argv, struct options *options)
             fine = false;
     }
     options->threads = (long)threads;
+    options->before = (long)before;
     options->model = fine && argc - optind == 1 ? argv[optind] : NULL;
     return options->help || (options->model != NULL && options->data != NULL);
 }
@@ -260,10 +288,11 @@ int
 hw_command_bdh_recall(int argc, char **argv)
 {
     static const char usage[] =
-        "usage: hatchway bdh recall MODEL --data FILE.jsonl [--failures] [--threads N]\n"
-        "                           [--min-trained PERCENT] [--min-held-out PERCENT]\n\n"
+        "usage: hatchway bdh recall MODEL --data FILE.jsonl [--before N] [--failures]\n"
+        "           [--threads N] [--min-trained PERCENT] [--min-held-out PERCENT]\n\n"
         "Asks every trained and every held-out phrasing greedily and counts the answers that are\n"
-        "right to the last byte. Exit status 1 when a rate is below what is demanded.\n";
+        "right to the last byte; with --before each as the last turn of a conversation, behind N\n"
+        "other questions and their answers. Exit status 1 when a rate is below what is demanded.\n";
     struct options options;
     struct hw_err err = {""};
     bool passed = false;

@@ -2,7 +2,7 @@
 # Trains models/hatchling.safetensors from corpus.jsonl, in two stages:
 #   talk    whole answers: the model learns the language of the corpus and its answers by heart
 #   answer  mostly answers' beginnings, where the question decides; then all of it, ever more slowly
-# About 27 minutes together on two free cores, an hour on one; each stage stops at its time limit on a busy machine.
+# About 27 minutes together on two free cores, 50 on one; each stage stops at its time limit.
 #
 # Interrupted (Ctrl-C, power), it goes on where it was when started again. WORK holds checkpoints and
 # loss logs; HATCHWAY is the program.
