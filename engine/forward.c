@@ -29,7 +29,7 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
     s->x = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->z = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->encoded = hw_bdh_alloc(HW_BLOCK * e->head_width, sizeof(float));
-    s->bytes = hw_bdh_alloc((HW_BLOCK + 1) * e->width, 1);
+    s->bytes = hw_bdh_alloc((HW_BLOCK + 1) * e->row_bytes, 1);
     s->y = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->dots = hw_bdh_alloc(list, sizeof(float));
     s->maybe = hw_bdh_alloc(list, sizeof(uint32_t));
@@ -39,8 +39,8 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
     s->logits = hw_bdh_alloc(e->vocab_panels * HW_PANEL, sizeof(float));
     if (s->bytes != NULL) {
         for (size_t i = 0; i < HW_BLOCK; i++)
-            s->inputs[i].bytes = s->bytes + i * e->width;
-        s->asked.bytes = s->bytes + HW_BLOCK * e->width;
+            s->inputs[i].bytes = s->bytes + i * e->row_bytes;
+        s->asked.bytes = s->bytes + HW_BLOCK * e->row_bytes;
     }
     bool lists = true;
     for (struct hw_fired *f = s->fired; f < s->fired + HW_BLOCK; f++) {

@@ -11,7 +11,7 @@
 struct hw_bdh_engine;  /* opaque; layout in forward_parts.h */
 struct hw_bdh_session; /* opaque; layout in forward.c */
 
-/* FAST: encoder in int8; encoder_v, decoder and the state in bf16. docs/engine.md has what it costs
+/* FAST: encoder, encoder_v and decoder in int8, the state in bf16. docs/engine.md has what it costs
  * and gains. */
 enum hw_bdh_precision { HW_BDH_F32, HW_BDH_FAST };
 

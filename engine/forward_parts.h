@@ -12,23 +12,25 @@ struct hw_bdh_engine {
     enum hw_bdh_precision precision;
     const struct hw_kernels *kernels;
     size_t width;       /* D padded to whole vectors */
+    size_t row_bytes;   /* D padded to whole vectors of bytes */
     size_t head_panels; /* panels of one head's N */
     size_t head_width;  /* head_panels * HW_PANEL: N padded */
     size_t vocab_panels;
-    size_t groups;       /* D / 4, rounded up */
-    bool streams;        /* a session's state is larger than any cache */
-    double fading;       /* bits that the state loses a token: -log2(decay); 0: none */
-    float *embed;        /* [V][width], layer-normed: no token needs it otherwise */
-    float *lm_head;      /* [vocab_panels][D][HW_PANEL] */
-    float *freqs;        /* [N] */
-    float *encoder;      /* f32: [H][head_panels][D][HW_PANEL] */
-    float *neurons;      /* f32: [H][N][2][width]: encoder_v's column, decoder's row */
-    int8_t *encoder8;    /* fast: [H][head_panels][groups][HW_PANEL][4] */
-    float *scales8;      /* fast: [H][head_width] */
-    int32_t *sums8;      /* fast: [H][head_width] */
-    uint8_t *encoder_v8; /* [H][N][width], biased (HW_BIAS8): encoder_v's columns; f32: to screen */
-    int8_t *decoder8;    /* fast: [H][N][width] */
-    float *row_scales8;  /* fast: [H][head_width]: of a neuron in encoder_v times in decoder */
+    size_t groups;    /* D / 4, rounded up */
+    bool streams;     /* a session's state is larger than any cache */
+    double fading;    /* bits that the state loses a token: -log2(decay); 0: none */
+    float *embed;     /* [V][width], layer-normed: no token needs it otherwise */
+    float *lm_head;   /* [vocab_panels][D][HW_PANEL] */
+    float *freqs;     /* [N] */
+    float *encoder;   /* f32: [H][head_panels][D][HW_PANEL] */
+    float *neurons;   /* f32: [H][N][2][width]: encoder_v's column, decoder's row */
+    int8_t *encoder8; /* fast: [H][head_panels][groups][HW_PANEL][4] */
+    float *scales8;   /* fast: [H][head_width] */
+    int32_t *sums8;   /* fast: [H][head_width] */
+    uint8_t
+        *encoder_v8; /* [H][N][row_bytes], biased (HW_BIAS8): encoder_v's columns; f32: to screen */
+    int8_t *decoder8;   /* fast: [H][N][row_bytes] */
+    float *row_scales8; /* fast: [H][head_width]: of a neuron in encoder_v times in decoder */
     struct hw_screen *screens; /* f32: [H]: of encoder_v; NULL: not screened */
 };
 
@@ -43,10 +45,10 @@ struct hw_screen {
 /* The least estimate of a sum that may be above 0, for an input and its bytes. */
 float hw_bdh_screen_least(const struct hw_screen *screen, const float *y, size_t width,
                           const struct hw_input8 *bytes);
-/* Whether that is faster: not where rows of bytes are no whole vectors, nor where weights come from
- * memory, from which many pieces take as long as all in one stream. */
+/* Whether that is faster: not where no cache holds a state, for then weights too come from memory,
+ * from which many pieces take as long as all in one stream. */
 bool hw_bdh_screen_pays(const struct hw_bdh_engine *engine);
-/* hw_bdh_engine_create_as in f32, screened (n_embd a multiple of HW_PANEL) or not: for tests. */
+/* hw_bdh_engine_create_as in f32, screened or not: for tests. */
 int hw_bdh_engine_create_f32(const struct hw_bdh_model *model, bool screened,
                              struct hw_bdh_engine **out, struct hw_err *err);
 
@@ -86,9 +88,9 @@ struct hw_scratch {
     float *cosines, *sines;            /* [HW_BLOCK][head_width] */
     float *x, *z;                      /* [HW_BLOCK][width] */
     float *encoded;                    /* [HW_BLOCK][head_width]: one head's, before relu */
-    int8_t *bytes;                     /* [HW_BLOCK + 1][width]: in fast, of */
-    struct hw_input8 inputs[HW_BLOCK]; /* x */
-    struct hw_input8 asked;            /* and y */
+    int8_t *bytes;                     /* [HW_BLOCK + 1][row_bytes]: of */
+    struct hw_input8 inputs[HW_BLOCK]; /* x in fast, */
+    struct hw_input8 asked;            /* and y in fast and where f32 is screened */
     float *y;                          /* [HW_BLOCK][width]: in one head */
     struct hw_fired fired[HW_BLOCK];   /* in one head; lists with room for head_width + HW_LANES */
     /* of one token in one head */

@@ -194,12 +194,14 @@ answer8(const struct pass *p, size_t head, size_t token)
     const struct hw_bdh_engine *e = p->engine;
     struct hw_scratch *s = p->scratch;
     const struct hw_fired *f = &s->fired[token];
-    size_t width = e->width, first = head * e->conf.n_neuron * width;
+    size_t width = e->width, first = head * e->conf.n_neuron * e->row_bytes;
 
     e->kernels->quantise(s->y + token * width, width, &s->asked);
-    e->kernels->dots8(e->encoder_v8 + first, width, f->active, f->active_count, &s->asked, s->dots);
+    e->kernels->dots8(e->encoder_v8 + first, e->row_bytes, f->active, f->active_count, &s->asked,
+                      s->dots);
     size_t open = e->kernels->gate(f->active, f->a, s->dots, f->active_count, s->open, s->c);
-    e->kernels->combine8(e->decoder8 + first, width, s->open, s->c, open, s->z + token * width);
+    e->kernels->combine8(e->decoder8 + first, e->row_bytes, width, s->open, s->c, open,
+                         s->z + token * width);
 }
 
 /* and in f32. */
@@ -216,7 +218,8 @@ answer(const struct pass *p, size_t head, size_t token)
 
     if (e->screens != NULL) {
         kernels->quantise(y, width, &s->asked);
-        kernels->dots8(e->encoder_v8 + first, width, active, count, &s->asked, s->dots);
+        kernels->dots8(e->encoder_v8 + head * e->conf.n_neuron * e->row_bytes, e->row_bytes, active,
+                       count, &s->asked, s->dots);
         float least = hw_bdh_screen_least(&e->screens[head], y, width, &s->asked);
         count = kernels->sift(active, a, s->dots, count, least, s->maybe, s->maybe_a);
         active = s->maybe;

@@ -5,6 +5,7 @@
 
 #include "engine/forward_parts.h"
 
+#define LEAST_LENGTH2 1e-24f
 #define MARGIN 1.0001f /* for the rounding of these very sums */
 
 float
@@ -23,11 +24,13 @@ hw_bdh_screen_least(const struct hw_screen *screen, const float *y, size_t width
         length2 += length[j];
         off2 += off[j];
     }
+    if (!(length2 > LEAST_LENGTH2))
+        return -INFINITY; /* the squares of what is smaller are lost: all may be above 0 */
     return -MARGIN * (screen->off * sqrtf(length2) + screen->size * sqrtf(off2));
 }
 
 bool
 hw_bdh_screen_pays(const struct hw_bdh_engine *engine)
 {
-    return engine->conf.n_embd % HW_PANEL == 0 && !engine->streams;
+    return !engine->streams;
 }

@@ -33,7 +33,7 @@ struct hw_input8 {
 
 #define HW_BLOCK 16u /* tokens whose writes to the state wait together */
 
-/* What the neurons of one head do for one token. */
+/* What the neurons of one head do for one token. The lists have room for HW_LANES more. */
 struct hw_fired {
     uint32_t *pairs;  /* [n / 2] pairs (2i, 2i + 1) of which one fires: rows of the state */
     uint32_t *active; /* [n] neurons with a > 0 */
@@ -73,9 +73,8 @@ struct hw_kernels {
      * rounded up to HW_LANES. Returns how many. */
     size_t (*gate)(const uint32_t *active, const float *a, const float *b, size_t count,
                    uint32_t *rows, float *c);
-    /* Of count neurons, those of list or 0 .. count themselves (NULL): whose estimate is above
-     * least, with their a, if any (NULL). rows and kept have room for HW_LANES more. Returns how
-     * many. */
+    /* Of the listed neurons those whose estimate is above least, with their a. Returns how many.
+     * All lists have room for HW_LANES more. */
     size_t (*sift)(const uint32_t *list, const float *a, const float *estimates, size_t count,
                    float least, uint32_t *rows, float *kept);
     /* Each token's y += sum over its listed pairs of q[2i] * state[2i] + q[2i+1] * state[2i+1] */
@@ -104,15 +103,15 @@ struct hw_kernels {
     /* out[k] = dot(matrix + rows[k] * stride, v), over width */
     void (*dots)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                  size_t count, const float *v, float *out);
-    /* In int8, rows side by side, each byte with HW_BIAS8 added; width a multiple of HW_PANEL, out
-     * with room for 3 more. */
+    /* In int8, rows side by side, each byte with HW_BIAS8 added; width a multiple of HW_PANEL (v's
+     * bytes are 0 behind its own), out with room for 3 more. */
     void (*dots8)(const uint8_t *matrix, size_t width, const uint32_t *rows, size_t count,
                   const struct hw_input8 *v, float *out);
     /* z += sum over k of c[k] * (matrix + rows[k] * stride), over width */
     void (*combine)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                     const float *c, size_t count, float *z);
-    void (*combine8)(const int8_t *matrix, size_t width, const uint32_t *rows, const float *c,
-                     size_t count, float *z); /* in int8, rows side by side */
+    void (*combine8)(const int8_t *matrix, size_t stride, size_t width, const uint32_t *rows,
+                     const float *c, size_t count, float *z);
     /* LN without affine over n values, sums in double; what is behind n stays. */
     void (*norm)(float *v, size_t n);
 };

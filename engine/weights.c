@@ -105,7 +105,7 @@ static float
 pack_encoder_v8(struct hw_bdh_engine *e, const struct hw_bdh_model *model, size_t h, size_t i,
                 const struct rooms *rooms, struct hw_screen *screen)
 {
-    uint8_t *row = e->encoder_v8 + (h * e->conf.n_neuron + i) * e->width;
+    uint8_t *row = e->encoder_v8 + (h * e->conf.n_neuron + i) * e->row_bytes;
 
     take_column(&e->conf, model->encoder_v, h, i, rooms->row);
     float scale = to_bytes(rooms->row, e->conf.n_embd, rooms->bytes, screen);
@@ -141,8 +141,8 @@ pack_fast(struct hw_bdh_engine *e, const struct hw_bdh_model *model, const struc
             pack_encoder8(e, model, h, i, rooms);
             e->row_scales8[h * e->head_width + i] =
                 pack_encoder_v8(e, model, h, i, rooms, NULL) *
-                to_bytes(model->decoder + (h * n + i) * d, d, e->decoder8 + (h * n + i) * e->width,
-                         NULL);
+                to_bytes(model->decoder + (h * n + i) * d, d,
+                         e->decoder8 + (h * n + i) * e->row_bytes, NULL);
         }
 }
 
@@ -177,7 +177,7 @@ alloc_f32(struct hw_bdh_engine *e, bool screened)
     e->encoder = hw_bdh_alloc(heads * e->head_width * e->conf.n_embd, sizeof(float));
     e->neurons = hw_bdh_alloc(2 * values, sizeof(float));
     if (screened) {
-        e->encoder_v8 = hw_bdh_alloc(values, 1);
+        e->encoder_v8 = hw_bdh_alloc(heads * e->conf.n_neuron * e->row_bytes, 1);
         e->screens = calloc(heads, sizeof(*e->screens));
     }
     return e->encoder != NULL && e->neurons != NULL &&
@@ -188,7 +188,7 @@ static bool
 alloc_fast(struct hw_bdh_engine *e)
 {
     size_t places = e->conf.n_head * e->head_width;
-    size_t values = e->conf.n_head * e->conf.n_neuron * e->width;
+    size_t values = e->conf.n_head * e->conf.n_neuron * e->row_bytes;
 
     e->encoder8 = hw_bdh_alloc(places * e->groups, 4);
     e->scales8 = hw_bdh_alloc(places, sizeof(float));
@@ -223,7 +223,8 @@ begin_engine(const struct hw_bdh_model *model, enum hw_bdh_precision precision)
     e->fading = e->conf.decay == 0.0f ? 0.0 : -log2((double)e->conf.decay);
     e->precision = precision;
     e->kernels = hw_kernels_pick();
-    e->width = round_up(e->conf.n_embd, precision == HW_BDH_F32 ? HW_LANES : HW_PANEL);
+    e->width = round_up(e->conf.n_embd, precision == HW_BDH_F32 ? HW_LANES : 2 * HW_LANES);
+    e->row_bytes = round_up(e->conf.n_embd, HW_PANEL);
     e->head_panels = round_up(e->conf.n_neuron, HW_PANEL) / HW_PANEL;
     e->head_width = e->head_panels * HW_PANEL;
     e->vocab_panels = round_up(e->conf.vocab, HW_PANEL) / HW_PANEL;

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The model that the seeds are of: its digest is zeros, for it was never a file. */
 static struct hw_bdh_engine *
-make_engine(void)
+make_engine(enum hw_bdh_precision precision)
 {
     const struct hw_bdh_config conf = {
         .n_layer = 2, .n_embd = 4, .n_head = 2, .multiplier = 4, .vocab = 16};
@@ -32,7 +32,7 @@ make_engine(void)
         model->embed[i] = (float)(i * 11 % 17) - 8.0f;
         model->lm_head[i] = (float)(i * 13 % 19) - 9.0f;
     }
-    HW_ASSERT(hw_bdh_engine_create(model, &engine, NULL) == 0);
+    HW_ASSERT(hw_bdh_engine_create_as(model, precision, &engine, NULL) == 0);
     hw_bdh_model_destroy(&model);
     return engine;
 }
@@ -101,19 +101,20 @@ read_bytes(const struct hw_bdh_engine *engine, const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct hw_bdh_engine *engine;
+    static struct hw_bdh_engine *engines[2];
+    uint8_t *mended = malloc(size + 1);
 
-    if (engine == NULL)
-        engine = make_engine();
-    read_bytes(engine, data, size);
-    if (size < CHECKSUM_BYTES)
-        return 0;
-    uint8_t *mended = malloc(size);
     HW_ASSERT(mended != NULL);
     memcpy(mended, data, size);
-    crypto_generichash(mended + size - CHECKSUM_BYTES, CHECKSUM_BYTES, mended,
-                       size - CHECKSUM_BYTES, NULL, 0);
-    read_bytes(engine, mended, size);
+    if (size >= CHECKSUM_BYTES)
+        crypto_generichash(mended + size - CHECKSUM_BYTES, CHECKSUM_BYTES, mended,
+                           size - CHECKSUM_BYTES, NULL, 0);
+    for (int i = 0; i < 2; i++) {
+        if (engines[i] == NULL)
+            engines[i] = make_engine(i == 0 ? HW_BDH_F32 : HW_BDH_FAST);
+        read_bytes(engines[i], data, size);
+        read_bytes(engines[i], mended, size);
+    }
     free(mended);
     return 0;
 }

@@ -338,12 +338,15 @@ static void
 test_screening(void **state)
 {
     (void)state;
-    const struct hw_bdh_config conf = {
-        .n_layer = 2, .n_embd = 64, .n_head = 3, .multiplier = 9, .vocab = 256};
+    static const uint32_t widths[] = {20, 64, 100};
     struct hw_bdh_model *model;
-    assert_int_equal(hw_bench_model_random(&conf, &model, NULL), 0);
-    check_screening(model);
-    hw_bdh_model_destroy(&model);
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+        const struct hw_bdh_config conf = {
+            .n_layer = 2, .n_embd = widths[i], .n_head = 3, .multiplier = 9, .vocab = 256};
+        assert_int_equal(hw_bench_model_random(&conf, &model, NULL), 0);
+        check_screening(model);
+        hw_bdh_model_destroy(&model);
+    }
     assert_int_equal(hw_bdh_model_load(HW_SOURCE_DIR "/models/hatchling.safetensors", &model, NULL),
                      0);
     check_screening(model);
