@@ -131,8 +131,8 @@ struct hw_worker_events {
 };
 
 /* Asks the least loaded worker that this loop is connected to, or rather, where it has hardly more
- * to do, the one that some loop gave this conversation's beginning. Everything is copied. Fails now
- * (HW_EUNAVAILABLE: none is up; HW_ENOTFOUND: no such local backend; HW_ELIMIT, HW_ENOMEM: the
+ * to do, the one that some loop gave this conversation's query before. Everything is copied. Fails
+ * now (HW_EUNAVAILABLE: none is up; HW_ENOTFOUND: no such local backend; HW_ELIMIT, HW_ENOMEM: the
  * prompt) or ends once, later. */
 int hw_workers_ask(struct hw_workers *workers, const struct hw_worker_ask *ask,
                    const struct hw_worker_events *events, void *ctx, struct hw_worker_call **out,

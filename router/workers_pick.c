@@ -21,16 +21,16 @@ load_of(const struct hw_worker_link *link)
     return atomic_load_explicit(&link->load->calls, memory_order_relaxed);
 }
 
-/* Of several that could be asked: the one that knows the conversation, unless it has clearly more
- * to do than the least loaded; else one of those. Other loops change loads meanwhile: each is read
- * once. */
+/* Of several that could be asked: the one that knows the conversation, unless it has more to do
+ * than the least loaded by more than it spares; else one of those. Other loops change loads
+ * meanwhile: each is read once. */
 static struct hw_worker_link *
 pick_of_several(struct hw_workers *workers, const struct hw_worker_ask *ask)
 {
     struct hw_affinity *affinity = hw_board_affinity(workers->board);
     struct hw_affinity_key key = hw_affinity_key(affinity, ask);
-    uint64_t slot = hw_affinity_find(affinity, &key), best_rank = 0;
-    uint32_t best_load = UINT32_MAX, known_load = 0;
+    uint32_t best_load = UINT32_MAX, known_load = 0, margin;
+    uint64_t slot = hw_affinity_find(affinity, &key, &margin), best_rank = 0;
     struct hw_worker_link *best = NULL, *known = NULL;
 
     for (struct hw_worker_link *link = workers->links; link != NULL; link = link->next) {
@@ -48,7 +48,7 @@ pick_of_several(struct hw_workers *workers, const struct hw_worker_ask *ask)
             best_rank = rank;
         }
     }
-    if (known != NULL && known_load <= best_load + hw_affinity_margin(ask))
+    if (known != NULL && known_load <= best_load + margin)
         best = known;
     hw_affinity_note(affinity, &key, best->slot);
     return best;

@@ -2,6 +2,8 @@
 import os
 import signal
 
+import pytest
+
 from harness.client import Stream, chat, post
 from harness.gateway import HATCHLING, TINY_MODEL, command_line, run
 from harness.policy import bdh, without_cache
@@ -99,12 +101,19 @@ def test_conversations_return_to_their_workers_by_way_of_any_loop(hatchway):
     until(lambda: kept(gateway) >= sum(len(question) for question in questions), seconds=30)
 
 
-def test_one_conversation_asked_at_once_is_spread_over_the_workers(hatchway):
+TEMPLATE = "You are asked to read this and to say what it is about. " * 6
+STORY = "Once upon a time there was a dragon. " * 30
+
+
+@pytest.mark.parametrize("texts", [["What does the dragon keep?"] * 4,
+                                   [f"{TEMPLATE}{i} {STORY}" for i in range(4)]],
+                         ids=["the same", "one template"])
+def test_queries_that_begin_alike_are_spread_over_the_workers(hatchway, texts):
     gateway = start(hatchway, model=TINY_MODEL, workers=2, loops=1)
 
-    streams = [hold(gateway, "What does the dragon keep?") for _ in range(6)]
+    streams = [hold(gateway, text) for text in texts]
     os.kill(gateway.workers()[0], signal.SIGKILL)
-    until(lambda: gateway.inflight() == 3, seconds=30)
+    until(lambda: gateway.inflight() == 2, seconds=30)
 
     for stream in streams:
         stream.close()

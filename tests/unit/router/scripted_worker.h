@@ -20,7 +20,7 @@
 struct script_conn {
     int fd;
     struct hw_buf in, out;
-    char prompt[256]; /* of the stream being opened */
+    char prompt[8192]; /* of the stream being opened: its turns, one after the other */
     uint32_t flood_stream, flood_credit, flood_left;
 };
 
@@ -55,14 +55,21 @@ script_flood(struct script_conn *conn)
     }
 }
 
+static inline int
+script_ends(const char *prompt, const char *word)
+{
+    size_t len = strlen(prompt), end = strlen(word);
+
+    return len >= end && strcmp(prompt + len - end, word) == 0;
+}
+
 static inline void
 script_obey(struct script_conn *conn, uint32_t stream)
 {
     const char *prompt = conn->prompt;
-    size_t len = strlen(prompt);
     char text[64];
 
-    if (len >= 3 && strcmp(prompt + len - 3, "pid") == 0) {
+    if (script_ends(prompt, "pid")) {
         snprintf(text, sizeof(text), "%d", (int)getpid());
         script_text(conn, stream, text);
     } else if (strcmp(prompt, "cancels") == 0) {
@@ -73,7 +80,7 @@ script_obey(struct script_conn *conn, uint32_t stream)
         conn->flood_stream = stream;
         conn->flood_credit = HW_FRAME_FIRST_CREDIT;
         conn->flood_left = FLOOD_BYTES;
-    } else if (strcmp(prompt, "hang") == 0) {
+    } else if (script_ends(prompt, "hang")) {
         hw_frame_write(&conn->out, HW_FRAME_START, stream, NULL, 0);
     } else if (strcmp(prompt, "die") == 0) {
         raise(SIGKILL);
