@@ -10,7 +10,9 @@
 
 #include <stddef.h>
 
-#define HW_TURN 16u /* tokens of each session of a group, before the next group's turn */
+/* Tokens of each session of a group, before the next group's turn: enough that the first one, whose
+ * state comes from memory, is a few hundredths of them. */
+#define HW_TURN 64u
 
 /* How many of `sessions` step together: 1 .. sessions (0 for none). cache_bytes: what the states
  * may fill, 0 when nobody knows. */
