@@ -8,7 +8,7 @@
 #include "engine/prompt.h"
 #include "engine/train_rows.h"
 
-enum { MAX_TEXT_BYTES = 1 << 20, LOSS_BYTES = 16384, CHAT_ROUNDS = 5 };
+enum { MAX_TEXT_BYTES = 1 << 20, LOSS_BYTES = 65536, ENOUGH_BYTES = 8192, CHAT_ROUNDS = 5 };
 
 static const char help[] =
     "usage: hatchway bdh bench MODEL [--doubled] [--chat] [--seconds S] [--data FILE]\n"
@@ -188,8 +188,10 @@ bench(const struct hw_bdh_model *model, const struct hw_bench_text *text, double
     print_rates(rates, gb_s, gflops);
     print_stages(rates);
     printf("\na token reads %.0f %% of the state's rows\n", 100.0 * rates[0].touched);
-    printf("loss, nats a byte: f32 %.6f, fast %.6f: fast costs %+.1e\n", loss[0], loss[1],
-           loss[1] - loss[0]);
+    size_t bytes = text->bytes.len < LOSS_BYTES ? text->bytes.len : LOSS_BYTES;
+    printf("loss over %zu bytes, nats a byte: f32 %.6f, fast %.6f: fast costs %+.1e%s\n", bytes,
+           loss[0], loss[1], loss[1] - loss[0],
+           bytes < ENOUGH_BYTES ? " (too few bytes to judge by: --data)" : "");
     return 0;
 }
 
