@@ -40,13 +40,15 @@ def read_safetensors(path):
         else:
             sys.exit(f"{path}: {name} is {entry['dtype']}; hatchway bdh convert --dtype f32 first")
         tensors[name] = torch.from_numpy(values.reshape(entry["shape"]))
-    return {key: int(conf[key]) for key in ("n_layer", "n_embd", "n_head")}, tensors
+    decay = float(conf.get("hatchway.decay", 0)) or 1.0
+    return {key: int(conf[key]) for key in ("n_layer", "n_embd", "n_head")} | {"decay": decay}, tensors
 
 
 class Bdh:
     def __init__(self, path, doubled):
         conf, t = read_safetensors(path)
         self.layers, self.embd, self.heads = conf["n_layer"], conf["n_embd"], conf["n_head"]
+        self.decay = conf["decay"]
         self.encoder, self.encoder_v = t["encoder"], t["encoder_v"]
         self.decoder, self.lm_head, self.embed = t["decoder"], t["lm_head"], t["embed.weight"]
         self.freqs = t["attn.freqs"].flatten()
@@ -77,10 +79,11 @@ class Bdh:
         """Logits at each position, in the parallel form."""
         x = self.norm(self.embed[tokens])
         positions = torch.arange(len(tokens))
+        left = self.decay ** (positions[:, None] - 1 - positions).clamp(min=0)
         for _ in range(self.layers):
             a = F.relu(x @ self.encoder)
             q = self.rope(a, positions)
-            y = torch.cat([(q[h:h + 1] @ q[h:h + 1].transpose(-1, -2)).tril(-1) @ x
+            y = torch.cat([((q[h:h + 1] @ q[h:h + 1].transpose(-1, -2)).tril(-1) * left) @ x
                            for h in range(self.heads)])
             x = self.after(x, a, y)
         return x @ self.lm_head
@@ -96,6 +99,8 @@ class Bdh:
             a = F.relu(x @ self.encoder)
             q = self.rope(a, at)
             y = q @ state[layer]
+            if self.decay != 1:
+                state[layer].mul_(self.decay)
             state[layer].addcmul_(q.transpose(1, 2), x.unsqueeze(0))
             x = self.after(x, a, y)
         return x @ self.lm_head
