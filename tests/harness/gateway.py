@@ -120,6 +120,11 @@ class Gateway:
         return sum(value for sample, value in self.metrics().items()
                    if re.match(name + r"(\{|$)", sample) and all(w in sample for w in wanted))
 
+    def counts(self, value, name, **labels):
+        """Whether the metric comes to this value: a query is counted when its answer has left, by a
+        loop of its own, so who has read the answer may be a moment ahead of that."""
+        return until(lambda: self.metric(name, **labels) == value, what=f"{name} {labels} is {value}")
+
     def inflight(self):
         return self.metric("hatchway_backend_inflight")
 

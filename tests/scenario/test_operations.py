@@ -55,7 +55,7 @@ def test_metrics_have_the_promised_names(hatchway, backend):
 
     for name in METRICS:
         assert any(sample.startswith(f"hatchway_{name}{{") for sample in samples), name
-    assert gateway.metric("hatchway_requests_total", dialect="openai", code="200") == 9
+    assert gateway.counts(9, "hatchway_requests_total", dialect="openai", code="200")
     assert gateway.metric("hatchway_requests_total", code="404") >= 1
     assert gateway.metric("hatchway_classified_total", role="trading") >= 6
     assert gateway.metric("hatchway_attempts_total", backend="hatchling", result="ok") == 1
