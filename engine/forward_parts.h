@@ -16,21 +16,20 @@ struct hw_bdh_engine {
     size_t head_panels; /* panels of one head's N */
     size_t head_width;  /* head_panels * HW_PANEL: N padded */
     size_t vocab_panels;
-    size_t groups;    /* D / 4, rounded up */
-    bool streams;     /* a session's state is larger than any cache */
-    double fading;    /* bits that the state loses a token: -log2(decay); 0: none */
-    float *embed;     /* [V][width], layer-normed: no token needs it otherwise */
-    float *lm_head;   /* [vocab_panels][D][HW_PANEL] */
-    float *freqs;     /* [N] */
-    float *encoder;   /* f32: [H][head_panels][D][HW_PANEL] */
-    float *neurons;   /* f32: [H][N][2][width]: encoder_v's column, decoder's row */
-    int8_t *encoder8; /* fast: [H][head_panels][groups][HW_PANEL][4] */
-    float *scales8;   /* fast: [H][head_width] */
-    int32_t *sums8;   /* fast: [H][head_width] */
-    uint8_t
-        *encoder_v8; /* [H][N][row_bytes], biased (HW_BIAS8): encoder_v's columns; f32: to screen */
-    int8_t *decoder8;   /* fast: [H][N][row_bytes] */
-    float *row_scales8; /* fast: [H][head_width]: of a neuron in encoder_v times in decoder */
+    size_t groups;       /* D / 4, rounded up */
+    bool streams;        /* a session's state is larger than any cache */
+    double fading;       /* bits that the state loses a token: -log2(decay); 0: none */
+    float *embed;        /* [V][width], layer-normed: no token needs it otherwise */
+    float *lm_head;      /* [vocab_panels][D][HW_PANEL] */
+    float *freqs;        /* [N] */
+    float *encoder;      /* f32: [H][head_panels][D][HW_PANEL] */
+    float *neurons;      /* f32: [H][N][2][width]: encoder_v's column, decoder's row */
+    int8_t *encoder8;    /* fast: [H][head_panels][groups][HW_PANEL][4] */
+    float *scales8;      /* fast: [H][head_width] */
+    int32_t *sums8;      /* fast: [H][head_width] */
+    uint8_t *encoder_v8; /* fast, and f32 to screen: [H][N][row_bytes], biased (HW_BIAS8) */
+    int8_t *decoder8;    /* fast: [H][N][row_bytes] */
+    float *row_scales8;  /* fast: [H][head_width]: of a neuron in encoder_v times in decoder */
     struct hw_screen *screens; /* f32: [H]: of encoder_v; NULL: not screened */
 };
 
@@ -45,9 +44,6 @@ struct hw_screen {
 /* The least estimate of a sum that may be above 0, for an input and its bytes. */
 float hw_bdh_screen_least(const struct hw_screen *screen, const float *y, size_t width,
                           const struct hw_input8 *bytes);
-/* Whether that is faster: not where no cache holds a state, for then weights too come from memory,
- * from which many pieces take as long as all in one stream. */
-bool hw_bdh_screen_pays(const struct hw_bdh_engine *engine);
 /* hw_bdh_engine_create_as in f32, screened or not: for tests. */
 int hw_bdh_engine_create_f32(const struct hw_bdh_model *model, bool screened,
                              struct hw_bdh_engine **out, struct hw_err *err);

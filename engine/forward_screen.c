@@ -1,6 +1,4 @@
-/* engine/forward_screen.c - which neurons of a head need not be summed in f32: see struct
- * hw_screen.
- */
+/* engine/forward_screen.c - which neurons need not be summed in f32 (struct hw_screen). */
 #include <math.h>
 
 #include "engine/forward_parts.h"
@@ -27,10 +25,4 @@ hw_bdh_screen_least(const struct hw_screen *screen, const float *y, size_t width
     if (!(length2 > LEAST_LENGTH2))
         return -INFINITY; /* the squares of what is smaller are lost: all may be above 0 */
     return -MARGIN * (screen->off * sqrtf(length2) + screen->size * sqrtf(off2));
-}
-
-bool
-hw_bdh_screen_pays(const struct hw_bdh_engine *engine)
-{
-    return !engine->streams;
 }

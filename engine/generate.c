@@ -14,8 +14,7 @@ struct hw_generation {
     struct hw_bdh_session *session;
     struct hw_sampler *sampler;
     struct hw_textout out;
-    struct hw_textout_waiting
-        waiting; /* of the answer before; through `out` with the first token */
+    struct hw_textout_waiting waiting; /* of the answer before; into `out` with the first token */
     bool goes_on;
     struct hw_told *told; /* NULL: nobody asked */
     enum hw_generation_state state;

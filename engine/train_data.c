@@ -217,7 +217,6 @@ divide_texts(struct hw_train_data *data, struct hw_err *err)
 int
 hw_train_data_ready(struct hw_train_data *data, struct hw_err *err)
 {
-
     for (size_t r = 0; r < data->rows.count; r++) {
         int rc = check_row(data, &data->rows.rows[r], err);
         if (rc != 0)

@@ -259,7 +259,9 @@ hw_bdh_engine_create_as(const struct hw_bdh_model *model, enum hw_bdh_precision 
                         struct hw_bdh_engine **out, struct hw_err *err)
 {
     struct hw_bdh_engine *e = begin_engine(model, precision);
-    bool screened = e != NULL && precision == HW_BDH_F32 && hw_bdh_screen_pays(e);
+    /* Where no cache holds a state, weights too come from memory: many pieces of it take as long as
+     * all in one stream. */
+    bool screened = e != NULL && !e->streams;
 
     return finish_engine(e, model, screened, out, err);
 }

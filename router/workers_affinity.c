@@ -29,7 +29,7 @@ struct hw_affinity {
     uv_mutex_t mutex;
     uint8_t hash_key[crypto_shorthash_KEYBYTES];
     uint64_t clock;
-    struct entry *entries; /* [SETS * WAYS]; NULL before the first note */
+    struct entry entries[SETS * WAYS];
 };
 
 struct hw_affinity *
@@ -48,7 +48,6 @@ hw_affinity_destroy(struct hw_affinity **affinity)
     if (*affinity == NULL)
         return;
     uv_mutex_destroy(&(*affinity)->mutex);
-    free((*affinity)->entries);
     free(*affinity);
     *affinity = NULL;
 }
@@ -234,11 +233,11 @@ hw_affinity_find(struct hw_affinity *affinity, const struct hw_affinity_key *key
 
     *margin = 0;
     uv_mutex_lock(&affinity->mutex);
-    if (affinity->entries != NULL && key->before != 0)
+    if (key->before != 0)
         slot = find_one(affinity, key->before);
     if (slot != 0)
         *margin = key->margin;
-    else if (affinity->entries != NULL)
+    else
         slot = find_one(affinity, key->begun);
     uv_mutex_unlock(&affinity->mutex);
     return slot;
@@ -250,8 +249,6 @@ void
 hw_affinity_note(struct hw_affinity *affinity, const struct hw_affinity_key *key, uint64_t slot)
 {
     uv_mutex_lock(&affinity->mutex);
-    if (affinity->entries == NULL)
-        affinity->entries = hw_xcalloc((size_t)SETS * WAYS, sizeof(*affinity->entries));
     if (key->before != 0 && find_one(affinity, key->before) != 0)
         note_one(affinity, key->before, slot);
     note_one(affinity, key->begun, slot);
