@@ -14,12 +14,11 @@
 struct hw_train_data_conf {
     size_t block;       /* rows (tokens) of a sequence at most */
     float val_fraction; /* of a text's end; of rows only when no row has held-out phrasings */
-    float fork_weight;  /* what an answer's byte counts where answers part (see train_data.c) */
-    float
-        question_weight; /* what a question's byte counts in the loss; an answer's other bytes: 1 */
-    float augment;       /* how often a question is asked in another way */
-    float cut;           /* how often an answer ends soon after its last fork */
-    float chat;          /* how often further pairs follow in the same sequence */
+    float fork_weight;  /* what an answer's byte counts where answers part (see train_sequence.c) */
+    float question_weight; /* what a question's byte counts; an answer's other bytes: 1 */
+    float augment;         /* how often a question is asked in another way */
+    float cut;             /* how often an answer ends soon after its last fork */
+    float chat;            /* how often further pairs follow in the same sequence */
     uint64_t seed;
     bool only_measured; /* nothing is drawn, so nothing need be left to train on (bdh loss) */
 };
