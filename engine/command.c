@@ -138,16 +138,17 @@ command_number(const char *option, const char *text, double low, double high, do
 }
 
 bool
-command_integer(const char *option, const char *text, uint64_t max, uint64_t *out)
+command_integer(const char *option, const char *text, uint64_t low, uint64_t high, uint64_t *out)
 {
     char *end;
 
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
     /* strtoull takes a minus sign and white space; a whole number starts with a digit */
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value > max) {
-        command_usage_error("%s must be a whole number from 0 to %llu, got \"%s\"", option,
-                            (unsigned long long)max, text);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < low ||
+        value > high) {
+        command_usage_error("%s must be a whole number from %llu to %llu, got \"%s\"", option,
+                            (unsigned long long)low, (unsigned long long)high, text);
         return false;
     }
     *out = value;

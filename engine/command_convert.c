@@ -59,7 +59,7 @@ command_convert(int argc, char **argv)
                 return command_usage_error("--dtype must be f32, bf16 or int8, got \"%s\"", optarg);
             break;
         case 'c':
-            if (!command_integer("--trained-context", optarg, UINT32_MAX, &trained_context))
+            if (!command_integer("--trained-context", optarg, 0, UINT32_MAX, &trained_context))
                 return EXIT_USAGE;
             told = true;
             break;

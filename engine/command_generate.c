@@ -63,7 +63,7 @@ take_u32(const char *name, uint64_t max, uint32_t *out)
 {
     uint64_t integer;
 
-    if (!command_integer(name, optarg, max, &integer))
+    if (!command_integer(name, optarg, 0, max, &integer))
         return false;
     *out = (uint32_t)integer;
     return true;
@@ -95,7 +95,7 @@ take_option(struct request *r, int option, char **argv)
         return take_u32("--repeat-last", HW_SAMPLER_MAX_REPEAT_LAST, &r->conf.sampler.repeat_last);
     case 's':
         r->has_seed = true;
-        return command_integer("--seed", optarg, UINT64_MAX, &r->conf.sampler.seed);
+        return command_integer("--seed", optarg, 0, UINT64_MAX, &r->conf.sampler.seed);
     case 'g':
         r->greedy = true;
         return true;

@@ -207,16 +207,6 @@ take_data(struct loss_options *options, const char *path)
     return 0;
 }
 
-static bool
-take_count(const char *option, uint64_t max, uint64_t *out)
-{
-    if (!command_integer(option, optarg, max, out))
-        return false;
-    if (*out == 0)
-        command_usage_error("%s must be at least 1, got \"%s\"", option, optarg);
-    return *out > 0;
-}
-
 /* 0, or what main is to exit with. */
 static int
 take_option(struct loss_options *o, int option, char **argv)
@@ -226,11 +216,11 @@ take_option(struct loss_options *o, int option, char **argv)
     if (option == 'd')
         return take_data(o, optarg);
     if (option == 'b')
-        good = take_count("--block", MAX_LENGTH, &o->block);
+        good = command_integer("--block", optarg, 1, MAX_LENGTH, &o->block);
     else if (option == 'l')
-        good = take_count("--length", MAX_LENGTH, &o->length);
+        good = command_integer("--length", optarg, 1, MAX_LENGTH, &o->length);
     else if (option == 's')
-        good = take_count("--sequences", 1000000, &o->sequences);
+        good = command_integer("--sequences", optarg, 1, 1000000, &o->sequences);
     else if (option == 'v')
         good = command_number("--val-fraction", optarg, 0.001, 1.0, &o->val_fraction);
     else if (option == 'p')

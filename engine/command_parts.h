@@ -39,8 +39,9 @@ int command_finish_output(void);
 
 /* The whole of text as a number in [low, high]; else false, having said so. */
 bool command_number(const char *option, const char *text, double low, double high, double *out);
+bool command_integer(const char *option, const char *text, uint64_t low, uint64_t high,
+                     uint64_t *out);
 /* "f32" or "fast". */
 bool command_precision(const char *text, enum hw_bdh_precision *out);
-bool command_integer(const char *option, const char *text, uint64_t max, uint64_t *out);
 
 #endif

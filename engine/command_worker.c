@@ -60,17 +60,17 @@ hw_command_worker(int argc, char **argv)
             conf.socket_path = optarg;
             break;
         case 'n':
-            if (!command_integer("--max-sessions", optarg, 4096, &value))
+            if (!command_integer("--max-sessions", optarg, 0, 4096, &value))
                 return EXIT_USAGE;
             conf.max_sessions = (uint32_t)value;
             break;
         case 'b':
-            if (!command_integer("--memory", optarg, 1u << 20, &value))
+            if (!command_integer("--memory", optarg, 0, 1u << 20, &value))
                 return EXIT_USAGE;
             conf.memory_bytes = (size_t)value << 20;
             break;
         case 'c':
-            if (!command_integer("--state-cache", optarg, 1u << 20, &value))
+            if (!command_integer("--state-cache", optarg, 0, 1u << 20, &value))
                 return EXIT_USAGE;
             conf.state_cache_bytes = (size_t)value << 20;
             break;
@@ -80,7 +80,7 @@ hw_command_worker(int argc, char **argv)
             conf.fast = precision == HW_BDH_FAST;
             break;
         case 'f':
-            if (!command_integer("--model-fd", optarg, 1u << 20, &value))
+            if (!command_integer("--model-fd", optarg, 0, 1u << 20, &value))
                 return EXIT_USAGE;
             conf.model_fd = (int)value;
             break;
