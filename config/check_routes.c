@@ -8,8 +8,8 @@
 #include "config/sections.h"
 #include "hatchway/assert.h"
 
-/* Comparisons of conditions for one load: measured 13 ms of an EPYC core for all of them. A thousand
- * routes with six conditions each take a third. */
+/* Comparisons of conditions for one load: measured 13 ms of an EPYC core for all of them. A
+ * thousand routes with six conditions each take a third. */
 #define STEPS_MAX (3u << 20)
 
 static bool

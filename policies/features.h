@@ -34,8 +34,8 @@ hw_features_kinds_end(uint32_t bits)
 }
 
 /* Buckets of text in out, which has room for HW_FEATURES_MAX; returns how many. rows may be NULL;
- * else rows + bucket * stride is prefetched as soon as a bucket is known. Behind the buckets more may
- * be written, within that room. */
+ * else rows + bucket * stride is prefetched as soon as a bucket is known. Behind the buckets more
+ * may be written, within that room. */
 size_t hw_features(const struct hw_kinds *kinds, const char *text, size_t len, uint32_t bits,
                    const void *rows, size_t stride, uint16_t *out);
 

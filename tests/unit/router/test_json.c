@@ -192,7 +192,8 @@ limits_bound_the_work(void **state)
     (void)state;
     assert_int_equal(validate("[[[1]]]", 7, &limits, &err), 0);
     assert_int_equal(validate("[[[[1]]]]", 9, &limits, &err), HW_ELIMIT);
-    assert_string_equal(err.msg, "JSON at byte 3 is nested deeper than 3 levels (limits.json_depth)");
+    assert_string_equal(err.msg,
+                        "JSON at byte 3 is nested deeper than 3 levels (limits.json_depth)");
     assert_int_equal(validate("[1,2,3,4]", 9, &limits, &err), 0);
     assert_int_equal(validate("[1,2,3,4,5]", 11, &limits, &err), HW_ELIMIT);
     assert_string_equal(err.msg, "JSON holds more than 5 values (limits.json_nodes)");

@@ -52,7 +52,8 @@ a_question_becomes_a_chat(void **state)
         "1}",
         &hw_protocol_openai, "m", PATH,
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"}],\"max_tokens\":200,"
-        "\"temperature\":0.50,\"top_p\":1,\"seed\":-7,\"stream\":true,\"stream_options\":{\"include_usage\":true}}",
+        "\"temperature\":0.50,\"top_p\":1,\"seed\":-7,\"stream\":true,"
+        "\"stream_options\":{\"include_usage\":true}}",
         "top_k, colour");
     help_must_parse(&h, &hw_dialect_bdh, "{\"question\":\"q\"}");
     help_write(&r, &hw_protocol_openai, &h.query, NULL);
