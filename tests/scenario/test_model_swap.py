@@ -1,5 +1,6 @@
 """A checkpoint that changes on disk: fresh workers try it, and take over without a gap; a bad one
 changes nothing."""
+import json
 import os
 import pathlib
 import shutil
@@ -138,6 +139,38 @@ def test_a_checkpoint_that_answers_wrongly_is_refused(hatchway, tmp_path):
 
     assert f'the answer to the trial question "{QUESTION}"' in gateway.log()
     assert said(gateway) == before
+
+
+def with_layers(path, count):
+    """Layers share their weights, so that the same file with more of them is only slower."""
+    model = path.read_bytes()
+    head = 8 + int.from_bytes(model[:8], "little")
+    header = json.loads(model[8:head])
+    header["__metadata__"]["n_layer"] = str(count)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + model[head:]
+
+
+def test_a_checkpoint_on_trial_is_seen_and_gets_no_query(hatchway, tmp_path):
+    """The trial would take many seconds, and its worker is held as soon as it is there."""
+    gateway, model = start(hatchway, tmp_path, trial={"ask": "long " * 800})
+    old = gateway.workers()
+    before = said(gateway)
+
+    replace(model, with_layers(SHIPPED, 64))
+    [fresh] = until(lambda: set(gateway.workers()) - set(old), seconds=60)
+    os.kill(fresh, signal.SIGSTOP)
+
+    tried = until(lambda: swap(gateway), seconds=30)
+    assert tried["state"] == "on_trial" and "reason" not in tried
+    assert tried["since"].endswith("Z")
+    assert [said(gateway) for _ in range(4)] == [before] * 4
+    assert swaps(gateway, "taken") == swaps(gateway, "refused") == 0
+    os.kill(fresh, signal.SIGKILL)
+    until(lambda: swaps(gateway, "refused") == 1, seconds=30)
+    assert swap(gateway)["state"] == "refused"
+    assert gateway.workers() == old and said(gateway) == before
 
 
 def test_a_file_that_is_being_written_waits(hatchway, tmp_path):
