@@ -139,6 +139,12 @@ tell_contexts(const char *file, const struct hw_snapshot *snapshot,
     }
 }
 
+static const char *
+plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 int
 hw_command_check(int argc, char **argv, hw_model_reader *read_model)
 {
@@ -170,8 +176,9 @@ hw_command_check(int argc, char **argv, hw_model_reader *read_model)
         tell_fits(argv[1], snapshot, claims);
         tell_contexts(argv[1], snapshot, claims);
         hw_check_roles(argv[1], snapshot, stderr);
-        printf("%s: ok (%zu backends, %zu roles, %zu routes)\n", argv[1], snapshot->backend_count,
-               snapshot->role_count, snapshot->route_count);
+        printf("%s: ok (%zu backend%s, %zu role%s, %zu route%s)\n", argv[1],
+               snapshot->backend_count, plural(snapshot->backend_count), snapshot->role_count,
+               plural(snapshot->role_count), snapshot->route_count, plural(snapshot->route_count));
     }
     free(claims);
     hw_diags_free(&diags);

@@ -204,7 +204,7 @@ def test_check_reads_the_heads_of_local_models(tmp_path):
                      bad.stderr)
     assert good.returncode == 0 and good.stderr == b""
     assert re.search(rb"hatchling: 'model.safetensors' needs 0\.0 GiB \(\dM parameters x 32 bits x 1\.2\), "
-                     rb"cpu0 has 1\.0 GiB: one device\n.*ok \(1 backends", good.stdout)
+                     rb"cpu0 has 1\.0 GiB: one device\n.*ok \(1 backend, 0 roles", good.stdout)
 
 
 def test_check_holds_long_routes_against_what_models_were_trained_to_hold(tmp_path):
