@@ -30,6 +30,7 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
     s->z = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->encoded = hw_bdh_alloc(HW_BLOCK * e->head_width, sizeof(float));
     s->bytes = hw_bdh_alloc((HW_BLOCK + 1) * e->row_bytes, 1);
+    s->x_parts = hw_bdh_alloc(e->width, sizeof(float));
     s->y = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
     s->dots = hw_bdh_alloc(list, sizeof(float));
     s->maybe = hw_bdh_alloc(list, sizeof(uint32_t));
@@ -50,9 +51,9 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
         lists = lists && f->pairs != NULL && f->active != NULL && f->a != NULL;
     }
     return lists && s->cosines != NULL && s->sines != NULL && s->x != NULL && s->z != NULL &&
-           s->encoded != NULL && s->bytes != NULL && s->y != NULL && s->dots != NULL &&
-           s->maybe != NULL && s->maybe_a != NULL && s->open != NULL && s->c != NULL &&
-           s->logits != NULL;
+           s->encoded != NULL && s->bytes != NULL && s->x_parts != NULL && s->y != NULL &&
+           s->dots != NULL && s->maybe != NULL && s->maybe_a != NULL && s->open != NULL &&
+           s->c != NULL && s->logits != NULL;
 }
 
 static void
@@ -64,6 +65,7 @@ free_scratch(struct hw_scratch *s)
     free(s->z);
     free(s->encoded);
     free(s->bytes);
+    free(s->x_parts);
     free(s->y);
     for (struct hw_fired *f = s->fired; f < s->fired + HW_BLOCK; f++) {
         free(f->pairs);

@@ -23,23 +23,39 @@ struct hw_bdh_engine {
     float *lm_head;      /* [vocab_panels][D][HW_PANEL] */
     float *freqs;        /* [N] */
     float *encoder;      /* f32: [H][head_panels][D][HW_PANEL] */
+    float *encoder_rows; /* f32: [H][N][width]: its columns, by hw_part_place; NULL: not screened */
+    float *encoder_off;  /* then [H][head_width]: how far each neuron in encoder8 is off, and */
+    float *encoder_size; /* [H][head_width]: how long it is (struct hw_margins) */
     float *neurons;      /* f32: [H][N][2][width]: encoder_v's column, decoder's row */
-    int8_t *encoder8;    /* fast: [H][head_panels][groups][HW_PANEL][4] */
-    float *scales8;      /* fast: [H][head_width] */
-    int32_t *sums8;      /* fast: [H][head_width] */
+    int8_t *encoder8;    /* fast, and f32 to screen: [H][head_panels][groups][HW_PANEL][4] */
+    float *scales8;      /* [H][head_width]: of encoder8 */
+    int32_t *sums8;      /* [H][head_width] */
     uint8_t *encoder_v8; /* fast, and f32 to screen: [H][N][row_bytes], biased (HW_BIAS8) */
     int8_t *decoder8;    /* fast: [H][N][row_bytes] */
     float *row_scales8;  /* fast: [H][head_width]: of a neuron in encoder_v times in decoder */
     struct hw_screen *screens; /* f32: [H]: of encoder_v; NULL: not screened */
 };
 
-/* Of the neurons that fire, most say nothing to y, and bytes can tell which: a sum w . y, in units
- * of the weights' scale, is not off by more than |w - its bytes| |y| + |its bytes| |y - its bytes|
- * (lengths) from what the bytes say. Only where it may be above 0 the weights in f32 are read and
- * summed: to the same answer, for what is not above 0 counts as 0, from half of the memory. */
-struct hw_screen {
-    float off;  /* |w - its bytes|, the largest of the head */
-    float size; /* |its bytes|, the largest of the head */
+static inline struct hw_panels8
+hw_bdh_encoder8(const struct hw_bdh_engine *e, size_t head)
+{
+    return (struct hw_panels8){
+        .panels = e->encoder8 + head * e->head_width * e->groups * 4,
+        .scales = e->scales8 + head * e->head_width,
+        .sums = e->sums8 + head * e->head_width,
+        .panel_count = e->head_panels,
+        .groups = e->groups,
+    };
+}
+
+/* Most neurons do not fire, and of those that do most say nothing to y. Bytes can tell which: a sum
+ * w . y, in units of the weights' scale, is not off by more than |w - its bytes| |y| + |its bytes|
+ * |y - its bytes| (lengths) from what the bytes say. Only where it may be above 0 the weights in
+ * f32 are read and summed: to the same answer, for what is not above 0 counts as 0, from half of
+ * the memory. */
+struct hw_screen { /* the largest of a head's neurons, or one neuron's */
+    float off;     /* |w - its bytes|, and what sums in f32 are rounded by */
+    float size;    /* |its bytes| */
 };
 /* The least estimate of a sum that may be above 0, for an input and its bytes. */
 float hw_bdh_screen_least(const struct hw_screen *screen, const float *y, size_t width,
@@ -87,16 +103,24 @@ struct hw_scratch {
     int8_t *bytes;                     /* [HW_BLOCK + 1][row_bytes]: of */
     struct hw_input8 inputs[HW_BLOCK]; /* x in fast, */
     struct hw_input8 asked;            /* and y in fast and where f32 is screened */
+    float *x_parts;                    /* [width]: x by hw_part_place, and */
+    struct hw_margins margins;         /* its lengths, where one token's encoder is screened */
     float *y;                          /* [HW_BLOCK][width]: in one head */
     struct hw_fired fired[HW_BLOCK];   /* in one head; lists with room for head_width + HW_LANES */
     /* of one token in one head */
     float *dots;     /* beside its fired.active, or beside maybe; then */
-    uint32_t *maybe; /* screened: neurons that may answer, */
+    uint32_t *maybe; /* screened: neurons that may fire, or answer, */
     float *maybe_a;  /* and their a; then */
     uint32_t *open;  /* neurons that answer, */
     float *c;        /* and how much */
     float *logits;   /* [vocab_panels * HW_PANEL] */
 };
+
+/* One token's x, for its layer's encoder to be screened; then one head of that: encoded is what it
+ * is without a screen where that is above 0, and not above 0 elsewhere. */
+void hw_bdh_screen_take(const struct hw_bdh_engine *engine, struct hw_scratch *scratch);
+void hw_bdh_screen_encode(const struct hw_bdh_engine *engine, struct hw_scratch *scratch,
+                          size_t head);
 
 /* Of the last tokens, position % HW_BLOCK of them, the state proper knows nothing yet: their q and
  * x stand beside it until the block is full. All of it is one piece of memory. */

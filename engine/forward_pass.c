@@ -1,6 +1,7 @@
 /* engine/forward_pass.c - tokens through all layers, doing only what active neurons need.
  *
- * The encoder is dense: it must be run to know who fires. After relu a quarter of the neurons are
+ * The encoder is dense: it must be run to know who fires (for one token in f32, in bytes first:
+ * forward_screen.c). After relu a quarter of the neurons are
  * left (trained models), so the rest works on index lists: the state's rows of the pairs that RoPE
  * mixes, encoder_v's rows of neurons with a > 0, the decoder's of those with a * b > 0.
  *
@@ -41,25 +42,30 @@ mark(const struct pass *p, enum hw_bdh_stage stage)
     p->lender->marked_ns = now;
 }
 
+/* Several share the reading of all weights: that is cheaper than to look for each one's. */
+static bool
+screens_encoder(const struct pass *p)
+{
+    return p->count == 1 && p->engine->encoder_rows != NULL;
+}
+
 /* All tokens through one head's encoder. */
 static void
 encode(const struct pass *p, size_t head)
 {
     const struct hw_bdh_engine *e = p->engine;
-    const struct hw_scratch *s = p->scratch;
+    struct hw_scratch *s = p->scratch;
 
+    if (screens_encoder(p)) {
+        hw_bdh_screen_encode(e, s, head);
+        return;
+    }
     if (e->precision == HW_BDH_F32) {
         e->kernels->dense(e->encoder + head * e->head_width * e->conf.n_embd, e->head_panels,
                           e->conf.n_embd, s->x, e->width, p->count, s->encoded, e->head_width);
         return;
     }
-    const struct hw_panels8 weights = {
-        .panels = e->encoder8 + head * e->head_width * e->groups * 4,
-        .scales = e->scales8 + head * e->head_width,
-        .sums = e->sums8 + head * e->head_width,
-        .panel_count = e->head_panels,
-        .groups = e->groups,
-    };
+    const struct hw_panels8 weights = hw_bdh_encoder8(e, head);
     e->kernels->dense8(&weights, s->inputs, p->count, s->encoded, e->head_width);
 }
 
@@ -294,6 +300,8 @@ pass_layer(const struct pass *p, size_t layer, size_t wanted_from)
         if (e->precision == HW_BDH_FAST)
             e->kernels->quantise(s->x + i * width, width, &s->inputs[i]);
     }
+    if (screens_encoder(p))
+        hw_bdh_screen_take(e, s);
     for (size_t head = 0; head < e->conf.n_head; head++)
         pass_head(p, layer, head, wanted_from);
     for (size_t i = wanted_from; i < p->count; i++) {

@@ -6,6 +6,7 @@
 #ifndef HW_ENGINE_KERNELS_H
 #define HW_ENGINE_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,8 +52,32 @@ struct hw_reader {
     float *y;
 };
 
+/* Where LANES == 16 a product over `inputs` is added up in HW_PARTS parts of consecutive inputs, so
+ * many each (even); in each, the even ones and the odd ones. A row of a matrix that is laid out so
+ * that each lane of a vector has a sum to itself gives the same bits. */
+#define HW_PARTS 8u
+static inline size_t
+hw_part_inputs(size_t inputs)
+{
+    return (inputs + HW_LANES - 1) / HW_LANES * HW_LANES / HW_PARTS;
+}
+/* Where in such a row, and in the input beside it, this input stands. */
+static inline size_t
+hw_part_place(size_t input, size_t part_inputs)
+{
+    return input % part_inputs / 2 * HW_LANES + input % 2 * HW_PARTS + input / part_inputs;
+}
+
+/* How far estimates may be off: of output i by off[i] * length + size[i] * input_off. */
+struct hw_margins {
+    const float *off, *size; /* of the outputs */
+    float length, input_off; /* of the input */
+};
+
 struct hw_kernels {
     const char *name;
+    /* Whether finding in int8 who may fire, before summing, pays; dots then has dense's bits. */
+    bool screens_encoder;
     /* out[t][p * HW_PANEL + j] = sum over i < inputs of x[t][i] * panels[p][i][j]; the strides lead
      * from one token's x and out to the next one's */
     void (*dense)(const float *panels, size_t panel_count, size_t inputs, const float *x,
@@ -77,6 +102,10 @@ struct hw_kernels {
      * All lists have room for HW_LANES more. */
     size_t (*sift)(const uint32_t *list, const float *a, const float *estimates, size_t count,
                    float least, uint32_t *rows, float *kept);
+    /* The outputs i < n that may be above 0: whose estimate with its margin is, or is no number.
+     * Returns how many; all have room for HW_LANES more. */
+    size_t (*may_fire)(const float *estimates, const struct hw_margins *margins, size_t n,
+                       uint32_t *rows);
     /* Each token's y += sum over its listed pairs of q[2i] * state[2i] + q[2i+1] * state[2i+1] */
     void (*read)(const float *state, size_t width, size_t pairs, const struct hw_reader *tokens,
                  size_t count);
@@ -100,7 +129,7 @@ struct hw_kernels {
     void (*fold16)(uint32_t *state, size_t width, size_t pairs, const uint16_t *touched,
                    const uint32_t *q, size_t stride, const float *x,
                    uint32_t seed); /* rounded at random by the seed */
-    /* out[k] = dot(matrix + rows[k] * stride, v), over width */
+    /* out[k] = dot(matrix + rows[k] * stride, v), over width; out has room for 7 more */
     void (*dots)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                  size_t count, const float *v, float *out);
     /* In int8, rows side by side, each byte with HW_BIAS8 added; width a multiple of HW_PANEL (v's

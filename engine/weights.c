@@ -2,10 +2,11 @@
  *
  * Encoder and lm_head lie in panels of outputs; encoder_v is transposed, each neuron's row beside
  * the decoder's, because both are visited by lists of neurons. D is padded to whole vectors with
- * zeros, N to whole panels: no loop has a remainder. Fast holds the encoder in int8, a scale a
- * neuron, and rows of neurons too, and the state in bf16: a third of the bytes that a token moves.
- * The embedding and lm_head stay f32: they are small, and nothing behind lm_head evens an error
- * out. */
+ * zeros, N to whole panels: no loop has a remainder. Where f32 is screened the encoder lies there
+ * three times: in panels, in bytes, and transposed for those that bytes cannot tell. Fast holds the
+ * encoder in int8, a scale a neuron, and rows of neurons too, and the state in bf16: a third of the
+ * bytes that a token moves. The embedding and lm_head stay f32: they are small, and nothing behind
+ * lm_head evens an error out. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include "engine/forward_parts.h"
 #include "engine/int8.h"
 #include "engine/turns.h"
+
+#define LEAST_SCALE 1e-20f /* products of what is smaller lose bits */
 
 static size_t
 round_up(size_t n, size_t to)
@@ -49,21 +52,33 @@ pack_panels(const float *matrix, size_t inputs, size_t outputs, float *panels)
     }
 }
 
-/* A row of weights to bytes; returns their scale. The screen, if any, grows by what that loses. */
+/* A sum in f32 of d products is off by less than this share of both sides' lengths' product, what
+ * the screen's own few operations round included. */
+static double
+rounding_of(size_t d)
+{
+    return (double)(d + 64) * 0x1p-24;
+}
+
+/* A row of weights to bytes; returns their scale. The screen, if any, grows by what that loses:
+ * without a bound where the weights are so small that products with their scale lose bits. */
 static float
 to_bytes(const float *row, size_t d, int8_t *bytes, struct hw_screen *screen)
 {
     float scale = hw_int8_scale(row, d, 1);
-    double off = 0.0, size = 0.0;
+    double off = 0.0, size = 0.0, length = 0.0;
 
     for (size_t j = 0; j < d; j++) {
         bytes[j] = hw_int8_round(row[j], scale);
-        double rest = scale > 0.0f ? (double)(row[j] / scale) - bytes[j] : 0.0;
-        off += rest * rest;
+        double weight = row[j] != 0.0f ? (double)row[j] / (double)scale : 0.0;
+        off += (weight - bytes[j]) * (weight - bytes[j]);
         size += (double)bytes[j] * bytes[j];
+        length += weight * weight;
     }
     if (screen != NULL) {
-        screen->off = fmaxf(screen->off, (float)sqrt(off));
+        bool bounded = length == 0.0 || scale >= LEAST_SCALE;
+        off = bounded ? sqrt(off) + rounding_of(d) * sqrt(length) : INFINITY;
+        screen->off = fmaxf(screen->off, (float)off);
         screen->size = fmaxf(screen->size, (float)sqrt(size));
     }
     return scale;
@@ -83,7 +98,7 @@ struct rooms {
     int8_t *bytes; /* [D] */
 };
 
-/* Neuron i of head h: its encoder in int8, into a panel. */
+/* Neuron i of head h: its encoder in int8, into a panel; where it is to screen, how far off. */
 static void
 pack_encoder8(struct hw_bdh_engine *e, const struct hw_bdh_model *model, size_t h, size_t i,
               const struct rooms *rooms)
@@ -91,9 +106,14 @@ pack_encoder8(struct hw_bdh_engine *e, const struct hw_bdh_model *model, size_t 
     size_t at = h * e->head_width + i;
     int8_t *panel = e->encoder8 + h * e->head_width * e->groups * 4 +
                     i / HW_PANEL * e->groups * 4 * HW_PANEL + i % HW_PANEL * 4;
+    struct hw_screen screen = {0};
 
     take_column(&e->conf, model->encoder, h, i, rooms->row);
-    e->scales8[at] = to_bytes(rooms->row, e->conf.n_embd, rooms->bytes, NULL);
+    e->scales8[at] = to_bytes(rooms->row, e->conf.n_embd, rooms->bytes, &screen);
+    if (e->encoder_rows != NULL) {
+        e->encoder_off[at] = isinf(screen.off) ? INFINITY : e->scales8[at] * screen.off;
+        e->encoder_size[at] = e->scales8[at] * screen.size;
+    }
     for (size_t j = 0; j < e->conf.n_embd; j++) {
         panel[j / 4 * 4 * HW_PANEL + j % 4] = rooms->bytes[j];
         e->sums8[at] += rooms->bytes[j];
@@ -114,6 +134,17 @@ pack_encoder_v8(struct hw_bdh_engine *e, const struct hw_bdh_model *model, size_
     return scale;
 }
 
+/* The same in f32, a row. */
+static void
+pack_encoder_row(struct hw_bdh_engine *e, size_t h, size_t i, const struct rooms *rooms)
+{
+    const size_t part = hw_part_inputs(e->conf.n_embd);
+    float *row = e->encoder_rows + (h * e->conf.n_neuron + i) * e->width;
+
+    for (size_t j = 0; j < e->conf.n_embd; j++)
+        row[hw_part_place(j, part)] = rooms->row[j];
+}
+
 static void
 pack_f32(struct hw_bdh_engine *e, const struct hw_bdh_model *model, const struct rooms *rooms)
 {
@@ -127,6 +158,10 @@ pack_f32(struct hw_bdh_engine *e, const struct hw_bdh_model *model, const struct
             memcpy(rows + e->width, model->decoder + (h * n + i) * d, d * sizeof(float));
             if (e->screens != NULL)
                 pack_encoder_v8(e, model, h, i, rooms, &e->screens[h]);
+            if (e->encoder_rows != NULL) {
+                pack_encoder8(e, model, h, i, rooms);
+                pack_encoder_row(e, h, i, rooms);
+            }
         }
     }
 }
@@ -170,6 +205,29 @@ pack(struct hw_bdh_engine *e, const struct hw_bdh_model *model)
 }
 
 static bool
+alloc_encoder8(struct hw_bdh_engine *e)
+{
+    size_t places = e->conf.n_head * e->head_width;
+
+    e->encoder8 = hw_bdh_alloc(places * e->groups, 4);
+    e->scales8 = hw_bdh_alloc(places, sizeof(float));
+    e->sums8 = hw_bdh_alloc(places, sizeof(int32_t));
+    return e->encoder8 != NULL && e->scales8 != NULL && e->sums8 != NULL;
+}
+
+static bool
+alloc_encoder_screen(struct hw_bdh_engine *e)
+{
+    size_t places = e->conf.n_head * e->head_width;
+
+    e->encoder_rows = hw_bdh_alloc(e->conf.n_head * e->conf.n_neuron * e->width, sizeof(float));
+    e->encoder_off = hw_bdh_alloc(places, sizeof(float));
+    e->encoder_size = hw_bdh_alloc(places, sizeof(float));
+    return e->encoder_rows != NULL && e->encoder_off != NULL && e->encoder_size != NULL &&
+           alloc_encoder8(e);
+}
+
+static bool
 alloc_f32(struct hw_bdh_engine *e, bool screened)
 {
     size_t heads = e->conf.n_head, values = heads * e->conf.n_neuron * e->width;
@@ -181,7 +239,8 @@ alloc_f32(struct hw_bdh_engine *e, bool screened)
         e->screens = calloc(heads, sizeof(*e->screens));
     }
     return e->encoder != NULL && e->neurons != NULL &&
-           (!screened || (e->encoder_v8 != NULL && e->screens != NULL));
+           (!screened || (e->encoder_v8 != NULL && e->screens != NULL)) &&
+           (!screened || !e->kernels->screens_encoder || alloc_encoder_screen(e));
 }
 
 static bool
@@ -190,14 +249,11 @@ alloc_fast(struct hw_bdh_engine *e)
     size_t places = e->conf.n_head * e->head_width;
     size_t values = e->conf.n_head * e->conf.n_neuron * e->row_bytes;
 
-    e->encoder8 = hw_bdh_alloc(places * e->groups, 4);
-    e->scales8 = hw_bdh_alloc(places, sizeof(float));
-    e->sums8 = hw_bdh_alloc(places, sizeof(int32_t));
     e->encoder_v8 = hw_bdh_alloc(values, 1);
     e->decoder8 = hw_bdh_alloc(values, 1);
     e->row_scales8 = hw_bdh_alloc(places, sizeof(float));
-    return e->encoder8 != NULL && e->scales8 != NULL && e->sums8 != NULL && e->encoder_v8 != NULL &&
-           e->decoder8 != NULL && e->row_scales8 != NULL;
+    return e->encoder_v8 != NULL && e->decoder8 != NULL && e->row_scales8 != NULL &&
+           alloc_encoder8(e);
 }
 
 static bool
@@ -284,6 +340,9 @@ hw_bdh_engine_destroy(struct hw_bdh_engine **engine)
     free(e->lm_head);
     free(e->freqs);
     free(e->encoder);
+    free(e->encoder_rows);
+    free(e->encoder_off);
+    free(e->encoder_size);
     free(e->screens);
     free(e->neurons);
     free(e->encoder8);

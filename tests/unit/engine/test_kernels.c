@@ -220,6 +220,68 @@ check_sift(const struct hw_kernels *kernels, size_t n)
     free(a);
 }
 
+/* Those that may be above 0: by their estimate and its margin, or because neither is a number. */
+static void
+check_may_fire(const struct hw_kernels *kernels, size_t n)
+{
+    size_t room = n + HW_LANES;
+    float *estimates = random_floats(room), *off = random_floats(room), *size = random_floats(room);
+    uint32_t rows[400 + HW_LANES];
+    size_t expected = 0;
+    for (size_t i = 0; i < n; i++) {
+        off[i] = fabsf(off[i]);
+        size[i] = i % 5 == 0 ? 0.0f : fabsf(size[i]);
+    }
+    estimates[1] = NAN;
+    estimates[2] = off[2] = size[2] = 0.0f;
+    estimates[3] = -1e30f;
+    off[3] = INFINITY;
+    const struct hw_margins margins = {off, size, 0.5f, 0.25f};
+    size_t found = kernels->may_fire(estimates, &margins, n, rows);
+    for (size_t i = 0; i < n; i++) {
+        double most = (double)estimates[i] + 0.5 * (double)off[i] + 0.25 * (double)size[i];
+        if (i == 1 || most > 0.0)
+            assert_int_equal(rows[expected++], i);
+    }
+    assert_int_equal(found, expected);
+    free(estimates);
+    free(off);
+    free(size);
+}
+
+/* A row laid out for it gives a dense output's bits, whatever rows are beside it. */
+static void
+check_rows_as_dense(const struct hw_kernels *kernels, size_t inputs)
+{
+    size_t width = (inputs + HW_LANES - 1) / HW_LANES * HW_LANES, part = hw_part_inputs(inputs);
+    float *panel = random_floats(inputs * HW_PANEL), *x = random_floats(inputs);
+    float *matrix = random_floats(HW_PANEL * width), *v = random_floats(width);
+    float out[HW_PANEL + 7], *expected = random_floats(HW_PANEL);
+    uint32_t rows[HW_PANEL];
+    memset(matrix, 0, HW_PANEL * width * sizeof(float));
+    memset(v, 0, width * sizeof(float));
+    for (size_t i = 0; i < inputs; i++) {
+        assert_true(hw_part_place(i, part) < width);
+        v[hw_part_place(i, part)] = x[i];
+        for (size_t o = 0; o < HW_PANEL; o++)
+            matrix[o * width + hw_part_place(i, part)] = panel[i * HW_PANEL + o];
+    }
+    kernels->dense(panel, 1, inputs, x, inputs, 1, expected, HW_PANEL);
+    for (size_t step = 1; step < 12; step++) {
+        size_t count = 0;
+        for (uint32_t o = (uint32_t)step / 2; o < HW_PANEL; o += (uint32_t)step)
+            rows[count++] = o;
+        kernels->dots(matrix, width, width, rows, count, v, out);
+        for (size_t k = 0; k < count; k++)
+            assert_memory_equal(&out[k], &expected[rows[k]], sizeof(float));
+    }
+    free(panel);
+    free(x);
+    free(matrix);
+    free(v);
+    free(expected);
+}
+
 /* What has no bytes: all become 0, and nothing overflows. */
 static void
 check_quantise_of_nothing(const struct hw_kernels *kernels)
@@ -475,7 +537,7 @@ static void
 check_dots_and_combine(const struct hw_kernels *kernels, size_t width)
 {
     uint32_t rows[ROWS];
-    float out[ROWS], c[ROWS];
+    float out[ROWS + 7], c[ROWS];
     size_t count = pick_rows(rows), stride = 2 * width;
     float *matrix = random_floats(ROWS * stride), *v = random_floats(width);
     float *z = random_floats(width), *z_before = copy_of(z, width);
@@ -511,6 +573,10 @@ check_all(const struct hw_kernels *kernels)
         check_dense8(kernels, widths[i], 1 + i % 2);
         check_norm(kernels, widths[i] - i);
         check_sift(kernels, widths[i] - i);
+        check_may_fire(kernels, widths[i] - i);
+        if (kernels->screens_encoder)
+            for (size_t few = widths[i] - 15; few <= widths[i]; few++)
+                check_rows_as_dense(kernels, few);
         if (widths[i] % HW_PANEL == 0)
             check_bytes(kernels, widths[i]);
         if (widths[i] <= 272)
