@@ -105,6 +105,7 @@ struct hw_scratch {
     struct hw_input8 asked;            /* and y in fast and where f32 is screened */
     float *x_parts;                    /* [width]: x by hw_part_place, and */
     struct hw_margins margins;         /* its lengths, where one token's encoder is screened */
+    size_t turn, summed;               /* tokens on trial; their neurons that were summed */
     float *y;                          /* [HW_BLOCK][width]: in one head */
     struct hw_fired fired[HW_BLOCK];   /* in one head; lists with room for head_width + HW_LANES */
     /* of one token in one head */
@@ -116,6 +117,8 @@ struct hw_scratch {
     float *logits;   /* [vocab_panels * HW_PANEL] */
 };
 
+/* Whether the next token, alone, is to be screened: not where many fire. */
+bool hw_bdh_screen_pays(const struct hw_bdh_engine *engine, struct hw_scratch *scratch);
 /* One token's x, for its layer's encoder to be screened; then one head of that: encoded is what it
  * is without a screen where that is above 0, and not above 0 elsewhere. */
 void hw_bdh_screen_take(const struct hw_bdh_engine *engine, struct hw_scratch *scratch);

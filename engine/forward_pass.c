@@ -28,6 +28,7 @@ struct pass {
     size_t count;
     struct hw_bdh_session *owners[HW_BLOCK];
     size_t slots[HW_BLOCK];
+    bool screened; /* one alone: several share the reading of all the encoder's weights */
     struct hw_fade fades[HW_BLOCK]; /* set only under decay */
 };
 
@@ -42,13 +43,6 @@ mark(const struct pass *p, enum hw_bdh_stage stage)
     p->lender->marked_ns = now;
 }
 
-/* Several share the reading of all weights: that is cheaper than to look for each one's. */
-static bool
-screens_encoder(const struct pass *p)
-{
-    return p->count == 1 && p->engine->encoder_rows != NULL;
-}
-
 /* All tokens through one head's encoder. */
 static void
 encode(const struct pass *p, size_t head)
@@ -56,7 +50,7 @@ encode(const struct pass *p, size_t head)
     const struct hw_bdh_engine *e = p->engine;
     struct hw_scratch *s = p->scratch;
 
-    if (screens_encoder(p)) {
+    if (p->screened) {
         hw_bdh_screen_encode(e, s, head);
         return;
     }
@@ -300,7 +294,7 @@ pass_layer(const struct pass *p, size_t layer, size_t wanted_from)
         if (e->precision == HW_BDH_FAST)
             e->kernels->quantise(s->x + i * width, width, &s->inputs[i]);
     }
-    if (screens_encoder(p))
+    if (p->screened)
         hw_bdh_screen_take(e, s);
     for (size_t head = 0; head < e->conf.n_head; head++)
         pass_head(p, layer, head, wanted_from);
@@ -324,6 +318,7 @@ pass_all(struct pass *p, const uint32_t *tokens, size_t wanted_from)
 
     if (p->lender->profile != NULL)
         p->lender->marked_ns = hw_bdh_now_ns();
+    p->screened = p->count == 1 && hw_bdh_screen_pays(e, s);
     for (size_t i = 0; i < p->count; i++) {
         struct hw_bdh_session *owner = p->owners[i];
         uint32_t token = tokens[i] % e->conf.vocab;

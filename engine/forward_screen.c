@@ -4,6 +4,8 @@
 #include "engine/forward_parts.h"
 
 #define LEAST_LENGTH2 1e-24f
+#define TRIED 16u      /* tokens, and if too few of their neurons are spared, */
+#define UNTRIED 240u   /* that many go without a screen */
 #define MARGIN 1.0001f /* for the rounding of these very sums */
 
 /* |v| and |v - its bytes|. Infinite where the squares of what is so small are lost, or v is no
@@ -39,6 +41,23 @@ hw_bdh_screen_least(const struct hw_screen *screen, const float *y, size_t width
     return isinf(length) ? -INFINITY : -(screen->off * length + screen->size * off);
 }
 
+/* Tokens differ, so TRIED of them are judged together. Which way one goes is no matter of bits. */
+bool
+hw_bdh_screen_pays(const struct hw_bdh_engine *e, struct hw_scratch *s)
+{
+    const size_t neurons = (size_t)e->conf.n_layer * e->conf.n_head * e->conf.n_neuron;
+
+    if (e->encoder_rows == NULL)
+        return false;
+    if (s->turn == TRIED && s->summed <= TRIED * neurons / 5 * 2)
+        s->turn = 0; /* else panels are read faster than so many rows */
+    if (s->turn == TRIED + UNTRIED)
+        s->turn = 0;
+    if (s->turn == 0)
+        s->summed = 0;
+    return s->turn++ < TRIED;
+}
+
 void
 hw_bdh_screen_take(const struct hw_bdh_engine *e, struct hw_scratch *s)
 {
@@ -63,6 +82,7 @@ hw_bdh_screen_encode(const struct hw_bdh_engine *e, struct hw_scratch *s, size_t
     s->margins.size = e->encoder_size + head * e->head_width;
     e->kernels->dense8(&weights, s->inputs, 1, s->encoded, e->head_width);
     size_t count = e->kernels->may_fire(s->encoded, &s->margins, e->conf.n_neuron, s->maybe);
+    s->summed += count;
     e->kernels->dots(rows, e->width, e->width, maybe, count, s->x_parts, s->dots);
     for (size_t k = 0; k < count; k++)
         encoded[maybe[k]] = sums[k];

@@ -254,12 +254,45 @@ test_ways(void **state)
     hw_bdh_model_destroy(&model);
 }
 
+/* Where most neurons fire the next tokens go without, and it is tried again. */
+static void
+test_pays(void **state)
+{
+    (void)state;
+    const struct hw_bdh_config conf = {
+        .n_layer = 2, .n_embd = 64, .n_head = 2, .multiplier = 8, .vocab = 256};
+    struct hw_bdh_model *model;
+    struct hw_bdh_engine *engine;
+    struct hw_bdh_session *session;
+    static const char text[] = "What is a route? A route leads from a model's name to backends. ";
+    if (!hw_kernels_pick()->screens_encoder)
+        skip();
+    assert_int_equal(hw_bench_model_random(&conf, &model, NULL), 0);
+    for (int trained = 0; trained < 2; trained++) {
+        assert_int_equal(hw_bdh_engine_create_f32(model, true, &engine, NULL), 0);
+        assert_int_equal(hw_bdh_session_create(engine, &session, NULL), 0);
+        for (uint32_t t = 0; t < 520; t++) {
+            size_t before = session->scratch.turn % 256 == 0 ? 0 : session->scratch.summed;
+            hw_bdh_session_step(session, (uint8_t)text[t % (sizeof(text) - 1)], NULL);
+            bool screened = session->scratch.summed != before;
+            assert_true(screened == (trained || t % 256 < 16));
+        }
+        hw_bdh_session_destroy(&session);
+        hw_bdh_engine_destroy(&engine);
+        hw_bdh_model_destroy(&model);
+        if (!trained)
+            assert_int_equal(
+                hw_bdh_model_load(HW_SOURCE_DIR "/models/hatchling.safetensors", &model, NULL), 0);
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_pays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
