@@ -60,7 +60,7 @@ hw_command_worker(int argc, char **argv)
             conf.socket_path = optarg;
             break;
         case 'n':
-            if (!command_integer("--max-sessions", optarg, 0, 4096, &value))
+            if (!command_integer("--max-sessions", optarg, 1, 4096, &value))
                 return EXIT_USAGE;
             conf.max_sessions = (uint32_t)value;
             break;

@@ -1,9 +1,9 @@
 /* engine/forward_pass.c - tokens through all layers, doing only what active neurons need.
  *
  * The encoder is dense: it must be run to know who fires (for one token in f32, in bytes first:
- * forward_screen.c). After relu a quarter of the neurons are
- * left (trained models), so the rest works on index lists: the state's rows of the pairs that RoPE
- * mixes, encoder_v's rows of neurons with a > 0, the decoder's of those with a * b > 0.
+ * forward_screen.c). After relu a quarter of the neurons are left (trained models), so the rest
+ * works on index lists: the state's rows of the pairs that RoPE mixes, encoder_v's rows of neurons
+ * with a > 0, the decoder's of those with a * b > 0.
  *
  * Several tokens (of a prompt, or one of each of several sessions) go through layer by layer and
  * head by head together: one head's weights stay in the second-level cache, and of a prompt its

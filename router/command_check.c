@@ -160,6 +160,11 @@ hw_command_check(int argc, char **argv, hw_model_reader *read_model)
     if (argc == 2 && strcmp(argv[1], "--schema") == 0)
         return print_schema();
     if (argc != 2 || argv[1][0] == '-') {
+        if (argc < 2)
+            fputs("hatchway: check: which FILE?\n", stderr);
+        else
+            fprintf(stderr, "hatchway: check: %s: one FILE is needed, or --schema\n",
+                    argv[argc - 1]);
         fputs(check_help, stderr);
         return 2;
     }

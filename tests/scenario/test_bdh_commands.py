@@ -247,6 +247,10 @@ def test_a_worker_says_why_it_cannot_start(tmp_path):
     assert done.returncode == 2
     assert "--precision must be f32 or fast" in done.stderr.decode()
 
+    done = run("worker", "--model", TINY_MODEL, "--socket", "s", "--max-sessions", "0")
+    assert done.returncode == 2
+    assert "--max-sessions must be a whole number from 1 to 4096" in done.stderr.decode()
+
     done = run("worker", "--model", TINY_MODEL)
     assert done.returncode == 2
 

@@ -46,6 +46,13 @@ def test_usage_errors_exit_2(arguments):
     assert not done.stdout
 
 
+def test_check_says_what_it_lacks():
+    for arguments, said in [((), b"which FILE?"), (("a", "b"), b"b: one FILE is needed"),
+                            (("--colour",), b"--colour: one FILE is needed")]:
+        done = run("check", *arguments)
+        assert done.returncode == 2 and said in done.stderr.splitlines()[0]
+
+
 def test_check_is_content_with_the_shipped_configurations():
     files = [ROOT / "config" / "fleet.yaml"]
     if (ROOT / "models" / "hatchling.safetensors").exists():
