@@ -11,6 +11,10 @@
 #include "engine/sample.h"
 #include "engine/turns.h"
 
+/* To ask for CPU time is a call of the system: not after each token, though when it is asked for,
+ * it is of all tokens so far. */
+#define ASK_CPU_NS 2000000u
+
 /* Many short rounds, of which the best counts: a core's neighbours come and go. */
 enum { WARM_UP = 192, GEMM = 512, ROUNDS = 12 };
 
@@ -117,19 +121,26 @@ measure_decode(struct stream *streams, size_t count, double seconds, struct hw_b
     for (size_t first = 0; first < count; first += together)
         hw_bdh_session_profile(sessions[first], meter.stage_ns);
     size_t first = 0, turn = 0;
-    for (double at = hw_bench_cpu_s(), stop = at + seconds; at < stop;) {
+    uint64_t sampling_ns = 0, stepping_ns = 0, asked_ns = 0;
+    for (double start = hw_bench_cpu_s(), used = 0.0; used < seconds;) {
+        uint64_t begun = hw_bdh_now_ns();
         size_t n = count - first < together ? count - first : together;
         for (size_t i = first; i < first + n; i++)
             tokens[i] = hw_sampler_pick(streams[i].sampler, logits[i]);
-        double sampled = hw_bench_cpu_s();
+        uint64_t sampled = hw_bdh_now_ns();
         hw_bdh_sessions_step(sessions + first, tokens + first, n, logits + first);
-        double stepped = hw_bench_cpu_s();
-        meter.sampling_s += sampled - at;
-        meter.stepping_s += stepped - sampled;
+        uint64_t stepped = hw_bdh_now_ns();
+        sampling_ns += sampled - begun;
+        stepping_ns += stepped - sampled;
         meter.count += n;
-        at = stepped;
         if (++turn % HW_TURN == 0)
             first = first + n < count ? first + n : 0;
+        if (stepped - asked_ns < ASK_CPU_NS)
+            continue;
+        asked_ns = stepped;
+        used = hw_bench_cpu_s() - start;
+        meter.sampling_s = used * (double)sampling_ns / (double)(sampling_ns + stepping_ns);
+        meter.stepping_s = used - meter.sampling_s;
     }
     for (first = 0; first < count; first += together)
         hw_bdh_session_profile(sessions[first], NULL);

@@ -168,32 +168,36 @@ compare_candidates(const void *a, const void *b)
     return (x->token > y->token) - (x->token < y->token);
 }
 
-/* The k-th largest logit: what is below it need not be sorted. */
+/* The k-th largest logit: what is below it need not be listed. Minus infinity, which no logit is
+ * below, where there are fewer. */
 static float
-kth_largest(const struct candidate *list, uint32_t count, uint32_t k)
+kth_largest(const float *logits, uint32_t vocab, uint32_t k)
 {
     float top[QUICK_K];
 
-    for (uint32_t i = 0; i < count; i++) {
-        if (i >= k && list[i].logit <= top[k - 1])
+    for (uint32_t i = 0; i < k; i++)
+        top[i] = -INFINITY;
+    for (uint32_t i = 0; i < vocab; i++) {
+        if (!(logits[i] > top[k - 1])) /* nor if it is no number */
             continue;
-        uint32_t at = i < k ? i : k - 1;
-        for (; at > 0 && top[at - 1] < list[i].logit; at--)
+        uint32_t at = k - 1;
+        for (; at > 0 && top[at - 1] < logits[i]; at--)
             top[at] = top[at - 1];
-        top[at] = list[i].logit;
+        top[at] = logits[i];
     }
     return top[k - 1];
 }
 
+/* Those that are numbers and not below `least`. */
 static uint32_t
-drop_below(struct candidate *list, uint32_t count, float least)
+list_candidates(const float *logits, uint32_t vocab, float least, struct candidate *list)
 {
-    uint32_t kept = 0;
+    uint32_t count = 0;
 
-    for (uint32_t i = 0; i < count; i++)
-        if (list[i].logit >= least)
-            list[kept++] = list[i];
-    return kept;
+    for (uint32_t i = 0; i < vocab; i++)
+        if (logits[i] >= least)
+            list[count++] = (struct candidate){.logit = logits[i], .token = i};
+    return count;
 }
 
 static uint32_t
@@ -251,16 +255,14 @@ hw_sampler_pick(struct hw_sampler *sampler, const float *logits)
     struct candidate *list = sampler->candidates;
     logits = penalise(sampler, logits);
     uint32_t best = hw_greedy_pick(logits, sampler->vocab);
-    uint32_t count = 0;
+    float least = -INFINITY;
 
     if (!(conf->temperature > 0.0f) || !isfinite(logits[best]))
         return best;
-    for (uint32_t i = 0; i < sampler->vocab; i++)
-        if (!isnan(logits[i]))
-            list[count++] = (struct candidate){.logit = logits[i], .token = i};
+    if (conf->top_k != 0 && conf->top_k <= QUICK_K)
+        least = kth_largest(logits, sampler->vocab, conf->top_k);
+    uint32_t count = list_candidates(logits, sampler->vocab, least, list);
     bool nucleus = conf->top_p > 0.0f && conf->top_p < 1.0f;
-    if (conf->top_k != 0 && conf->top_k <= QUICK_K && conf->top_k < count)
-        count = drop_below(list, count, kth_largest(list, count, conf->top_k));
     if (conf->top_k != 0 || nucleus) {
         qsort(list, count, sizeof(*list), compare_candidates);
         count = keep_top_k(list, count, conf->top_k);
