@@ -11,8 +11,7 @@
 #include "engine/sample.h"
 #include "engine/turns.h"
 
-/* To ask for CPU time is a call of the system: not after each token, though when it is asked for,
- * it is of all tokens so far. */
+/* CPU time is asked of the system: not after each token. */
 #define ASK_CPU_NS 2000000u
 
 /* Many short rounds, of which the best counts: a core's neighbours come and go. */
@@ -122,7 +121,8 @@ measure_decode(struct stream *streams, size_t count, double seconds, struct hw_b
         hw_bdh_session_profile(sessions[first], meter.stage_ns);
     size_t first = 0, turn = 0;
     uint64_t sampling_ns = 0, stepping_ns = 0, asked_ns = 0;
-    for (double start = hw_bench_cpu_s(), used = 0.0; used < seconds;) {
+    double start = hw_bench_cpu_s(), used = 0.0; /* by all tokens so far */
+    while (used < seconds) {
         uint64_t begun = hw_bdh_now_ns();
         size_t n = count - first < together ? count - first : together;
         for (size_t i = first; i < first + n; i++)
@@ -135,13 +135,13 @@ measure_decode(struct stream *streams, size_t count, double seconds, struct hw_b
         meter.count += n;
         if (++turn % HW_TURN == 0)
             first = first + n < count ? first + n : 0;
-        if (stepped - asked_ns < ASK_CPU_NS)
-            continue;
-        asked_ns = stepped;
-        used = hw_bench_cpu_s() - start;
-        meter.sampling_s = used * (double)sampling_ns / (double)(sampling_ns + stepping_ns);
-        meter.stepping_s = used - meter.sampling_s;
+        if (stepped - asked_ns >= ASK_CPU_NS) {
+            asked_ns = stepped;
+            used = hw_bench_cpu_s() - start;
+        }
     }
+    meter.sampling_s = used * (double)sampling_ns / (double)(sampling_ns + stepping_ns);
+    meter.stepping_s = used - meter.sampling_s;
     for (first = 0; first < count; first += together)
         hw_bdh_session_profile(sessions[first], NULL);
     read_meter(&meter, count > 1 ? HW_BENCH_BATCH : HW_BENCH_SINGLE, out);

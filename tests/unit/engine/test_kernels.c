@@ -12,6 +12,7 @@
 
 #include "engine/halfs.h"
 #include "engine/kernels.h"
+#include "tests/unit/engine/next_float.h"
 
 #define ROWS 40
 #define TOLERANCE 1e-5
@@ -24,8 +25,7 @@ static uint64_t dice = 1;
 static float
 next_float(void)
 {
-    dice = dice * 6364136223846793005u + 1442695040888963407u;
-    return (float)(dice >> 40) / (float)(1 << 24) - 0.5f;
+    return hw_next_float(&dice);
 }
 
 static float *

@@ -11,6 +11,7 @@
 
 #include "engine/bench_model.h"
 #include "engine/forward_parts.h"
+#include "tests/unit/engine/next_float.h"
 
 static const char *const kernels[] = {"scalar", "avx2", "avx512", "vnni", "neon", "best"};
 #define SETS (sizeof(kernels) / sizeof(kernels[0]))
@@ -20,8 +21,7 @@ static uint64_t dice = 7;
 static float
 next_float(void)
 {
-    dice = dice * 6364136223846793005u + 1442695040888963407u;
-    return (float)(dice >> 40) / (float)(1 << 24) - 0.5f;
+    return hw_next_float(&dice);
 }
 
 /* What a token's x may be: as layers give it, and what no model should give. */
