@@ -125,6 +125,8 @@ measure_decode(struct stream *streams, size_t count, double seconds, struct hw_b
     while (used < seconds) {
         uint64_t begun = hw_bdh_now_ns();
         size_t n = count - first < together ? count - first : together;
+        for (size_t i = first; i < first + n && n < count && turn % HW_TURN == 0; i++)
+            hw_bdh_session_fetch(sessions[i]);
         for (size_t i = first; i < first + n; i++)
             tokens[i] = hw_sampler_pick(streams[i].sampler, logits[i]);
         uint64_t sampled = hw_bdh_now_ns();
@@ -173,7 +175,7 @@ count_touched(const struct hw_bdh_session *session)
 {
     const struct hw_bdh_engine *e = session->engine;
     size_t places = (size_t)e->conf.n_layer * e->conf.n_head, sum = 0;
-    size_t tokens = (session->position - 1) % HW_BLOCK + 1;
+    size_t tokens = (session->position - 1) % e->block + 1;
 
     for (size_t i = 0; i < places * e->head_width / 2; i++)
         sum += (size_t)__builtin_popcount(session->touched[i]);

@@ -30,7 +30,7 @@ static const char help[] =
     "  --greedy            temperature 0, whatever --temperature says\n"
     "  --stop TEXT         end before TEXT (up to 4 times)\n"
     "  --raw               no template\n"
-    "  --precision P       f32 (default), or fast: int8 weights, bf16 state\n"
+    "  --precision P       f32 (default), or fast: weights and state in int8\n"
     "  --save-state FILE   sets aside what the model has read and said, to go on from; what\n"
     "                      --max-tokens cuts within a character, or within what may be a stop\n"
     "                      string, waits there too\n"

@@ -26,7 +26,7 @@ static const char help[] =
     "                     context, or 256)\n"
     "  --length N         bytes of a sequence (default: eight blocks)\n"
     "  --sequences N      at most so many, spread evenly (default 64)\n"
-    "  --precision P      f32 (default), or fast: int8 weights, bf16 state\n";
+    "  --precision P      f32 (default), or fast: weights and state in int8\n";
 
 struct loss_options {
     const char *models[MAX_MODELS];

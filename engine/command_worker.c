@@ -22,8 +22,9 @@ static const char help[] =
     "  --memory MIB        for all sessions' states (default 1024): lowers --max-sessions\n"
     "  --state-cache MIB   for states kept of what was read (default 64, 0: none), so that a\n"
     "                      prompt that begins alike is read from there on\n"
-    "  --precision P       f32 (default), or fast: int8 weights, bf16 state; half the\n"
-    "                      memory a session, `hatchway bdh bench` says what it gains and costs\n";
+    "  --precision P       f32 (default), or fast: weights and state in int8; a third\n"
+    "                      of the memory a session, `hatchway bdh bench` says what it gains and "
+    "costs\n";
 
 int
 hw_command_worker(int argc, char **argv)

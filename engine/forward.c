@@ -32,6 +32,13 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
     s->bytes = hw_bdh_alloc((HW_BLOCK + 1) * e->row_bytes, 1);
     s->x_parts = hw_bdh_alloc(e->width, sizeof(float));
     s->y = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(float));
+    s->asks[0].words = hw_bdh_alloc(HW_BLOCK * e->head_width / 2, sizeof(uint32_t));
+    s->asks[0].sums = hw_bdh_alloc(HW_BLOCK * e->width, sizeof(uint32_t));
+    s->q8[0].bytes = hw_bdh_alloc(HW_BLOCK * e->head_width, 1);
+    s->q = hw_bdh_alloc(e->head_width, sizeof(float));
+    s->room.q = hw_bdh_alloc(HW_BLOCK8 * HW_FOLD_STRIDE, sizeof(uint32_t));
+    s->room.values = hw_bdh_alloc(HW_BLOCK8 * e->width, sizeof(uint32_t));
+    s->room.sums = hw_bdh_alloc(2 * e->width, sizeof(float));
     s->dots = hw_bdh_alloc(list, sizeof(float));
     s->maybe = hw_bdh_alloc(list, sizeof(uint32_t));
     s->maybe_a = hw_bdh_alloc(list, sizeof(float));
@@ -43,6 +50,12 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
             s->inputs[i].bytes = s->bytes + i * e->row_bytes;
         s->asked.bytes = s->bytes + HW_BLOCK * e->row_bytes;
     }
+    bool asks = s->asks[0].words != NULL && s->asks[0].sums != NULL && s->q8[0].bytes != NULL;
+    for (size_t i = 1; i < HW_BLOCK && asks; i++) {
+        s->asks[i] = (struct hw_asked8){.words = s->asks[0].words + i * e->head_width / 2,
+                                        .sums = s->asks[0].sums + i * e->width};
+        s->q8[i].bytes = s->q8[0].bytes + i * e->head_width;
+    }
     bool lists = true;
     for (struct hw_fired *f = s->fired; f < s->fired + HW_BLOCK; f++) {
         f->pairs = hw_bdh_alloc(list, sizeof(uint32_t));
@@ -51,7 +64,8 @@ alloc_scratch(const struct hw_bdh_engine *e, struct hw_scratch *s)
         lists = lists && f->pairs != NULL && f->active != NULL && f->a != NULL;
     }
     return lists && s->cosines != NULL && s->sines != NULL && s->x != NULL && s->z != NULL &&
-           s->encoded != NULL && s->bytes != NULL && s->x_parts != NULL && s->y != NULL &&
+           s->encoded != NULL && s->bytes != NULL && s->x_parts != NULL && s->y != NULL && asks &&
+           s->q != NULL && s->room.q != NULL && s->room.values != NULL && s->room.sums != NULL &&
            s->dots != NULL && s->maybe != NULL && s->maybe_a != NULL && s->open != NULL &&
            s->c != NULL && s->logits != NULL;
 }
@@ -67,6 +81,13 @@ free_scratch(struct hw_scratch *s)
     free(s->bytes);
     free(s->x_parts);
     free(s->y);
+    free(s->asks[0].words);
+    free(s->asks[0].sums);
+    free(s->q8[0].bytes);
+    free(s->q);
+    free(s->room.q);
+    free(s->room.values);
+    free(s->room.sums);
     for (struct hw_fired *f = s->fired; f < s->fired + HW_BLOCK; f++) {
         free(f->pairs);
         free(f->active);
@@ -82,20 +103,22 @@ free_scratch(struct hw_scratch *s)
 
 /* The parts of a session's memory, in their order; each a multiple of 64 bytes. */
 struct parts {
-    size_t state, q, x, touched;
+    size_t state, scales, q, q_scales, x, touched;
 };
 
 static struct parts
 measure_parts(const struct hw_bdh_engine *e)
 {
     size_t places = (size_t)e->conf.n_layer * e->conf.n_head;
-    size_t value_bytes = e->precision == HW_BDH_FAST ? sizeof(uint16_t) : sizeof(float);
+    bool fast = e->precision == HW_BDH_FAST;
 
     return (struct parts){
-        .state = places * e->conf.n_neuron * e->width * value_bytes,
-        .q = places * HW_BLOCK * e->head_width * value_bytes,
-        .x = e->conf.n_layer * HW_BLOCK * e->width * sizeof(float),
-        .touched = places * e->head_width / 2 * sizeof(uint16_t),
+        .state = places * e->conf.n_neuron * e->width * (fast ? sizeof(int8_t) : sizeof(float)),
+        .scales = fast ? places * e->head_width / 2 * sizeof(float) : 0,
+        .q = places * e->block * e->head_width * (fast ? sizeof(uint8_t) : sizeof(float)),
+        .q_scales = fast ? places * e->block * sizeof(float) : 0,
+        .x = e->conf.n_layer * e->block * e->width * sizeof(float),
+        .touched = places * e->head_width / 2 * sizeof(uint32_t),
     };
 }
 
@@ -104,7 +127,7 @@ hw_bdh_engine_state_bytes(const struct hw_bdh_engine *e)
 {
     struct parts parts = measure_parts(e);
 
-    return parts.state + parts.q + parts.x + parts.touched;
+    return parts.state + parts.scales + parts.q + parts.q_scales + parts.x + parts.touched;
 }
 
 int
@@ -129,9 +152,11 @@ hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_session 
     }
     struct parts parts = measure_parts(engine);
     s->state = s->memory;
-    s->q = (char *)s->memory + parts.state;
-    s->x = (float *)((char *)s->q + parts.q);
-    s->touched = (uint16_t *)((char *)s->x + parts.x);
+    s->scales = (float *)((char *)s->memory + parts.state);
+    s->q = (char *)s->scales + parts.scales;
+    s->q_scales = (float *)((char *)s->q + parts.q);
+    s->x = (float *)((char *)s->q_scales + parts.q_scales);
+    s->touched = (uint32_t *)((char *)s->x + parts.x);
     *out = s;
     return 0;
 }
@@ -155,6 +180,15 @@ hw_bdh_session_destroy(struct hw_bdh_session **session)
     free_scratch(&s->scratch);
     free(s);
     *session = NULL;
+}
+
+void
+hw_bdh_session_fetch(const struct hw_bdh_session *session)
+{
+    const char *memory = session->memory;
+
+    for (size_t at = 0; at < session->memory_bytes; at += 64)
+        __builtin_prefetch(memory + at, 0, 2);
 }
 
 uint64_t

@@ -9,10 +9,10 @@
 #include "engine/model.h"
 
 struct hw_bdh_engine;  /* opaque; layout in forward_parts.h */
-struct hw_bdh_session; /* opaque; layout in forward.c */
+struct hw_bdh_session; /* opaque; layout in forward_parts.h */
 
-/* FAST: encoder, encoder_v and decoder in int8, the state in bf16. docs/engine.md has what it costs
- * and gains. */
+/* FAST: encoder, encoder_v, decoder and the state in int8. docs/engine.md has what it costs and
+ * gains. */
 enum hw_bdh_precision { HW_BDH_F32, HW_BDH_FAST };
 
 /* Copies what it needs: the model may be destroyed after. On 0 the caller owns *out. */
@@ -34,6 +34,8 @@ int hw_bdh_session_create(const struct hw_bdh_engine *engine, struct hw_bdh_sess
                           struct hw_err *err);
 /* Back to position 0, as new. */
 void hw_bdh_session_reset(struct hw_bdh_session *session);
+/* Brings the state into the cache, in one stream: for a session whose turn has come (turns.h). */
+void hw_bdh_session_fetch(const struct hw_bdh_session *session);
 void hw_bdh_session_destroy(struct hw_bdh_session **session); /* NULL-safe, nulls it */
 uint64_t hw_bdh_session_position(const struct hw_bdh_session *session);
 /* Whether what it has taken since position 0 are the first bytes of this text, and the text goes on

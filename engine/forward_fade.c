@@ -15,7 +15,7 @@
 static double
 steps_taken(const struct hw_bdh_engine *e, uint64_t position)
 {
-    return floor((double)(position - position % HW_BLOCK) * e->fading / HW_FADE_STEP);
+    return floor((double)(position - position % e->block) * e->fading / HW_FADE_STEP);
 }
 
 struct hw_fade
@@ -27,29 +27,20 @@ hw_bdh_fade(const struct hw_bdh_engine *engine, uint64_t position)
                             .writing = (float)exp2(bits + engine->fading)};
 }
 
+_Static_assert(HW_BLOCK8 <= HW_FADE_STEP, "decay takes at most a bit a token: a step a block");
+
 bool
 hw_bdh_fade_steps(const struct hw_bdh_engine *engine, uint64_t position)
 {
-    return steps_taken(engine, position) > steps_taken(engine, position - HW_BLOCK);
+    return steps_taken(engine, position) > steps_taken(engine, position - engine->block);
 }
 
 void
-hw_bdh_fade_f32(float *values, size_t count)
+hw_bdh_fade_values(float *values, size_t count)
 {
     const float step = 0x1p-32f, least = 0x1p-94f;
 
     _Static_assert(HW_FADE_STEP == 32, "the step is written out");
     for (size_t i = 0; i < count; i++)
         values[i] = fabsf(values[i]) < least ? 0.0f : values[i] * step;
-}
-
-/* By the exponent; what is no number stays none. */
-void
-hw_bdh_fade_bf16(uint16_t *values, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        unsigned exponent = values[i] >> 7 & 0xffu;
-        unsigned faded = exponent > HW_FADE_STEP ? values[i] - (HW_FADE_STEP << 7) : 0u;
-        values[i] = exponent == 0xffu ? values[i] : (uint16_t)faded;
-    }
 }

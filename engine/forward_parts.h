@@ -17,6 +17,7 @@ struct hw_bdh_engine {
     size_t head_width;  /* head_panels * HW_PANEL: N padded */
     size_t vocab_panels;
     size_t groups;       /* D / 4, rounded up */
+    size_t block;        /* tokens whose writes to the state wait together */
     bool streams;        /* a session's state is larger than any cache */
     double fading;       /* bits that the state loses a token: -log2(decay); 0: none */
     float *embed;        /* [V][width], layer-normed: no token needs it otherwise */
@@ -78,8 +79,7 @@ struct hw_fade hw_bdh_fade(const struct hw_bdh_engine *engine, uint64_t position
 /* Whether the state takes over the scale's bits when a block ends at this position. */
 bool hw_bdh_fade_steps(const struct hw_bdh_engine *engine, uint64_t position);
 /* Divides by 2^HW_FADE_STEP; what would leave the range of normal numbers is gone. */
-void hw_bdh_fade_f32(float *values, size_t count);
-void hw_bdh_fade_bf16(uint16_t *values, size_t count);
+void hw_bdh_fade_values(float *values, size_t count);
 
 #define HW_HISTORY_BYTES 32u
 #define HW_HISTORY_RECENT 16u /* tokens kept */
@@ -107,6 +107,10 @@ struct hw_scratch {
     struct hw_margins margins;         /* its lengths, where one token's encoder is screened */
     size_t turn, summed;               /* tokens on trial; their neurons that were summed */
     float *y;                          /* [HW_BLOCK][width]: in one head */
+    struct hw_asked8 asks[HW_BLOCK];   /* fast: of the state, in one head; */
+    struct hw_input8 q8[HW_BLOCK];     /* and of the tokens that wait; */
+    float *q;                          /* [head_width]: both from this */
+    struct hw_fold_room room;          /* fast */
     struct hw_fired fired[HW_BLOCK];   /* in one head; lists with room for head_width + HW_LANES */
     /* of one token in one head */
     float *dots;     /* beside its fired.active, or beside maybe; then */
@@ -125,17 +129,19 @@ void hw_bdh_screen_take(const struct hw_bdh_engine *engine, struct hw_scratch *s
 void hw_bdh_screen_encode(const struct hw_bdh_engine *engine, struct hw_scratch *scratch,
                           size_t head);
 
-/* Of the last tokens, position % HW_BLOCK of them, the state proper knows nothing yet: their q and
+/* Of the last tokens, position % block of them, the state proper knows nothing yet: their q and
  * x stand beside it until the block is full. All of it is one piece of memory. */
 struct hw_bdh_session {
     const struct hw_bdh_engine *engine;
     uint64_t position;
-    void *memory; /* [memory_bytes]: state, q, x, touched */
+    void *memory; /* [memory_bytes]: state, scales, q, q_scales, x, touched */
     size_t memory_bytes;
-    void *state;       /* [n_layer][H][N][width] floats; fast: [n_layer][H][N / 2][width] words */
-    void *q;           /* [n_layer][H][HW_BLOCK][head_width] floats or bf16 */
-    float *x;          /* [n_layer][HW_BLOCK][width]; under decay as S' takes it */
-    uint16_t *touched; /* [n_layer][H][head_width / 2] */
+    void *state;               /* [n_layer][H][N][width] floats; fast: bytes (kernels_state8.inc) */
+    float *scales;             /* fast: [n_layer][H][head_width / 2]: of its pairs of rows */
+    void *q;                   /* [n_layer][H][block][head_width] floats or bytes + HW_BIAS8 */
+    float *q_scales;           /* fast: [n_layer][H][block] */
+    float *x;                  /* [n_layer][block][width]; under decay as S' takes it */
+    uint32_t *touched;         /* [n_layer][H][head_width / 2] */
     struct hw_history history; /* of all tokens taken */
     uint64_t *profile;         /* [HW_BDH_STAGES] or NULL */
     uint64_t marked_ns;

@@ -10,8 +10,8 @@
  * state too, while all of them pass.
  *
  * A token reads the state but does not write to it: its q and x are kept, those behind it ask them
- * directly, and once in HW_BLOCK positions all are added at a go. That is the same sum, and moves
- * the state in and out once where it was moved sixteen times. Blocks end at multiples of HW_BLOCK,
+ * directly, and once in a block of positions (16; in fast 32) all are added at a go. That is the
+ * same sum, and moves the state in and out once a block. Blocks end at multiples of their length,
  * so each value comes from the same operations in the same order however the tokens come: one by
  * one, in pieces of a prompt, or beside other sessions. Decay (forward_fade.c) changes neither:
  * what a token leaves is made larger and what is read smaller, each token by its position. */
@@ -67,9 +67,11 @@ encode(const struct pass *p, size_t head)
 struct place {
     size_t at; /* layer * H + head */
     float *state, *q;
-    uint32_t *state16, *q16;
+    uint32_t *state8;
+    uint8_t *q8;
+    float *scales, *q_scales;
     float *x;
-    uint16_t *touched;
+    uint32_t *touched;
 };
 
 static struct place
@@ -77,15 +79,17 @@ find_place(const struct hw_bdh_session *owner, size_t layer, size_t head)
 {
     const struct hw_bdh_engine *e = owner->engine;
     size_t at = layer * e->conf.n_head + head;
-    size_t rows = at * e->conf.n_neuron * e->width, q = at * HW_BLOCK * e->head_width;
+    size_t rows = at * e->conf.n_neuron * e->width, q = at * e->block * e->head_width;
 
     return (struct place){
         .at = at,
         .state = (float *)owner->state + rows,
         .q = (float *)owner->q + q,
-        .state16 = (uint32_t *)owner->state + rows / 2,
-        .q16 = (uint32_t *)owner->q + q / 2,
-        .x = owner->x + layer * HW_BLOCK * e->width,
+        .state8 = (uint32_t *)owner->state + rows / 4,
+        .q8 = (uint8_t *)owner->q + q,
+        .scales = owner->scales + at * e->head_width / 2,
+        .q_scales = owner->q_scales + at * e->block,
+        .x = owner->x + layer * e->block * e->width,
         .touched = owner->touched + at * e->head_width / 2,
     };
 }
@@ -100,16 +104,20 @@ list(const struct pass *p, size_t token, const struct place *place, size_t n)
     size_t at = token * e->head_width, slot = p->slots[token];
 
     fired->touched = place->touched;
-    fired->bit = (uint16_t)(1u << slot);
+    fired->bit = UINT32_C(1) << slot;
     if (slot == 0)
         memset(place->touched, 0, e->head_width / 2 * sizeof(place->touched[0]));
-    if (e->precision == HW_BDH_F32)
+    if (e->precision == HW_BDH_F32) {
         e->kernels->list(s->encoded + at, s->cosines + at, s->sines + at, n,
                          place->q + slot * e->head_width, fired);
-    else
-        e->kernels->list16(s->encoded + at, s->cosines + at, s->sines + at,
-                           e->row_scales8 + place->at % e->conf.n_head * e->head_width, n,
-                           place->q16 + slot * e->head_width / 2, fired);
+        return;
+    }
+    e->kernels->list_scaled(s->encoded + at, s->cosines + at, s->sines + at,
+                            e->row_scales8 + place->at % e->conf.n_head * e->head_width, n, s->q,
+                            fired);
+    e->kernels->ask8(s->q, place->scales, e->head_width, &p->scratch->asks[token],
+                     &p->scratch->q8[token], place->q8 + slot * e->head_width);
+    place->q_scales[slot] = s->q8[token].scale;
 }
 
 /* What the state says to tokens from .. to of one session. One alone had better read all of it
@@ -127,7 +135,7 @@ read_state(const struct pass *p, const struct place *place, size_t from, size_t 
         readers[i] = (struct hw_reader){
             .fired = &s->fired[from + i],
             .q = place->q + p->slots[from + i] * e->head_width,
-            .q16 = place->q16 + p->slots[from + i] * e->head_width / 2,
+            .asked = &s->asks[from + i],
             .y = s->y + (from + i) * e->width,
         };
     bool whole = e->streams && count == 1 && 2 * readers[0].fired->pair_count > pairs;
@@ -136,9 +144,26 @@ read_state(const struct pass *p, const struct place *place, size_t from, size_t 
     else if (e->precision == HW_BDH_F32)
         kernels->read(place->state, e->width, pairs, readers, count);
     else if (whole)
-        kernels->scan16(place->state16, e->width, pairs, readers[0].q16, readers[0].y);
+        kernels->scan8(place->state8, e->width, pairs, readers);
     else
-        kernels->read16(place->state16, e->width, pairs, readers, count);
+        kernels->read8(place->state8, e->width, pairs, readers, count);
+}
+
+/* In bytes: what the tokens of the block say to one of them. */
+static void
+recall8(const struct pass *p, const struct place *place, size_t token, float *y)
+{
+    static const uint32_t in_order[HW_BLOCK8] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                                 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                                                 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+    const struct hw_bdh_engine *e = p->engine;
+    size_t before = p->slots[token];
+    float scores[HW_BLOCK8 + 3];
+
+    e->kernels->dots8(place->q8, e->head_width, in_order, before, &p->scratch->q8[token], scores);
+    for (size_t i = 0; i < before; i++)
+        scores[i] *= place->q_scales[i];
+    e->kernels->combine(place->x, e->width, e->width, in_order, scores, before, y);
 }
 
 /* y of tokens from .. to of one session: what the state says, and what the tokens do that it does
@@ -155,36 +180,40 @@ attend(const struct pass *p, const struct place *place, size_t from, size_t to, 
         if (e->precision == HW_BDH_F32)
             e->kernels->recall(place->q, e->head_width, n, p->slots[i], place->x, e->width, y);
         else
-            e->kernels->recall16(place->q16, e->head_width / 2, n, p->slots[i], place->x, e->width,
-                                 y);
+            recall8(p, place, i, y);
         if (e->fading != 0.0)
             for (size_t j = 0; j < e->width; j++)
                 y[j] *= p->fades[i].reading;
     }
 }
 
-/* A full block goes into the state. What bf16 rounds away is drawn by place and position: the same
+/* A full block goes into the state. What bytes round away is drawn by place and position: the same
  * again, whoever else is in the batch. */
 static void
 fold(const struct pass *p, const struct hw_bdh_session *owner, const struct place *place)
 {
     const struct hw_bdh_engine *e = p->engine;
-    size_t pairs = e->conf.n_neuron / 2, values = e->conf.n_neuron * e->width;
+    size_t pairs = e->conf.n_neuron / 2;
     bool steps = e->fading != 0.0 && hw_bdh_fade_steps(e, owner->position);
 
     if (e->precision == HW_BDH_F32) {
         e->kernels->fold(place->state, e->width, pairs, place->touched, place->q, e->head_width,
                          place->x);
         if (steps)
-            hw_bdh_fade_f32(place->state, values);
+            hw_bdh_fade_values(place->state, e->conf.n_neuron * e->width);
         return;
     }
     uint64_t seed = (owner->position * e->conf.n_layer * e->conf.n_head + place->at) *
                     UINT64_C(0x9e3779b97f4a7c15);
-    e->kernels->fold16(place->state16, e->width, pairs, place->touched, place->q16,
-                       e->head_width / 2, place->x, (uint32_t)(seed >> 32));
+    const struct hw_block8 block = {.q = place->q8,
+                                    .stride = e->head_width,
+                                    .scales = place->q_scales,
+                                    .x = place->x,
+                                    .touched = place->touched};
+    e->kernels->fold8(place->state8, place->scales, e->width, pairs, &block, (uint32_t)(seed >> 32),
+                      &p->scratch->room);
     if (steps)
-        hw_bdh_fade_bf16((uint16_t *)place->state16, values);
+        hw_bdh_fade_values(place->scales, pairs);
 }
 
 /* Adds to a token's z what the head's neurons say about its y: in fast, */
@@ -251,7 +280,7 @@ pass_head(const struct pass *p, size_t layer, size_t head, size_t wanted_from)
             to++;
         if (to > wanted_from)
             attend(p, &place, from < wanted_from ? wanted_from : from, to, n);
-        if (p->slots[to - 1] == HW_BLOCK - 1)
+        if (p->slots[to - 1] == e->block - 1)
             fold(p, p->owners[from], &place);
     }
     mark(p, HW_BDH_STAGE_STATE);
@@ -272,7 +301,7 @@ keep_x(const struct pass *p, size_t token, size_t layer)
 {
     size_t width = p->engine->width;
     const float *x = p->scratch->x + token * width;
-    float *kept = p->owners[token]->x + (layer * HW_BLOCK + p->slots[token]) * width;
+    float *kept = p->owners[token]->x + (layer * p->engine->block + p->slots[token]) * width;
 
     memcpy(kept, x, width * sizeof(float));
     if (p->engine->fading != 0.0)
@@ -331,7 +360,7 @@ pass_all(struct pass *p, const uint32_t *tokens, size_t wanted_from)
         if (e->fading != 0.0)
             p->fades[i] = hw_bdh_fade(e, owner->position);
         memcpy(s->x + i * e->width, e->embed + token * e->width, e->width * sizeof(float));
-        p->slots[i] = owner->position % HW_BLOCK;
+        p->slots[i] = owner->position % e->block;
         hw_bdh_session_note(owner, token);
     }
     mark(p, HW_BDH_STAGE_ROPE);

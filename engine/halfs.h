@@ -1,4 +1,4 @@
-/* engine/halfs.h - the two 16-bit floats of checkpoint files, to and from f32. */
+/* engine/halfs.h - floats' bits, and the two 16-bit floats of checkpoint files. */
 #ifndef HW_ENGINE_HALFS_H
 #define HW_ENGINE_HALFS_H
 
@@ -13,6 +13,14 @@ hw_f32_from_bits(uint32_t bits)
     return f;
 }
 
+static inline uint32_t
+hw_bits_from_f32(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof(bits));
+    return bits;
+}
+
 static inline float
 hw_f32_from_bf16(uint16_t half)
 {
@@ -23,8 +31,7 @@ hw_f32_from_bf16(uint16_t half)
 static inline uint16_t
 hw_bf16_from_f32(float value)
 {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof(bits));
+    uint32_t bits = hw_bits_from_f32(value);
     bits += 0x7fffu + ((bits >> 16) & 1u);
     return (uint16_t)(bits >> 16);
 }

@@ -32,7 +32,13 @@ struct hw_input8 {
 /* VNNI multiplies unsigned by signed bytes. */
 #define HW_BIAS8 128
 
-#define HW_BLOCK 16u /* tokens whose writes to the state wait together */
+#define HW_BLOCK 16u  /* tokens that pass together, and whose writes to the state wait together */
+#define HW_BLOCK8 32u /* so many wait where the state is in bytes: each fold rounds */
+_Static_assert(HW_BLOCK8 % HW_BLOCK == 0 && HW_BLOCK8 <= 32, "no pass crosses a block; its bits");
+
+/* A state in bytes: the largest scale, and neurons of a head whose products' sum is in range. */
+#define HW_MAX_SCALE8 1e33f
+#define HW_MAX_NEURONS8 (UINT32_C(1) << 17)
 
 /* What the neurons of one head do for one token. The lists have room for HW_LANES more. */
 struct hw_fired {
@@ -40,15 +46,23 @@ struct hw_fired {
     uint32_t *active; /* [n] neurons with a > 0 */
     float *a;         /* [n] beside active; in fast times the neuron's scale */
     size_t pair_count, active_count;
-    uint16_t *touched; /* [n / 2]: each such pair's gets the bit */
-    uint16_t bit;
+    uint32_t *touched; /* [n / 2]: each such pair's gets the bit */
+    uint32_t bit;
+};
+
+/* What a token asks of a state in bytes: q times the pairs' scales, as scale * whole numbers. */
+struct hw_asked8 {
+    uint32_t *words; /* [n / 2]: a pair's two, of 16 bits */
+    uint32_t *sums;  /* [width]: room for the answer */
+    uint32_t sum;    /* of the whole numbers */
+    float scale;
 };
 
 /* A token that reads a state: at most HW_BLOCK at a time. */
 struct hw_reader {
     const struct hw_fired *fired; /* its pairs */
     const float *q;               /* f32, or */
-    const uint32_t *q16;          /* bf16 */
+    struct hw_asked8 *asked;      /* bytes */
     float *y;
 };
 
@@ -74,6 +88,24 @@ struct hw_margins {
     float length, input_off; /* of the input */
 };
 
+/* Where a block of tokens and a wide pair of rows wait while they are added. */
+struct hw_fold_room {
+    uint32_t *values; /* [HW_BLOCK8][width] */
+    uint32_t *q;      /* [HW_BLOCK8][HW_FOLD_STRIDE] */
+    float *sums;      /* [2 * width] */
+};
+#define HW_FOLD_PAIRS 64u
+#define HW_FOLD_STRIDE (HW_FOLD_PAIRS + HW_LANES) /* a power of two would crowd a cache's set */
+
+/* A block of tokens that a state in bytes does not hold yet, in one layer and head. */
+struct hw_block8 {
+    const uint8_t *q; /* [HW_BLOCK8][stride], HW_BIAS8 added */
+    size_t stride;
+    const float *scales;     /* [HW_BLOCK8]: of q */
+    const float *x;          /* [HW_BLOCK8][width] */
+    const uint32_t *touched; /* [n / 2]: by which of them */
+};
+
 struct hw_kernels {
     const char *name;
     /* Whether finding in int8 who may fire, before summing, pays; dots then has dense's bits. */
@@ -91,9 +123,9 @@ struct hw_kernels {
      * is padded to 2 * HW_LANES; the lists have room for HW_LANES more. */
     void (*list)(const float *encoded, const float *cosines, const float *sines, size_t n, float *q,
                  struct hw_fired *to);
-    /* q in bf16, a pair a word; a goes on the list times its scale [n]. */
-    void (*list16)(const float *encoded, const float *cosines, const float *sines,
-                   const float *scales, size_t n, uint32_t *q, struct hw_fired *to);
+    /* The same, but a goes on the list times its scale [n]. */
+    void (*list_scaled)(const float *encoded, const float *cosines, const float *sines,
+                        const float *scales, size_t n, float *q, struct hw_fired *to);
     /* Of c[k] = a[k] * b[k] those above 0, with their indices. rows and c have room for count
      * rounded up to HW_LANES. Returns how many. */
     size_t (*gate)(const uint32_t *active, const float *a, const float *b, size_t count,
@@ -106,29 +138,32 @@ struct hw_kernels {
      * Returns how many; all have room for HW_LANES more. */
     size_t (*may_fire)(const float *estimates, const struct hw_margins *margins, size_t n,
                        uint32_t *rows);
+    /* What is asked of a state in bytes: q [n] times the pairs' scales [n / 2]; and q itself in
+     * bytes, once more with HW_BIAS8 added. n is a multiple of 2 * HW_LANES. */
+    void (*ask8)(const float *q, const float *scales, size_t n, struct hw_asked8 *out,
+                 struct hw_input8 *q8, uint8_t *kept);
     /* Each token's y += sum over its listed pairs of q[2i] * state[2i] + q[2i+1] * state[2i+1] */
     void (*read)(const float *state, size_t width, size_t pairs, const struct hw_reader *tokens,
                  size_t count);
-    /* The same with state and q in bf16; a word of state holds a column of both rows. */
-    void (*read16)(const uint32_t *state, size_t width, size_t pairs,
-                   const struct hw_reader *tokens, size_t count);
+    /* The same with the state in bytes (layout: kernels_state8.inc), width a multiple of
+     * 2 * HW_LANES. */
+    void (*read8)(const uint32_t *state, size_t width, size_t pairs, const struct hw_reader *tokens,
+                  size_t count);
     /* The same bits by reading all pairs in one stream, for q is 0 where no neuron fires: from
      * memory that is faster than many pieces of it. */
     void (*scan)(const float *state, size_t width, size_t pairs, const float *q, float *y);
-    void (*scan16)(const uint32_t *state, size_t width, size_t pairs, const uint32_t *q, float *y);
+    void (*scan8)(const uint32_t *state, size_t width, size_t pairs, const struct hw_reader *token);
     /* What the state does not hold yet: y += sum over s < count of (q[count] . q[s]) * x[s].
      * stride is from one token's q to the next one's, n as above. */
     void (*recall)(const float *q, size_t stride, size_t n, size_t count, const float *x,
                    size_t width, float *y);
-    void (*recall16)(const uint32_t *q, size_t stride, size_t n, size_t count, const float *x,
-                     size_t width, float *y);
-    /* state[r] += sum over HW_BLOCK tokens t of q[t][r] * x[t], for pairs of rows touched by tokens
-     * of those bits. */
-    void (*fold)(float *state, size_t width, size_t pairs, const uint16_t *touched, const float *q,
+    /* state[r] += sum over the block's tokens t of q[t][r] * x[t], for pairs of rows touched by
+     * tokens of those bits. */
+    void (*fold)(float *state, size_t width, size_t pairs, const uint32_t *touched, const float *q,
                  size_t stride, const float *x);
-    void (*fold16)(uint32_t *state, size_t width, size_t pairs, const uint16_t *touched,
-                   const uint32_t *q, size_t stride, const float *x,
-                   uint32_t seed); /* rounded at random by the seed */
+    /* In bytes, rounded at random by the seed. */
+    void (*fold8)(uint32_t *state, float *scales, size_t width, size_t pairs,
+                  const struct hw_block8 *block, uint32_t seed, struct hw_fold_room *room);
     /* out[k] = dot(matrix + rows[k] * stride, v), over width; out has room for 7 more */
     void (*dots)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                  size_t count, const float *v, float *out);

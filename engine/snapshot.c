@@ -9,20 +9,23 @@
 struct hw_snapshot_shape
 hw_snapshot_measure(const struct hw_bdh_engine *e, uint64_t position)
 {
-    size_t value_bytes = e->precision == HW_BDH_FAST ? sizeof(uint16_t) : sizeof(float);
+    bool fast = e->precision == HW_BDH_FAST;
     struct hw_snapshot_shape shape = {
-        .pair_bytes = 2 * e->width * value_bytes,
+        .row_bytes = 2 * e->width * (fast ? sizeof(int8_t) : sizeof(float)),
         .places = (size_t)e->conf.n_layer * e->conf.n_head,
-        .q_bytes = e->head_width * value_bytes,
+        .q_bytes = e->head_width * (fast ? sizeof(uint8_t) : sizeof(float)),
+        .q_scale_bytes = fast ? sizeof(float) : 0,
         .x_bytes = e->width * sizeof(float),
-        .touched_bytes = e->head_width / 2 * sizeof(uint16_t),
-        .slots = position % HW_BLOCK,
+        .touched_bytes = e->head_width / 2 * sizeof(uint32_t),
+        .slots = position % e->block,
     };
 
+    shape.pair_bytes = shape.row_bytes + (fast ? sizeof(float) : 0);
     shape.pairs = shape.places * (e->conf.n_neuron / 2);
     shape.map_bytes = (shape.pairs + 7) / 8;
     if (shape.slots > 0)
-        shape.open_bytes = shape.places * (shape.slots * shape.q_bytes + shape.touched_bytes) +
+        shape.open_bytes = shape.places * (shape.slots * (shape.q_bytes + shape.q_scale_bytes) +
+                                           shape.touched_bytes) +
                            e->conf.n_layer * shape.slots * shape.x_bytes;
     return shape;
 }
@@ -61,6 +64,54 @@ is_zero(const void *bytes, size_t len)
     return true;
 }
 
+/* Where a pair's scale is; NULL in f32. */
+static float *
+find_scale(const struct hw_bdh_session *s, size_t pair)
+{
+    const struct hw_bdh_engine *e = s->engine;
+    size_t in_place = e->conf.n_neuron / 2;
+
+    return e->precision == HW_BDH_FAST
+               ? s->scales + pair / in_place * (e->head_width / 2) + pair % in_place
+               : NULL;
+}
+
+/* Whether anything was written to it. */
+static bool
+is_written(const struct hw_bdh_session *s, const struct hw_snapshot_shape *shape, size_t pair)
+{
+    const float *scale = find_scale(s, pair);
+
+    return scale != NULL
+               ? *scale > 0.0f
+               : !is_zero((uint8_t *)s->state + pair * shape->row_bytes, shape->row_bytes);
+}
+
+/* A pair's rows and scale, from the session or, with `back`, to it. */
+static void
+move_pair(const struct hw_bdh_session *s, const struct hw_snapshot_shape *shape, size_t pair,
+          uint8_t *bytes, bool back)
+{
+    uint8_t *rows = (uint8_t *)s->state + pair * shape->row_bytes;
+    float *scale = find_scale(s, pair);
+
+    memcpy(back ? rows : bytes, back ? bytes : rows, shape->row_bytes);
+    bytes += shape->row_bytes;
+    if (scale != NULL)
+        memcpy(back ? (void *)scale : bytes, back ? bytes : (void *)scale, sizeof(*scale));
+}
+
+static void
+clear_pair(const struct hw_bdh_session *s, const struct hw_snapshot_shape *shape, size_t pair)
+{
+    float *scale = find_scale(s, pair);
+
+    if (scale != NULL)
+        *scale = 0.0f;
+    else
+        memset((uint8_t *)s->state + pair * shape->row_bytes, 0, shape->row_bytes);
+}
+
 /* The open block's slots in use, from the session or, with `back`, to it. */
 static void
 move_open_block(const struct hw_bdh_session *s, const struct hw_snapshot_shape *shape,
@@ -70,8 +121,10 @@ move_open_block(const struct hw_bdh_session *s, const struct hw_snapshot_shape *
         uint8_t *at;
         size_t count, stride, bytes;
     } parts[] = {
-        {s->q, shape->places, HW_BLOCK * shape->q_bytes, shape->slots * shape->q_bytes},
-        {(uint8_t *)s->x, s->engine->conf.n_layer, HW_BLOCK * shape->x_bytes,
+        {s->q, shape->places, s->engine->block * shape->q_bytes, shape->slots * shape->q_bytes},
+        {(uint8_t *)s->q_scales, shape->places, s->engine->block * shape->q_scale_bytes,
+         shape->slots * shape->q_scale_bytes},
+        {(uint8_t *)s->x, s->engine->conf.n_layer, s->engine->block * shape->x_bytes,
          shape->slots * shape->x_bytes},
         {(uint8_t *)s->touched, 1, 0, shape->places * shape->touched_bytes},
     };
@@ -91,12 +144,11 @@ hw_bdh_snapshot_take(const struct hw_bdh_session *session, struct hw_bdh_snapsho
                      struct hw_err *err)
 {
     const struct hw_snapshot_shape shape = hw_snapshot_measure(session->engine, session->position);
-    const uint8_t *state = session->state;
     uint8_t *map = calloc(1, shape.map_bytes);
     size_t kept = 0;
 
     for (size_t i = 0; map != NULL && i < shape.pairs; i++)
-        if (!is_zero(state + i * shape.pair_bytes, shape.pair_bytes)) {
+        if (is_written(session, &shape, i)) {
             map[i / 8] |= (uint8_t)(1u << i % 8);
             kept++;
         }
@@ -111,7 +163,7 @@ hw_bdh_snapshot_take(const struct hw_bdh_session *session, struct hw_bdh_snapsho
     uint8_t *to = snapshot->body + shape.map_bytes;
     for (size_t i = 0; i < shape.pairs; i++)
         if ((map[i / 8] >> i % 8 & 1) != 0) {
-            memcpy(to, state + i * shape.pair_bytes, shape.pair_bytes);
+            move_pair(session, &shape, i, to, false);
             to += shape.pair_bytes;
         }
     move_open_block(session, &shape, to, false);
@@ -141,21 +193,20 @@ hw_bdh_session_restore(struct hw_bdh_session *session, const struct hw_bdh_snaps
 {
     const struct hw_bdh_engine *e = session->engine;
     const struct hw_snapshot_shape shape = hw_snapshot_measure(e, snapshot->position);
-    const uint8_t *map = snapshot->body, *from = map + shape.map_bytes;
-    uint8_t *state = session->state;
+    const uint8_t *map = snapshot->body;
+    uint8_t *from = (uint8_t *)map + shape.map_bytes;
 
     if (snapshot->precision != e->precision ||
         memcmp(snapshot->digest, e->digest, sizeof(e->digest)) != 0)
         return hw_err_set(err, HW_EINVAL, "the snapshot is of another model or precision");
-    for (size_t i = 0; i < shape.pairs; i++, state += shape.pair_bytes) {
-        if ((map[i / 8] >> i % 8 & 1) == 0) {
-            memset(state, 0, shape.pair_bytes);
-            continue;
+    for (size_t i = 0; i < shape.pairs; i++)
+        if ((map[i / 8] >> i % 8 & 1) != 0) {
+            move_pair(session, &shape, i, from, true);
+            from += shape.pair_bytes;
+        } else {
+            clear_pair(session, &shape, i);
         }
-        memcpy(state, from, shape.pair_bytes);
-        from += shape.pair_bytes;
-    }
-    move_open_block(session, &shape, (uint8_t *)from, true);
+    move_open_block(session, &shape, from, true);
     session->history = snapshot->history;
     session->position = snapshot->position;
     return 0;

@@ -39,16 +39,15 @@ bool hw_bdh_snapshot_ends_with(const struct hw_bdh_snapshot *snapshot, const voi
 
 /* A file holds a snapshot and what an answer goes on with. Little-endian:
  *
- *     "HWSTATE\n" | u32 version (2) | u32 precision | u8 digest[32] | u64 position
+ *     "HWSTATE\n" | u32 version (3) | u32 precision | u8 digest[32] | u64 position
  *     u8 history[32], u16 recent[16]
  *     u32 vocab | u32 pair bytes | u64 pairs | u64 kept pairs | u64 body bytes
  *     u64 generator[4] | u32 lately count | u32 waiting bytes | u32 lately[...]
  *     u8 waiting[...] | f32 logits[vocab] | body | u8 BLAKE2b-256 of all before it
  *
- * Version 1 had no waiting bytes; it is still read.
- *
- * body: a bit for each pair of rows of the state, lowest first; the pairs whose bit is set; q, x
- * and touched of the open block. */
+ * body: a bit for each pair of rows of the state, lowest first; the pairs whose bit is set, in fast
+ * each with its scale behind it; of the open block q, in fast their scales, x and touched. Files of
+ * older versions are refused: what was read can be read again. */
 struct hw_bdh_saved {
     struct hw_bdh_snapshot *snapshot;
     struct hw_sampler_state generator;

@@ -12,8 +12,7 @@
 #include "engine/file_write.h"
 #include "engine/snapshot_parts.h"
 
-#define VERSION 2u
-#define SILENT_VERSION 1u /* knew of no text that waits */
+#define VERSION 3u
 #define DIGEST_BYTES 32u
 #define MAX_POSITION (UINT64_C(1) << 48)
 
@@ -131,9 +130,9 @@ check_head(const struct head *h, const struct hw_bdh_engine *e, uint64_t file_by
 {
     if (memcmp(h->magic, magic, sizeof(magic)) != 0)
         return hw_err_set(err, HW_EINVAL, "is no saved state");
-    if (h->version != VERSION && h->version != SILENT_VERSION)
-        return hw_err_set(err, HW_EINVAL, "is of version %u, known are %u and %u", h->version,
-                          SILENT_VERSION, VERSION);
+    if (h->version != VERSION)
+        return hw_err_set(err, HW_EINVAL, "is of version %u, known is %u: have the text read again",
+                          h->version, VERSION);
     if (h->precision != HW_BDH_F32 && h->precision != HW_BDH_FAST)
         return hw_err_set(err, HW_EINVAL, "is of an unknown precision %u", h->precision);
     if (h->precision != (uint32_t)e->precision)
@@ -145,8 +144,7 @@ check_head(const struct head *h, const struct hw_bdh_engine *e, uint64_t file_by
                           "model's is %02x%02x%02x%02x...",
                           h->digest[0], h->digest[1], h->digest[2], h->digest[3], e->digest[0],
                           e->digest[1], e->digest[2], e->digest[3]);
-    if (h->position > MAX_POSITION ||
-        h->waiting_bytes > (h->version == VERSION ? HW_TEXTOUT_MAX_WAITING : 0) ||
+    if (h->position > MAX_POSITION || h->waiting_bytes > HW_TEXTOUT_MAX_WAITING ||
         h->lately_count > HW_SAMPLER_MAX_REPEAT_LAST ||
         (h->random[0] | h->random[1] | h->random[2] | h->random[3]) == 0)
         return hw_err_set(err, HW_EINVAL, "has a broken head");
@@ -189,6 +187,41 @@ check_map(const struct hw_bdh_snapshot *s, const struct hw_snapshot_shape *shape
     return 0;
 }
 
+/* A scale is a size as fold8 writes it. */
+static int
+check_scales(const struct hw_bdh_snapshot *s, const struct hw_snapshot_shape *shape,
+             struct hw_err *err)
+{
+    const uint8_t *pair = s->body + shape->map_bytes;
+
+    for (size_t i = 0; s->precision == HW_BDH_FAST && i < s->kept; i++) {
+        float scale;
+        memcpy(&scale, pair + shape->row_bytes, sizeof(scale));
+        if (!(scale > 0.0f && scale <= HW_MAX_SCALE8))
+            return hw_err_set(err, HW_EINVAL, "has a pair of rows whose scale is %g",
+                              (double)scale);
+        pair += shape->pair_bytes;
+    }
+    return 0;
+}
+
+/* Pairs are touched by tokens of the open block: by no others, whose q and x would be read. */
+static int
+check_touched(const struct hw_bdh_snapshot *s, const struct hw_snapshot_shape *shape,
+              struct hw_err *err)
+{
+    size_t bytes = shape->slots > 0 ? shape->places * shape->touched_bytes : 0;
+
+    for (size_t at = s->body_bytes - bytes; at < s->body_bytes; at += sizeof(uint32_t)) {
+        uint32_t touched;
+        memcpy(&touched, s->body + at, sizeof(touched));
+        if (touched >> shape->slots != 0)
+            return hw_err_set(err, HW_EINVAL, "has pairs touched by more than its %zu open tokens",
+                              shape->slots);
+    }
+    return 0;
+}
+
 static int
 read_body(struct input *in, const struct hw_bdh_engine *e, const struct head *h,
           struct hw_bdh_saved *out, struct hw_err *err)
@@ -222,7 +255,10 @@ read_body(struct input *in, const struct hw_bdh_engine *e, const struct head *h,
         return hw_err_set(err, HW_EINVAL, "is damaged: its checksum does not fit");
     if ((rc = check_generator(&out->generator, h->vocab, err)) != 0)
         return rc;
-    return check_map(out->snapshot, &shape, err);
+    if ((rc = check_map(out->snapshot, &shape, err)) != 0 ||
+        (rc = check_scales(out->snapshot, &shape, err)) != 0)
+        return rc;
+    return check_touched(out->snapshot, &shape, err);
 }
 
 static int

@@ -7,10 +7,12 @@
 
 /* How an engine's state falls into pairs of rows, and what its open block takes. */
 struct hw_snapshot_shape {
-    size_t pair_bytes, pairs, map_bytes;
+    size_t row_bytes;  /* a pair's two rows */
+    size_t pair_bytes; /* and, in fast, their scale */
+    size_t pairs, map_bytes;
     size_t places; /* layers x heads */
-    size_t q_bytes, x_bytes,
-        touched_bytes; /* a token's q in a place, its x in a layer; a place's */
+    size_t q_bytes, q_scale_bytes, x_bytes,
+        touched_bytes; /* a token's q and its scale in a place, its x in a layer; a place's */
     size_t slots;      /* tokens of the open block */
     size_t open_bytes;
 };

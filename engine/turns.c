@@ -7,7 +7,7 @@ size_t
 hw_turn_sessions(size_t sessions, size_t state_bytes, size_t cache_bytes)
 {
     /* Weights, other processes and other cores have their part of it. */
-    size_t fit = state_bytes > 0 ? cache_bytes / 4 / state_bytes : sessions;
+    size_t fit = state_bytes > 0 ? cache_bytes / 8 * 3 / state_bytes : sessions;
 
     if (state_bytes > cache_bytes)
         return sessions;

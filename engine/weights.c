@@ -4,9 +4,9 @@
  * the decoder's, because both are visited by lists of neurons. D is padded to whole vectors with
  * zeros, N to whole panels: no loop has a remainder. Where f32 is screened the encoder lies there
  * three times: in panels, in bytes, and transposed for those that bytes cannot tell. Fast holds the
- * encoder in int8, a scale a neuron, and rows of neurons too, and the state in bf16: a third of the
- * bytes that a token moves. The embedding and lm_head stay f32: they are small, and nothing behind
- * lm_head evens an error out. */
+ * encoder in int8, a scale a neuron, and rows of neurons too, and the state in bytes: a quarter of
+ * the bytes that a token moves. The embedding and lm_head stay f32: they are small, and nothing
+ * behind lm_head evens an error out. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,6 +282,7 @@ begin_engine(const struct hw_bdh_model *model, enum hw_bdh_precision precision)
     e->width = round_up(e->conf.n_embd, precision == HW_BDH_F32 ? HW_LANES : 2 * HW_LANES);
     e->row_bytes = round_up(e->conf.n_embd, HW_PANEL);
     e->head_panels = round_up(e->conf.n_neuron, HW_PANEL) / HW_PANEL;
+    e->block = precision == HW_BDH_F32 ? HW_BLOCK : HW_BLOCK8;
     e->head_width = e->head_panels * HW_PANEL;
     e->vocab_panels = round_up(e->conf.vocab, HW_PANEL) / HW_PANEL;
     e->groups = round_up(e->conf.n_embd, 4) / 4;
@@ -314,6 +315,9 @@ int
 hw_bdh_engine_create_as(const struct hw_bdh_model *model, enum hw_bdh_precision precision,
                         struct hw_bdh_engine **out, struct hw_err *err)
 {
+    if (precision == HW_BDH_FAST && model->conf.n_neuron > HW_MAX_NEURONS8)
+        return hw_err_set(err, HW_ELIMIT, "fast is for at most %u neurons a head, %s has %u: f32",
+                          HW_MAX_NEURONS8, model->name, model->conf.n_neuron);
     struct hw_bdh_engine *e = begin_engine(model, precision);
     /* Where no cache holds a state, weights too come from memory: many pieces of it take as long as
      * all in one stream. */

@@ -99,17 +99,19 @@ measure(struct hw_bdh_session *session, size_t count, float *logits)
     return (float)((double)taken * 1e6 / (double)(now - start));
 }
 
-/* The digest stands in the keys of kept answers: fast ones are others. */
+/* The digest stands in the keys of kept answers: fast ones are others, and change with what fast
+ * rounds. */
 static void
 name_answers(struct worker *w)
 {
-    uint8_t named[sizeof(w->model->digest) + 4];
+    static const char rounded[] = "fast, its state in bytes";
+    uint8_t named[sizeof(w->model->digest) + sizeof(rounded)];
 
     memcpy(w->hello.digest, w->model->digest, sizeof(w->hello.digest));
     if (!w->conf.fast)
         return;
     memcpy(named, w->model->digest, sizeof(w->model->digest));
-    memcpy(named + sizeof(w->model->digest), "fast", 4);
+    memcpy(named + sizeof(w->model->digest), rounded, sizeof(rounded));
     crypto_generichash(w->hello.digest, sizeof(w->hello.digest), named, sizeof(named), NULL, 0);
 }
 

@@ -287,6 +287,8 @@ decode_unit(struct worker *w, size_t decoders)
     }
     if (!w->turn_fresh)
         w->next_first = batch[count - 1]->line_next;
+    for (size_t i = 0; i < count && count < decoders && w->turn_left == HW_TURN - 1; i++)
+        hw_bdh_session_fetch(batch[i]->session);
     hw_generations_decode(generations, texts, count);
     w->output_tokens += count;
     w->steps++;

@@ -386,6 +386,25 @@ test_decay_forgets(void **state)
     check_forgetting(HW_BDH_FAST);
 }
 
+/* Whole numbers that would not hold the sums are refused, not wrapped. */
+static void
+test_too_many_neurons_for_fast(void **state)
+{
+    (void)state;
+    const struct hw_bdh_config conf = {
+        .n_layer = 1, .n_embd = 4, .n_head = 1, .multiplier = 32769, .vocab = 2};
+    struct hw_bdh_model *model = NULL;
+    struct hw_bdh_engine *engine = NULL;
+    struct hw_err err = {{0}};
+
+    assert_int_equal(hw_bdh_model_create(&conf, &model, NULL), 0);
+    assert_int_equal(hw_bdh_engine_create_as(model, HW_BDH_FAST, &engine, &err), HW_ELIMIT);
+    assert_non_null(strstr(err.msg, "fast is for at most 131072 neurons a head"));
+    assert_int_equal(hw_bdh_engine_create_as(model, HW_BDH_F32, &engine, NULL), 0);
+    hw_bdh_engine_destroy(&engine);
+    hw_bdh_model_destroy(&model);
+}
+
 int
 main(void)
 {
@@ -397,6 +416,7 @@ main(void)
         cmocka_unit_test(test_fast_is_close),
         cmocka_unit_test(test_screening),
         cmocka_unit_test(test_decay_forgets),
+        cmocka_unit_test(test_too_many_neurons_for_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

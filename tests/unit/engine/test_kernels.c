@@ -12,39 +12,13 @@
 
 #include "engine/halfs.h"
 #include "engine/kernels.h"
-#include "tests/unit/engine/next_float.h"
+#include "tests/unit/engine/kernel_data.h"
 
 #define ROWS 40
 #define TOLERANCE 1e-5
 
 static const size_t widths[] = {16, 32, 48, 64, 80, 96, 112, 128, 144, 240, 256, 272, 400};
 #define WIDTHS (sizeof(widths) / sizeof(widths[0]))
-
-static uint64_t dice = 1;
-
-static float
-next_float(void)
-{
-    return hw_next_float(&dice);
-}
-
-static float *
-random_floats(size_t count)
-{
-    float *p = aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64);
-    assert_non_null(p);
-    for (size_t i = 0; i < count; i++)
-        p[i] = next_float();
-    return p;
-}
-
-static float *
-copy_of(const float *from, size_t count)
-{
-    float *p = random_floats(count);
-    memcpy(p, from, count * sizeof(float));
-    return p;
-}
 
 static void
 expect_near(float got, double expected)
@@ -122,10 +96,13 @@ check_dense8(const struct hw_kernels *kernels, size_t width, size_t panels)
     kernels->dense8(&weights, &in, 1, out, outputs);
     const struct hw_input8 other = {.bytes = others, .sum = -in_sum, .scale = 0.5f};
     const struct hw_input8 ins[TOKENS] = {other, in, in, other, in, in};
-    kernels->dense8(&weights, ins, TOKENS, many, outputs);
-    for (size_t t = 0; t < TOKENS; t++)
-        assert_int_equal(memcmp(many + t * outputs, out, outputs * sizeof(float)) == 0,
-                         ins[t].bytes == in.bytes);
+    for (size_t tokens = 2; tokens <= TOKENS; tokens++) {
+        memset(many, 0, tokens * outputs * sizeof(float));
+        kernels->dense8(&weights, ins, tokens, many, outputs);
+        for (size_t t = 0; t < tokens; t++)
+            assert_int_equal(memcmp(many + t * outputs, out, outputs * sizeof(float)) == 0,
+                             ins[t].bytes == in.bytes);
+    }
     for (size_t o = 0; o < outputs; o++) {
         double sum = 0.0;
         for (size_t i = 0; i < width; i++)
@@ -146,21 +123,19 @@ static void
 check_lists(const struct hw_kernels *kernels, size_t n)
 {
     float *encoded = random_floats(n), *cosines = random_floats(n), *sines = random_floats(n);
-    float *q = random_floats(n), *scales = random_floats(n);
+    float *q = random_floats(n), *scales = random_floats(n), *same_q = random_floats(n);
     float a[272 + HW_LANES], b[272 + HW_LANES], c[272 + HW_LANES], scaled[272];
     uint32_t pairs[272], active[272 + HW_LANES], open[272 + HW_LANES];
-    uint32_t *q16 = aligned_alloc(64, (n * 2 + 63) / 64 * 64);
-    uint16_t *touched = aligned_alloc(64, (n + 63) / 64 * 64);
+    uint32_t *touched = aligned_alloc(64, (2 * n + 63) / 64 * 64);
     struct hw_fired fired = {
         .pairs = pairs, .active = active, .a = a, .touched = touched, .bit = 1u << 3};
     size_t pair = 0, neuron = 0, gate = 0;
-    assert_non_null(q16);
     assert_non_null(touched);
     for (size_t i = 0; i < n / 2; i++)
         touched[i] = 1;
     for (size_t i = 4; i < 8; i++) /* pairs of which none fires */
         encoded[i] = -1.0f;
-    kernels->list16(encoded, cosines, sines, scales, n, q16, &fired);
+    kernels->list_scaled(encoded, cosines, sines, scales, n, same_q, &fired);
     memcpy(scaled, a, sizeof(scaled));
     kernels->list(encoded, cosines, sines, n, q, &fired);
     for (size_t i = 0; i < n; i++) {
@@ -176,8 +151,7 @@ check_lists(const struct hw_kernels *kernels, size_t n)
         if (moves && i % 2 == 0)
             assert_int_equal(pairs[pair++], i / 2);
         expect_near(q[i], turned);
-        uint16_t half = (uint16_t)(i % 2 == 0 ? q16[i / 2] : q16[i / 2] >> 16);
-        assert_true(fabs((double)hw_f32_from_bf16(half) - turned) <= fabs(turned) / 255.0 + 1e-6);
+        assert_true(same_q[i] == q[i]);
         assert_int_equal(touched[i / 2], moves ? 9 : 1);
     }
     assert_int_equal(fired.pair_count, pair);
@@ -196,7 +170,7 @@ check_lists(const struct hw_kernels *kernels, size_t n)
     free(sines);
     free(scales);
     free(q);
-    free(q16);
+    free(same_q);
     free(touched);
 }
 
@@ -319,18 +293,6 @@ check_norm(const struct hw_kernels *kernels, size_t n)
     free(before);
 }
 
-static uint16_t *
-halves_of(float *values, size_t count)
-{
-    uint16_t *halves = aligned_alloc(64, (count * sizeof(*halves) + 63) / 64 * 64);
-    assert_non_null(halves);
-    for (size_t i = 0; i < count; i++) {
-        halves[i] = hw_bf16_from_f32(values[i]);
-        values[i] = hw_f32_from_bf16(halves[i]);
-    }
-    return halves;
-}
-
 /* Rows of bytes: what the same rows and inputs give in floats, the dots exactly. */
 static void
 check_bytes(const struct hw_kernels *kernels, size_t width)
@@ -372,67 +334,40 @@ check_bytes(const struct hw_kernels *kernels, size_t width)
     free(in_bytes);
 }
 
-/* The values of a state in bf16: pairs of rows, a column's two in a word. */
-static uint32_t *
-interleaved(float *rows, size_t width)
-{
-    uint16_t *halves = halves_of(rows, ROWS * width);
-    uint32_t *words = aligned_alloc(64, ROWS / 2 * width * sizeof(*words));
-    assert_non_null(words);
-    for (size_t pair = 0; pair < ROWS / 2; pair++)
-        for (size_t j = 0; j < width; j++)
-            words[pair * width + j] =
-                halves[2 * pair * width + j] | (uint32_t)halves[(2 * pair + 1) * width + j] << 16;
-    free(halves);
-    return words;
-}
-
-/* Some pairs' rows, read by q; and two earlier tokens that the state does not hold yet. */
+/* Some pairs' rows, read by q; and earlier tokens that the state does not hold yet. */
 static void
 check_reading(const struct hw_kernels *kernels, size_t width)
 {
-    enum { N = 96 }; /* q's of that many; the first ROWS have rows */
+    enum { N = 96, EARLIER = 6 }; /* q's of N; the first ROWS have rows */
     uint32_t pairs[ROWS / 2];
     struct hw_fired fired = {.pairs = pairs};
-    float *state = random_floats(ROWS * width), *q = random_floats(3 * N);
-    float *x = random_floats(2 * width), *y = random_floats(width), *y16 = copy_of(y, width);
-    float *before = copy_of(y, width), *scanned = copy_of(y, width);
-    uint32_t *state16 = interleaved(state, width);
+    float *state = random_floats(ROWS * width), *q = random_floats((EARLIER + 1) * N);
+    float *x = random_floats(EARLIER * width), *y = random_floats(width);
+    float *before = copy_of(y, width), *scanned = copy_of(y, width), *own = q + EARLIER * N;
     for (uint32_t pair = 0; pair < ROWS / 2; pair++)
         if (next_float() > 0.0f)
             pairs[fired.pair_count++] = pair;
         else
-            q[2 * N + 2 * pair] = q[2 * N + 2 * pair + 1] = 0.0f;
-    uint32_t *q16 = (uint32_t *)halves_of(q, 3 * N);
-    const struct hw_reader reader = {&fired, q + 2 * N, q16 + N, y};
+            own[2 * pair] = own[2 * pair + 1] = 0.0f;
+    const struct hw_reader reader = {.fired = &fired, .q = own, .y = y};
     kernels->read(state, width, ROWS / 2, &reader, 1);
-    kernels->scan(state, width, ROWS / 2, q + 2 * N, scanned);
+    kernels->scan(state, width, ROWS / 2, own, scanned);
     assert_memory_equal(y, scanned, width * sizeof(float));
-    memcpy(scanned, y16, width * sizeof(float));
-    const struct hw_reader reader16 = {&fired, q + 2 * N, q16 + N, y16};
-    kernels->read16(state16, width, ROWS / 2, &reader16, 1);
-    kernels->scan16(state16, width, ROWS / 2, q16 + N, scanned);
-    assert_memory_equal(y16, scanned, width * sizeof(float));
-    kernels->recall(q, N, N, 2, x, width, y);
-    kernels->recall16(q16, N / 2, N, 2, x, width, y16);
+    kernels->recall(q, N, N, EARLIER, x, width, y);
     for (size_t j = 0; j < width; j++) {
         double sum = (double)before[j];
         for (size_t k = 0; k < 2 * fired.pair_count; k++) {
             size_t row = 2 * pairs[k / 2] + k % 2;
-            sum += (double)q[2 * N + row] * (double)state[row * width + j];
+            sum += (double)own[row] * (double)state[row * width + j];
         }
-        for (size_t i = 0; i < 2 * N; i++)
-            sum += (double)q[2 * N + i % N] * (double)q[i] * (double)x[i / N * width + j];
+        for (size_t i = 0; i < EARLIER * N; i++)
+            sum += (double)own[i % N] * (double)q[i] * (double)x[i / N * width + j];
         expect_near(y[j], sum);
-        expect_near(y16[j], sum);
     }
     free(state);
-    free(state16);
     free(q);
-    free(q16);
     free(x);
     free(y);
-    free(y16);
     free(before);
     free(scanned);
 }
@@ -447,50 +382,35 @@ check_reading_together(const struct hw_kernels *kernels, size_t width)
     struct hw_fired fired[TOKENS] = {{0}};
     struct hw_reader together[TOKENS], alone;
     float *state = random_floats(2 * PAIRS * width), *q = random_floats(TOKENS * 2 * PAIRS);
-    float *y = random_floats(2 * TOKENS * width), *expected = copy_of(y, 2 * TOKENS * width);
-    uint32_t *state16 = (uint32_t *)halves_of(state, 2 * PAIRS * width);
-    uint32_t *q16 = (uint32_t *)halves_of(q, TOKENS * 2 * PAIRS);
+    float *y = random_floats(TOKENS * width), *expected = copy_of(y, TOKENS * width);
     for (size_t t = 0; t < TOKENS; t++) {
         fired[t].pairs = pairs[t];
         for (uint32_t pair = 0; pair < PAIRS; pair++)
             if (t == 1 || (t > 1 && next_float() > 0.0f)) /* one has none, one has all */
                 pairs[t][fired[t].pair_count++] = pair;
+        together[t] =
+            (struct hw_reader){.fired = &fired[t], .q = q + t * 2 * PAIRS, .y = y + t * width};
+        alone = together[t];
+        alone.y = expected + t * width;
+        kernels->read(state, width, PAIRS, &alone, 1);
     }
-    for (size_t half = 0; half < 2; half++) {
-        for (size_t t = 0; t < TOKENS; t++) {
-            size_t at = (half * TOKENS + t) * width;
-            together[t] = (struct hw_reader){&fired[t], q + t * 2 * PAIRS, q16 + t * PAIRS, y + at};
-            alone = together[t];
-            alone.y = expected + at;
-            if (half == 0)
-                kernels->read(state, width, PAIRS, &alone, 1);
-            else
-                kernels->read16(state16, width, PAIRS, &alone, 1);
-        }
-        if (half == 0)
-            kernels->read(state, width, PAIRS, together, TOKENS);
-        else
-            kernels->read16(state16, width, PAIRS, together, TOKENS);
-    }
-    assert_memory_equal(y, expected, 2 * TOKENS * width * sizeof(float));
+    kernels->read(state, width, PAIRS, together, TOKENS);
+    assert_memory_equal(y, expected, TOKENS * width * sizeof(float));
     free(state);
-    free(state16);
     free(q);
-    free(q16);
     free(y);
     free(expected);
 }
 
-/* A block of tokens goes into the pairs that they touch. In bf16 it does on the average: a thousand
- * additions of a tenth of a rounding step arrive. */
+/* A block of tokens goes into the pairs that they touch. */
 static void
 check_fold(const struct hw_kernels *kernels, size_t width)
 {
     float *state = random_floats(ROWS * width), *before = copy_of(state, ROWS * width);
     float *q = random_floats(HW_BLOCK * ROWS), *x = random_floats(HW_BLOCK * width);
-    uint16_t touched[ROWS / 2];
+    uint32_t touched[ROWS / 2];
     for (size_t pair = 0; pair < ROWS / 2; pair++) {
-        touched[pair] = (uint16_t)(pair * 2731);
+        touched[pair] = pair * 2731 & 0xffffu;
         for (size_t t = 0; t < HW_BLOCK; t++)
             if ((touched[pair] >> t & 1) == 0)
                 q[t * ROWS + 2 * pair] = q[t * ROWS + 2 * pair + 1] = 0.0f;
@@ -502,34 +422,9 @@ check_fold(const struct hw_kernels *kernels, size_t width)
             sum += (double)q[t * ROWS + i / width] * (double)x[t * width + i % width];
         expect_near(state[i], sum);
     }
-    memset(before, 0, ROWS * width * sizeof(float));
-    uint32_t *state16 = interleaved(before, width), *q16;
-    for (size_t i = 0; i < HW_BLOCK * ROWS; i++)
-        q[i] = i / ROWS == 4 && i % ROWS < 4 ? 0.0008f : 0.0f;
-    for (size_t j = 0; j < width; j++)
-        x[4 * width + j] = 1.0f + (float)(j % 256) / 1024.0f;
-    q16 = (uint32_t *)halves_of(q, HW_BLOCK * ROWS);
-    memset(touched, 0, sizeof(touched));
-    touched[0] = touched[1] = 1u << 4;
-    for (size_t j = 0; j < 2 * width; j++)
-        state16[j] = 0x3f803f80u; /* two times 1.0 */
-    for (uint32_t i = 0; i < 1000; i++)
-        kernels->fold16(state16, width, ROWS / 2, touched, q16, ROWS / 2, x, i * 977);
-    double off = 0.0;
-    for (size_t j = 0; j < ROWS / 2 * width; j++) {
-        float even = hw_f32_from_bf16((uint16_t)state16[j]);
-        float odd = hw_f32_from_bf16((uint16_t)(state16[j] >> 16));
-        float expected = j < 2 * width ? 1.0f + 0.8f * x[4 * width + j % width] : 0.0f;
-        assert_true(fabsf(even - expected) <= 0.3f * expected);
-        assert_true(fabsf(odd - expected) <= 0.3f * expected);
-        off += (double)(even + odd - 2.0f * expected) / (double)(4 * width);
-    }
-    assert_true(fabs(off) < 0.1);
     free(state);
     free(before);
-    free(state16);
     free(q);
-    free(q16);
     free(x);
 }
 

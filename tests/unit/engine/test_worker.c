@@ -395,8 +395,9 @@ test_who_steps_together(void **state)
 {
     (void)state;
     const size_t mib = (size_t)1 << 20;
-    assert_int_equal(hw_turn_sessions(16, 1 * mib, 32 * mib), 8);
+    assert_int_equal(hw_turn_sessions(16, 1 * mib, 32 * mib), 12);
     assert_int_equal(hw_turn_sessions(5, 1 * mib, 32 * mib), 5);
+    assert_int_equal(hw_turn_sessions(16, 5 * mib, 32 * mib), 2);
     assert_int_equal(hw_turn_sessions(16, 8 * mib, 32 * mib), 1);
     assert_int_equal(hw_turn_sessions(16, 32 * mib, 32 * mib), 1);
     assert_int_equal(hw_turn_sessions(16, 33 * mib, 32 * mib), 16);
