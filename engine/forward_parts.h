@@ -16,18 +16,19 @@ struct hw_bdh_engine {
     size_t head_panels; /* panels of one head's N */
     size_t head_width;  /* head_panels * HW_PANEL: N padded */
     size_t vocab_panels;
-    size_t groups;       /* D / 4, rounded up */
-    size_t block;        /* tokens whose writes to the state wait together */
-    bool streams;        /* a session's state is larger than any cache */
-    double fading;       /* bits that the state loses a token: -log2(decay); 0: none */
-    float *embed;        /* [V][width], layer-normed: no token needs it otherwise */
-    float *lm_head;      /* [vocab_panels][D][HW_PANEL] */
-    float *freqs;        /* [N] */
-    float *encoder;      /* f32: [H][head_panels][D][HW_PANEL] */
-    float *encoder_rows; /* f32: [H][N][width]: its columns, by hw_part_place; NULL: not screened */
-    float *encoder_off;  /* then [H][head_width]: how far each neuron in encoder8 is off, and */
+    size_t groups;      /* D / 4, rounded up */
+    size_t block;       /* tokens whose writes to the state wait together */
+    bool streams;       /* a session's state is larger than any cache */
+    double fading;      /* bits that the state loses a token: -log2(decay); 0: none */
+    float *embed;       /* [V][width], layer-normed: no token needs it otherwise */
+    float *lm_head;     /* [vocab_panels][D][HW_PANEL] */
+    float *freqs;       /* [N] */
+    float *encoder;     /* f32: [H][head_panels][D][HW_PANEL] */
+    bool narrow;        /* f32: bf16 holds the weights exactly: encoder_rows and neurons are that */
+    void *encoder_rows; /* f32: [H][N][width]: its columns, by hw_part_place; NULL: not screened */
+    float *encoder_off; /* then [H][head_width]: how far each neuron in encoder8 is off, and */
     float *encoder_size; /* [H][head_width]: how long it is (struct hw_margins) */
-    float *neurons;      /* f32: [H][N][2][width]: encoder_v's column, decoder's row */
+    void *neurons;       /* f32: [H][N][2][width]: encoder_v's column, decoder's row */
     int8_t *encoder8;    /* fast, and f32 to screen: [H][head_panels][groups][HW_PANEL][4] */
     float *scales8;      /* [H][head_width]: of encoder8 */
     int32_t *sums8;      /* [H][head_width] */
@@ -36,6 +37,18 @@ struct hw_bdh_engine {
     float *row_scales8;  /* fast: [H][head_width]: of a neuron in encoder_v times in decoder */
     struct hw_screen *screens; /* f32: [H]: of encoder_v; NULL: not screened */
 };
+
+/* Products with listed rows of encoder_rows or neurons, from value `first` on. */
+static inline void
+hw_bdh_dots(const struct hw_bdh_engine *e, const void *weights, size_t first, size_t stride,
+            const uint32_t *rows, size_t count, const float *v, float *out)
+{
+    if (e->narrow)
+        e->kernels->dots16((const uint16_t *)weights + first, stride, e->width, rows, count, v,
+                           out);
+    else
+        e->kernels->dots((const float *)weights + first, stride, e->width, rows, count, v, out);
+}
 
 static inline struct hw_panels8
 hw_bdh_encoder8(const struct hw_bdh_engine *e, size_t head)
@@ -61,8 +74,9 @@ struct hw_screen { /* the largest of a head's neurons, or one neuron's */
 /* The least estimate of a sum that may be above 0, for an input and its bytes. */
 float hw_bdh_screen_least(const struct hw_screen *screen, const float *y, size_t width,
                           const struct hw_input8 *bytes);
-/* hw_bdh_engine_create_as in f32, screened or not: for tests. */
-int hw_bdh_engine_create_f32(const struct hw_bdh_model *model, bool screened,
+/* hw_bdh_engine_create_as in f32, screened or not, in bf16 where that is exact or not: for tests.
+ */
+int hw_bdh_engine_create_f32(const struct hw_bdh_model *model, bool screened, bool narrow,
                              struct hw_bdh_engine **out, struct hw_err *err);
 
 /* Under decay S = scale * S', and S' is what is kept: nothing is multiplied but what is read and

@@ -242,7 +242,7 @@ answer(const struct pass *p, size_t head, size_t token)
     struct hw_scratch *s = p->scratch;
     size_t width = e->width, first = head * e->conf.n_neuron * width;
     size_t count = s->fired[token].active_count;
-    const float *rows = e->neurons + 2 * first, *y = s->y + token * width, *a = s->fired[token].a;
+    const float *y = s->y + token * width, *a = s->fired[token].a;
     const uint32_t *active = s->fired[token].active;
 
     if (e->screens != NULL) {
@@ -254,9 +254,14 @@ answer(const struct pass *p, size_t head, size_t token)
         active = s->maybe;
         a = s->maybe_a;
     }
-    kernels->dots(rows, 2 * width, width, active, count, y, s->dots);
-    size_t open = kernels->gate(active, a, s->dots, count, s->open, s->c);
-    kernels->combine(rows + width, 2 * width, width, s->open, s->c, open, s->z + token * width);
+    hw_bdh_dots(e, e->neurons, 2 * first, 2 * width, active, count, y, s->dots);
+    size_t open = kernels->gate(active, a, s->dots, count, s->open, s->c), at = 2 * first + width;
+    if (e->narrow)
+        kernels->combine16((const uint16_t *)e->neurons + at, 2 * width, width, s->open, s->c, open,
+                           s->z + token * width);
+    else
+        kernels->combine((const float *)e->neurons + at, 2 * width, width, s->open, s->c, open,
+                         s->z + token * width);
 }
 
 /* All tokens through one head of one layer: each leaves its q, and those from `wanted_from` on add

@@ -73,7 +73,6 @@ void
 hw_bdh_screen_encode(const struct hw_bdh_engine *e, struct hw_scratch *s, size_t head)
 {
     const struct hw_panels8 weights = hw_bdh_encoder8(e, head);
-    const float *rows = e->encoder_rows + head * e->conf.n_neuron * e->width;
     const float *restrict sums = s->dots;
     const uint32_t *restrict maybe = s->maybe;
     float *restrict encoded = s->encoded;
@@ -83,7 +82,8 @@ hw_bdh_screen_encode(const struct hw_bdh_engine *e, struct hw_scratch *s, size_t
     e->kernels->dense8(&weights, s->inputs, 1, s->encoded, e->head_width);
     size_t count = e->kernels->may_fire(s->encoded, &s->margins, e->conf.n_neuron, s->maybe);
     s->summed += count;
-    e->kernels->dots(rows, e->width, e->width, maybe, count, s->x_parts, s->dots);
+    hw_bdh_dots(e, e->encoder_rows, head * e->conf.n_neuron * e->width, e->width, maybe, count,
+                s->x_parts, s->dots);
     for (size_t k = 0; k < count; k++)
         encoded[maybe[k]] = sums[k];
 }

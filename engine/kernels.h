@@ -167,6 +167,9 @@ struct hw_kernels {
     /* out[k] = dot(matrix + rows[k] * stride, v), over width; out has room for 7 more */
     void (*dots)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                  size_t count, const float *v, float *out);
+    /* The same bits from rows of bf16, of weights that bf16 holds exactly. */
+    void (*dots16)(const uint16_t *matrix, size_t stride, size_t width, const uint32_t *rows,
+                   size_t count, const float *v, float *out);
     /* In int8, rows side by side, each byte with HW_BIAS8 added; width a multiple of HW_PANEL (v's
      * bytes are 0 behind its own), out with room for 3 more. */
     void (*dots8)(const uint8_t *matrix, size_t width, const uint32_t *rows, size_t count,
@@ -174,6 +177,8 @@ struct hw_kernels {
     /* z += sum over k of c[k] * (matrix + rows[k] * stride), over width */
     void (*combine)(const float *matrix, size_t stride, size_t width, const uint32_t *rows,
                     const float *c, size_t count, float *z);
+    void (*combine16)(const uint16_t *matrix, size_t stride, size_t width, const uint32_t *rows,
+                      const float *c, size_t count, float *z);
     void (*combine8)(const int8_t *matrix, size_t stride, size_t width, const uint32_t *rows,
                      const float *c, size_t count, float *z);
     /* LN without affine over n values, sums in double; what is behind n stays. */

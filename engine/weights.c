@@ -2,17 +2,19 @@
  *
  * Encoder and lm_head lie in panels of outputs; encoder_v is transposed, each neuron's row beside
  * the decoder's, because both are visited by lists of neurons. D is padded to whole vectors with
- * zeros, N to whole panels: no loop has a remainder. Where f32 is screened the encoder lies there
- * three times: in panels, in bytes, and transposed for those that bytes cannot tell. Fast holds the
- * encoder in int8, a scale a neuron, and rows of neurons too, and the state in bytes: a quarter of
- * the bytes that a token moves. The embedding and lm_head stay f32: they are small, and nothing
- * behind lm_head evens an error out. */
+ * zeros, N to whole panels: no loop has a remainder. What f32 reads by lists it keeps in bf16 where
+ * that holds every weight exactly, as in a model that was written so: the same bits. Where f32 is
+ * screened the encoder lies there three times: in panels, in bytes, and transposed for those that
+ * bytes cannot tell. Fast holds the encoder in int8, a scale a neuron, and rows of neurons too, and
+ * the state in bytes: a quarter of the bytes that a token moves. The embedding and lm_head stay
+ * f32: they are small, and nothing behind lm_head evens an error out. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "engine/forward_parts.h"
+#include "engine/halfs.h"
 #include "engine/int8.h"
 #include "engine/turns.h"
 
@@ -134,15 +136,25 @@ pack_encoder_v8(struct hw_bdh_engine *e, const struct hw_bdh_model *model, size_
     return scale;
 }
 
+/* Of a row that f32 reads by lists. */
+static void
+put_weight(const struct hw_bdh_engine *e, void *weights, size_t at, float value)
+{
+    if (e->narrow)
+        ((uint16_t *)weights)[at] = hw_bf16_from_f32(value);
+    else
+        ((float *)weights)[at] = value;
+}
+
 /* The same in f32, a row. */
 static void
 pack_encoder_row(struct hw_bdh_engine *e, size_t h, size_t i, const struct rooms *rooms)
 {
     const size_t part = hw_part_inputs(e->conf.n_embd);
-    float *row = e->encoder_rows + (h * e->conf.n_neuron + i) * e->width;
+    size_t at = (h * e->conf.n_neuron + i) * e->width;
 
     for (size_t j = 0; j < e->conf.n_embd; j++)
-        row[hw_part_place(j, part)] = rooms->row[j];
+        put_weight(e, e->encoder_rows, at + hw_part_place(j, part), rooms->row[j]);
 }
 
 static void
@@ -153,9 +165,12 @@ pack_f32(struct hw_bdh_engine *e, const struct hw_bdh_model *model, const struct
     for (size_t h = 0; h < e->conf.n_head; h++) {
         pack_panels(model->encoder + h * d * n, d, n, e->encoder + h * e->head_width * d);
         for (size_t i = 0; i < n; i++) {
-            float *rows = e->neurons + (h * n + i) * 2 * e->width;
-            take_column(&e->conf, model->encoder_v, h, i, rows);
-            memcpy(rows + e->width, model->decoder + (h * n + i) * d, d * sizeof(float));
+            size_t at = (h * n + i) * 2 * e->width;
+            take_column(&e->conf, model->encoder_v, h, i, rooms->row);
+            for (size_t j = 0; j < d; j++) {
+                put_weight(e, e->neurons, at + j, rooms->row[j]);
+                put_weight(e, e->neurons, at + e->width + j, model->decoder[(h * n + i) * d + j]);
+            }
             if (e->screens != NULL)
                 pack_encoder_v8(e, model, h, i, rooms, &e->screens[h]);
             if (e->encoder_rows != NULL) {
@@ -220,7 +235,8 @@ alloc_encoder_screen(struct hw_bdh_engine *e)
 {
     size_t places = e->conf.n_head * e->head_width;
 
-    e->encoder_rows = hw_bdh_alloc(e->conf.n_head * e->conf.n_neuron * e->width, sizeof(float));
+    e->encoder_rows = hw_bdh_alloc(e->conf.n_head * e->conf.n_neuron * e->width,
+                                   e->narrow ? sizeof(uint16_t) : sizeof(float));
     e->encoder_off = hw_bdh_alloc(places, sizeof(float));
     e->encoder_size = hw_bdh_alloc(places, sizeof(float));
     return e->encoder_rows != NULL && e->encoder_off != NULL && e->encoder_size != NULL &&
@@ -233,7 +249,7 @@ alloc_f32(struct hw_bdh_engine *e, bool screened)
     size_t heads = e->conf.n_head, values = heads * e->conf.n_neuron * e->width;
 
     e->encoder = hw_bdh_alloc(heads * e->head_width * e->conf.n_embd, sizeof(float));
-    e->neurons = hw_bdh_alloc(2 * values, sizeof(float));
+    e->neurons = hw_bdh_alloc(2 * values, e->narrow ? sizeof(uint16_t) : sizeof(float));
     if (screened) {
         e->encoder_v8 = hw_bdh_alloc(heads * e->conf.n_neuron * e->row_bytes, 1);
         e->screens = calloc(heads, sizeof(*e->screens));
@@ -266,6 +282,16 @@ alloc_weights(struct hw_bdh_engine *e, bool screened)
            (e->precision == HW_BDH_F32 ? alloc_f32(e, screened) : alloc_fast(e));
 }
 
+static bool
+fits_bf16(const float *weights, size_t count)
+{
+    uint32_t lower = 0;
+
+    for (size_t i = 0; i < count; i++)
+        lower |= hw_bits_from_f32(weights[i]);
+    return (lower & 0xffffu) == 0;
+}
+
 /* Shape and loops; no weights yet. */
 static struct hw_bdh_engine *
 begin_engine(const struct hw_bdh_model *model, enum hw_bdh_precision precision)
@@ -286,6 +312,9 @@ begin_engine(const struct hw_bdh_model *model, enum hw_bdh_precision precision)
     e->head_width = e->head_panels * HW_PANEL;
     e->vocab_panels = round_up(e->conf.vocab, HW_PANEL) / HW_PANEL;
     e->groups = round_up(e->conf.n_embd, 4) / 4;
+    size_t count = (size_t)e->conf.n_head * e->conf.n_neuron * e->conf.n_embd;
+    e->narrow = precision == HW_BDH_F32 && fits_bf16(model->encoder, count) &&
+                fits_bf16(model->encoder_v, count) && fits_bf16(model->decoder, count);
     e->streams = cache > 0 && hw_bdh_engine_state_bytes(e) > cache;
     memcpy(e->digest, model->digest, sizeof(e->digest));
     return e;
@@ -305,10 +334,14 @@ finish_engine(struct hw_bdh_engine *e, const struct hw_bdh_model *model, bool sc
 }
 
 int
-hw_bdh_engine_create_f32(const struct hw_bdh_model *model, bool screened,
+hw_bdh_engine_create_f32(const struct hw_bdh_model *model, bool screened, bool narrow,
                          struct hw_bdh_engine **out, struct hw_err *err)
 {
-    return finish_engine(begin_engine(model, HW_BDH_F32), model, screened, out, err);
+    struct hw_bdh_engine *e = begin_engine(model, HW_BDH_F32);
+
+    if (e != NULL)
+        e->narrow = e->narrow && narrow;
+    return finish_engine(e, model, screened, out, err);
 }
 
 int

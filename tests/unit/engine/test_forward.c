@@ -16,6 +16,7 @@
 #include "engine/bench_model.h"
 #include "engine/forward.h"
 #include "engine/forward_parts.h"
+#include "engine/halfs.h"
 
 /* A state that decays; between positions 96 and 112 it takes over what the scale has lost. */
 #define FADES HW_SOURCE_DIR "/tests/vectors/bdh/h3_d20_fades"
@@ -303,9 +304,10 @@ test_fast_is_close(void **state)
     unsetenv("HATCHWAY_KERNELS");
 }
 
-/* Screened or not, f32 gives the same bits: the neurons left out would have counted nothing. */
+/* Screened or not, f32 gives the same bits: the neurons left out would have counted nothing. So it
+ * does from weights kept in bf16, where that holds them. */
 static void
-check_screening(const struct hw_bdh_model *model)
+check_screening(const struct hw_bdh_model *model, bool narrow)
 {
     static const char *const kernels[] = {"scalar", "avx2", "avx512", "vnni", "neon", "best"};
     enum { STEPS = 60 };
@@ -315,8 +317,10 @@ check_screening(const struct hw_bdh_model *model)
         struct hw_bdh_engine *screened, *plain;
         struct hw_bdh_session *a, *b;
         setenv("HATCHWAY_KERNELS", kernels[i], 1);
-        assert_int_equal(hw_bdh_engine_create_f32(model, true, &screened, NULL), 0);
-        assert_int_equal(hw_bdh_engine_create_f32(model, false, &plain, NULL), 0);
+        assert_int_equal(hw_bdh_engine_create_f32(model, true, true, &screened, NULL), 0);
+        assert_int_equal(hw_bdh_engine_create_f32(model, false, false, &plain, NULL), 0);
+        assert_false(plain->narrow);
+        assert_int_equal(screened->narrow, narrow);
         assert_int_equal(hw_bdh_session_create(screened, &a, NULL), 0);
         assert_int_equal(hw_bdh_session_create(plain, &b, NULL), 0);
         for (uint32_t t = 0; t < STEPS; t++) {
@@ -335,6 +339,13 @@ check_screening(const struct hw_bdh_model *model)
 }
 
 static void
+round_to_bf16(float *weights, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        weights[i] = hw_f32_from_bf16(hw_bf16_from_f32(weights[i]));
+}
+
+static void
 test_screening(void **state)
 {
     (void)state;
@@ -344,12 +355,18 @@ test_screening(void **state)
         const struct hw_bdh_config conf = {
             .n_layer = 2, .n_embd = widths[i], .n_head = 3, .multiplier = 9, .vocab = 256};
         assert_int_equal(hw_bench_model_random(&conf, &model, NULL), 0);
-        check_screening(model);
+        check_screening(model, false);
+        size_t count = (size_t)conf.n_head * model->conf.n_neuron * conf.n_embd;
+        round_to_bf16(model->encoder, count);
+        round_to_bf16(model->encoder_v, count);
+        check_screening(model, false); /* not all of them */
+        round_to_bf16(model->decoder, count);
+        check_screening(model, true);
         hw_bdh_model_destroy(&model);
     }
     assert_int_equal(hw_bdh_model_load(HW_SOURCE_DIR "/models/hatchling.safetensors", &model, NULL),
                      0);
-    check_screening(model);
+    check_screening(model, true);
     hw_bdh_model_destroy(&model);
 }
 

@@ -428,6 +428,31 @@ check_fold(const struct hw_kernels *kernels, size_t width)
     free(x);
 }
 
+/* The same bits from bf16 as from the floats that it stands for. */
+static void
+check_narrow(const struct hw_kernels *kernels, float *matrix, size_t width, const uint32_t *rows,
+             size_t count, const float *v)
+{
+    const size_t stride = 2 * width;
+    float wide[ROWS + 7], narrow[ROWS + 7];
+    float *z = random_floats(width), *z16 = copy_of(z, width);
+    uint16_t *halves = aligned_alloc(64, (ROWS * stride * sizeof(*halves) + 63) / 64 * 64);
+    assert_non_null(halves);
+    for (size_t i = 0; i < ROWS * stride; i++) {
+        halves[i] = hw_bf16_from_f32(matrix[i]);
+        matrix[i] = hw_f32_from_bf16(halves[i]);
+    }
+    kernels->dots(matrix, stride, width, rows, count, v, wide);
+    kernels->dots16(halves, stride, width, rows, count, v, narrow);
+    assert_memory_equal(wide, narrow, count * sizeof(float));
+    kernels->combine(matrix + width, stride, width, rows, wide, count, z);
+    kernels->combine16(halves + width, stride, width, rows, wide, count, z16);
+    assert_memory_equal(z, z16, width * sizeof(float));
+    free(z);
+    free(z16);
+    free(halves);
+}
+
 static void
 check_dots_and_combine(const struct hw_kernels *kernels, size_t width)
 {
@@ -451,6 +476,7 @@ check_dots_and_combine(const struct hw_kernels *kernels, size_t width)
             sum += (double)c[k] * (double)matrix[rows[k] * stride + width + j];
         expect_near(z[j], sum);
     }
+    check_narrow(kernels, matrix, width, rows, count, v);
     free(matrix);
     free(v);
     free(z);

@@ -157,7 +157,7 @@ check_edges(uint32_t width, int kind, struct counts *counts)
             for (size_t j = 0; j < width; j++)
                 model->encoder[(head * width + j) * neurons + i] = w[j];
         }
-    assert_int_equal(hw_bdh_engine_create_f32(model, true, &engine, NULL), 0);
+    assert_int_equal(hw_bdh_engine_create_f32(model, true, true, &engine, NULL), 0);
     assert_int_equal(hw_bdh_session_create(engine, &session, NULL), 0);
     assert_non_null(engine->encoder_rows);
     compare(engine, session, x, counts);
@@ -201,7 +201,7 @@ check_ways(const struct hw_bdh_model *model)
     float *x = calloc(vocab, sizeof(float)), *y = calloc(vocab, sizeof(float));
     float *z = calloc(vocab, sizeof(float)), *none = NULL;
 
-    assert_int_equal(hw_bdh_engine_create_f32(model, true, &engine, NULL), 0);
+    assert_int_equal(hw_bdh_engine_create_f32(model, true, true, &engine, NULL), 0);
     assert_int_equal(hw_bdh_session_create(engine, &alone, NULL), 0);
     assert_int_equal(hw_bdh_session_create(engine, &pieces, NULL), 0);
     assert_int_equal(hw_bdh_session_create(engine, &beside[0], NULL), 0);
@@ -269,7 +269,7 @@ test_pays(void **state)
         skip();
     assert_int_equal(hw_bench_model_random(&conf, &model, NULL), 0);
     for (int trained = 0; trained < 2; trained++) {
-        assert_int_equal(hw_bdh_engine_create_f32(model, true, &engine, NULL), 0);
+        assert_int_equal(hw_bdh_engine_create_f32(model, true, true, &engine, NULL), 0);
         assert_int_equal(hw_bdh_session_create(engine, &session, NULL), 0);
         for (uint32_t t = 0; t < 520; t++) {
             size_t before = session->scratch.turn % 256 == 0 ? 0 : session->scratch.summed;
