@@ -108,13 +108,12 @@ list(const struct pass *p, size_t token, const struct place *place, size_t n)
     if (slot == 0)
         memset(place->touched, 0, e->head_width / 2 * sizeof(place->touched[0]));
     if (e->precision == HW_BDH_F32) {
-        e->kernels->list(s->encoded + at, s->cosines + at, s->sines + at, n,
+        e->kernels->list(s->encoded + at, s->cosines + at, s->sines + at, NULL, n,
                          place->q + slot * e->head_width, fired);
         return;
     }
-    e->kernels->list_scaled(s->encoded + at, s->cosines + at, s->sines + at,
-                            e->row_scales8 + place->at % e->conf.n_head * e->head_width, n, s->q,
-                            fired);
+    e->kernels->list(s->encoded + at, s->cosines + at, s->sines + at,
+                     e->row_scales8 + place->at % e->conf.n_head * e->head_width, n, s->q, fired);
     e->kernels->ask8(s->q, place->scales, e->head_width, &p->scratch->asks[token],
                      &p->scratch->q8[token], place->q8 + slot * e->head_width);
     place->q_scales[slot] = s->q8[token].scale;

@@ -119,13 +119,11 @@ struct hw_kernels {
                    float *out, size_t out_stride);
     /* x [width] to bytes; the zeros of its padding stay zeros. */
     void (*quantise)(const float *x, size_t width, struct hw_input8 *out);
-    /* relu and RoPE of a head's encoder outputs, a pair (2i, 2i+1) at a time: q [n], and lists. n
-     * is padded to 2 * HW_LANES; the lists have room for HW_LANES more. */
-    void (*list)(const float *encoded, const float *cosines, const float *sines, size_t n, float *q,
-                 struct hw_fired *to);
-    /* The same, but a goes on the list times its scale [n]. */
-    void (*list_scaled)(const float *encoded, const float *cosines, const float *sines,
-                        const float *scales, size_t n, float *q, struct hw_fired *to);
+    /* relu and RoPE of a head's encoder outputs, a pair (2i, 2i+1) at a time: q [n], and lists, a
+     * times its scale [n] unless scales is NULL. n is padded to 2 * HW_LANES; the lists have room
+     * for HW_LANES more. */
+    void (*list)(const float *encoded, const float *cosines, const float *sines,
+                 const float *scales, size_t n, float *q, struct hw_fired *to);
     /* Of c[k] = a[k] * b[k] those above 0, with their indices. rows and c have room for count
      * rounded up to HW_LANES. Returns how many. */
     size_t (*gate)(const uint32_t *active, const float *a, const float *b, size_t count,

@@ -17,6 +17,7 @@
 #include "engine/forward.h"
 #include "engine/forward_parts.h"
 #include "engine/halfs.h"
+#include "tests/unit/engine/kernel_sets.h"
 
 /* A state that decays; between positions 96 and 112 it takes over what the scale has lost. */
 #define FADES HW_SOURCE_DIR "/tests/vectors/bdh/h3_d20_fades"
@@ -120,10 +121,9 @@ static void
 test_vectors(void **state)
 {
     (void)state;
-    static const char *const kernels[] = {"base", "avx2", "avx512", "vnni", "neon", "best"};
     const char *root = HW_SOURCE_DIR "/tests/vectors/bdh";
-    for (size_t k = 0; k < sizeof(kernels) / sizeof(kernels[0]); k++) {
-        setenv("HATCHWAY_KERNELS", kernels[k], 1);
+    for (size_t k = 0; k < KERNEL_SETS; k++) {
+        setenv("HATCHWAY_KERNELS", kernel_sets[k], 1);
         DIR *dir = opendir(root);
         assert_non_null(dir);
         int checked = 0;
@@ -271,11 +271,11 @@ test_fast_is_close(void **state)
     (void)state;
     static const char *const names[] = {"tiny_s002", "h5_d36_s02", "h3_d20_s002", "h7_d20_v300",
                                         "h3_d20_fades"};
-    static const char *const kernels[] = {"scalar", "avx2", "avx512", "vnni", "best"};
-    for (size_t i = 0; i < 25; i++) {
+    for (size_t i = 0; i < 5 * KERNEL_SETS; i++) {
         char folder[PATH_MAX];
-        snprintf(folder, sizeof(folder), HW_SOURCE_DIR "/tests/vectors/bdh/%s", names[i / 5]);
-        setenv("HATCHWAY_KERNELS", kernels[i % 5], 1);
+        snprintf(folder, sizeof(folder), HW_SOURCE_DIR "/tests/vectors/bdh/%s",
+                 names[i / KERNEL_SETS]);
+        setenv("HATCHWAY_KERNELS", kernel_sets[i % KERNEL_SETS], 1);
         struct hw_bdh_engine *exact = load_engine(folder);
         struct hw_bdh_engine *fast = load_engine_as(folder, HW_BDH_FAST);
         struct hw_bdh_session *a, *b;
@@ -293,7 +293,8 @@ test_fast_is_close(void **state)
             }
         }
         if (!(off > 0.0f && off <= 0.08f * most))
-            fail_msg("%s, %s: off by %g of %g", folder, kernels[i % 5], (double)off, (double)most);
+            fail_msg("%s, %s: off by %g of %g", folder, kernel_sets[i % KERNEL_SETS], (double)off,
+                     (double)most);
         free(x);
         free(y);
         hw_bdh_session_destroy(&a);
@@ -309,14 +310,13 @@ test_fast_is_close(void **state)
 static void
 check_screening(const struct hw_bdh_model *model, bool narrow)
 {
-    static const char *const kernels[] = {"scalar", "avx2", "avx512", "vnni", "neon", "best"};
     enum { STEPS = 60 };
     uint32_t vocab = model->conf.vocab;
     float *x = calloc(vocab, sizeof(float)), *y = calloc(vocab, sizeof(float));
-    for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
+    for (size_t i = 0; i < KERNEL_SETS; i++) {
         struct hw_bdh_engine *screened, *plain;
         struct hw_bdh_session *a, *b;
-        setenv("HATCHWAY_KERNELS", kernels[i], 1);
+        setenv("HATCHWAY_KERNELS", kernel_sets[i], 1);
         assert_int_equal(hw_bdh_engine_create_f32(model, true, true, &screened, NULL), 0);
         assert_int_equal(hw_bdh_engine_create_f32(model, false, false, &plain, NULL), 0);
         assert_false(plain->narrow);

@@ -13,6 +13,7 @@
 #include "engine/halfs.h"
 #include "engine/kernels.h"
 #include "tests/unit/engine/kernel_data.h"
+#include "tests/unit/engine/kernel_sets.h"
 
 #define ROWS 40
 #define TOLERANCE 1e-5
@@ -135,9 +136,9 @@ check_lists(const struct hw_kernels *kernels, size_t n)
         touched[i] = 1;
     for (size_t i = 4; i < 8; i++) /* pairs of which none fires */
         encoded[i] = -1.0f;
-    kernels->list_scaled(encoded, cosines, sines, scales, n, same_q, &fired);
+    kernels->list(encoded, cosines, sines, scales, n, same_q, &fired);
     memcpy(scaled, a, sizeof(scaled));
-    kernels->list(encoded, cosines, sines, n, q, &fired);
+    kernels->list(encoded, cosines, sines, NULL, n, q, &fired);
     for (size_t i = 0; i < n; i++) {
         double own = fmax(0.0, (double)encoded[i]), other = fmax(0.0, (double)encoded[i ^ 1]);
         double turned =
@@ -513,9 +514,8 @@ static void
 test_every_set(void **state)
 {
     (void)state;
-    static const char *const names[] = {"scalar", "avx2", "avx512", "vnni", "neon", "best"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        setenv("HATCHWAY_KERNELS", names[i], 1);
+    for (size_t i = 0; i < KERNEL_SETS; i++) {
+        setenv("HATCHWAY_KERNELS", kernel_sets[i], 1);
         check_all(hw_kernels_pick());
     }
     setenv("HATCHWAY_KERNELS", "base", 1);

@@ -14,6 +14,7 @@
 
 #include "engine/kernels.h"
 #include "tests/unit/engine/kernel_data.h"
+#include "tests/unit/engine/kernel_sets.h"
 
 #define PAIRS 96u
 #define GROUP (2 * HW_LANES) /* columns */
@@ -350,10 +351,8 @@ static void
 test_every_set(void **state)
 {
     (void)state;
-    static const char *const names[] = {"scalar", "avx2", "avx512", "vnni", "neon", "best"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        setenv("HATCHWAY_KERNELS", names[i], 1);
+    for (size_t i = 0; i < KERNEL_SETS; i++) {
+        setenv("HATCHWAY_KERNELS", kernel_sets[i], 1);
         const struct hw_kernels *kernels = hw_kernels_pick();
         check_no_numbers(kernels);
         for (size_t j = 0; j < sizeof(widths) / sizeof(widths[0]); j++) {

@@ -11,10 +11,8 @@
 
 #include "engine/bench_model.h"
 #include "engine/forward_parts.h"
+#include "tests/unit/engine/kernel_sets.h"
 #include "tests/unit/engine/next_float.h"
-
-static const char *const kernels[] = {"scalar", "avx2", "avx512", "vnni", "neon", "best"};
-#define SETS (sizeof(kernels) / sizeof(kernels[0]))
 
 static uint64_t dice = 7;
 
@@ -173,14 +171,14 @@ test_edges(void **state)
 {
     (void)state;
     static const uint32_t widths[] = {20, 100, 128};
-    for (size_t k = 0; k < SETS; k++) {
-        setenv("HATCHWAY_KERNELS", kernels[k], 1);
+    for (size_t k = 0; k < KERNEL_SETS; k++) {
+        setenv("HATCHWAY_KERNELS", kernel_sets[k], 1);
         for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++)
             for (int kind = 0; hw_kernels_pick()->screens_encoder && kind < INPUTS; kind++) {
                 struct counts counts = {0};
                 check_edges(widths[i], kind, &counts);
                 if (counts.wrong > 0)
-                    fail_msg("%s, width %u, input %d: %zu of %zu wrong", kernels[k], widths[i],
+                    fail_msg("%s, width %u, input %d: %zu of %zu wrong", kernel_sets[k], widths[i],
                              kind, counts.wrong, counts.fire);
                 if (kind == 0)
                     assert_true(counts.fire > 100 && counts.screened > 60);
@@ -237,8 +235,8 @@ test_ways(void **state)
     (void)state;
     static const uint32_t widths[] = {20, 36, 128};
     struct hw_bdh_model *model;
-    for (size_t k = 0; k < SETS; k++) {
-        setenv("HATCHWAY_KERNELS", kernels[k], 1);
+    for (size_t k = 0; k < KERNEL_SETS; k++) {
+        setenv("HATCHWAY_KERNELS", kernel_sets[k], 1);
         for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
             const struct hw_bdh_config conf = {
                 .n_layer = 2, .n_embd = widths[i], .n_head = 3, .multiplier = 9, .vocab = 256};

@@ -17,6 +17,8 @@
 
 #define VECTORS HW_SOURCE_DIR "/tests/vectors/bdh/"
 
+#define MAX_FILE ((size_t)1 << 22)
+
 static char path[] = "/tmp/hatchway-test-snapshot-XXXXXX";
 
 static struct hw_bdh_engine *
@@ -354,6 +356,19 @@ write_bytes(const uint8_t *bytes, size_t len)
     fclose(file);
 }
 
+/* The file as it is; the caller frees it. */
+static uint8_t *
+read_bytes(size_t *len)
+{
+    uint8_t *bytes = malloc(MAX_FILE);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(bytes);
+    assert_non_null(file);
+    *len = fread(bytes, 1, MAX_FILE, file);
+    fclose(file);
+    return bytes;
+}
+
 /* With a checksum that fits what was altered. */
 static void
 write_signed(uint8_t *bytes, size_t len)
@@ -413,10 +428,9 @@ test_files_that_lie(void **state)
     conf.sampler.repeat_last = 16;
     draw(session, &conf, "Once upon a time", 20, &text, &saved);
     assert_int_equal(hw_bdh_saved_write(&saved, path, NULL), 0);
-    uint8_t *bytes = malloc(1u << 22), *altered = malloc(1u << 22);
-    FILE *file = fopen(path, "rb");
-    size_t len = fread(bytes, 1, 1u << 22, file);
-    fclose(file);
+    size_t len;
+    uint8_t *bytes = read_bytes(&len), *altered = malloc(len);
+    assert_non_null(altered);
     expect_refused(fast, "is of a session in f32, this one is in fast");
     expect_refused(other, "is of another model");
     for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
@@ -483,10 +497,8 @@ test_scales_that_lie(void **state)
     struct hw_generation_conf conf = drawn;
     draw(session, &conf, "Once upon a time, there was a state", 20, &text, &saved);
     assert_int_equal(hw_bdh_saved_write(&saved, path, NULL), 0);
-    uint8_t *bytes = malloc(1u << 22);
-    FILE *file = fopen(path, "rb");
-    size_t len = fread(bytes, 1, 1u << 22, file);
-    fclose(file);
+    size_t len;
+    uint8_t *bytes = read_bytes(&len);
     size_t vocab = number_at(bytes, 120, 4), pair_bytes = number_at(bytes, 124, 4);
     size_t body = 192 + 4 * number_at(bytes, 184, 4) + number_at(bytes, 188, 4) + 4 * vocab;
     size_t scale_at = body + (number_at(bytes, 128, 8) + 7) / 8 + pair_bytes - sizeof(float);
